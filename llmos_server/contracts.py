@@ -1,0 +1,190 @@
+"""The frozen nouns that cross folders and processes, and the Protocols that app.py wires.
+
+Nothing here imports another LLMOS module, and nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Literal, Protocol
+
+import msgspec
+
+FinishReason = Literal["stop", "length"]
+
+MAX_LOGPROBS = 20
+"""Most alternatives a client may ask for at one position (OpenAI's limit)."""
+
+
+class SamplingParams(msgspec.Struct, frozen=True, kw_only=True):
+    """How tokens are chosen. Everything is resolved: no None stands for "the server's default".
+
+    The order in which the sampler applies them: logit_bias, min_tokens (bans stop tokens), repetition, presence and
+    frequency penalties, temperature, min_p, top_k, top_p.
+    """
+
+    max_tokens: int
+    """Upper bound on generated tokens; 0 computes the prompt only."""
+    seed: int
+    """Noise is a function of (seed, choice index, position), so a seed repeats alone, batched and after preemption."""
+    min_tokens: int = 0
+    temperature: float = 1.0
+    """0 is greedy."""
+    top_p: float = 1.0
+    top_k: int = 0
+    """0 keeps every token."""
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    """Over prompt and output, as in vLLM and Transformers. 1 is off."""
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    """Both over the output only, as at OpenAI. 0 is off."""
+    logit_bias: dict[int, float] = {}
+    stop_token_ids: tuple[int, ...] = ()
+    """Ends the choice; includes the model's end-of-turn ids unless the client sent ignore_eos. Never part of the output."""
+    logprobs: int | None = None
+    """None: none. k: the chosen token's, and the k best alternatives (k may be 0). Before penalties and temperature."""
+    prompt_logprobs: int | None = None
+    """The same for each prompt token; such a request skips the prefix-cache look-up."""
+
+
+class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What the API asks of an engine: one tokenised prompt, n choices."""
+
+    request_id: str
+    prompt_ids: list[int]
+    sampling: SamplingParams
+    n: int = 1
+    priority: int = 0
+    """Lower runs earlier (vLLM's convention); equal priorities are first come, first served."""
+    cache_salt: str = ""
+    """Requests share cached pages only with requests of the same salt."""
+
+
+class TokenLogprob(msgspec.Struct, frozen=True, array_like=True):
+    """The model's own log-softmax at one position: the token's, and the best alternatives, best first."""
+
+    token_id: int
+    logprob: float
+    top: list[tuple[int, float]] = []
+
+
+class ChoiceDelta(msgspec.Struct, frozen=True, array_like=True):
+    """What one engine step adds to one choice of one request."""
+
+    request_id: str
+    index: int
+    token_ids: list[int]
+    """New tokens, without the stop token that may have ended the choice."""
+    finish_reason: FinishReason | None = None
+    stop_token_id: int | None = None
+    """The stop token that ended the choice, if one did."""
+    logprobs: list[TokenLogprob] | None = None
+    """One entry per entry of token_ids, when asked for."""
+    cumulative_logprob: float = 0.0
+    """Sum over the choice so far, the stop token included; 0.0 unless logprobs were asked for."""
+    num_cached_tokens: int = 0
+    """Prompt tokens taken from the prefix cache at the request's first admission."""
+    prompt_logprobs: list[TokenLogprob | None] | None = None
+    """In choice 0's first delta when asked for; entry 0 is None (nothing precedes it)."""
+    queue_seconds: float | None = None
+    """In choice 0's first delta: arrival in the engine to first scheduling."""
+    prefill_seconds: float | None = None
+    """In choice 0's first delta: first scheduling to first token."""
+
+
+class EngineInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """What a loaded engine publishes about itself."""
+
+    model_digest: str
+    architecture: str
+    dtype: str
+    device: str
+    vocab_size: int
+    context_length: int
+    """The checkpoint's own limit, in tokens."""
+    max_model_len: int
+    """The limit enforced at admission: the smaller of context_length and what the page pool holds."""
+    page_size: int
+    num_pages: int
+    load_seconds: float
+
+
+class EngineStats(msgspec.Struct, frozen=True, array_like=True):
+    """Gauges of the last step and counters since the worker started."""
+
+    num_running: int = 0
+    num_waiting: int = 0
+    num_free_pages: int = 0
+    """Free or evictable: what a new request could get."""
+    num_pages: int = 0
+    num_preemptions: int = 0
+    prefix_queries: int = 0
+    """Prompt tokens looked up in the prefix cache."""
+    prefix_hits: int = 0
+    """Prompt tokens found there."""
+    num_steps: int = 0
+
+
+EngineState = Literal["loading", "ready", "restarting", "failed", "stopped"]
+
+
+class Generation(Protocol):
+    """A request that was handed to an engine. Iterate it; abort it when nobody wants the rest."""
+
+    request_id: str
+
+    def __aiter__(self) -> AsyncIterator[list[ChoiceDelta]]: ...
+
+    async def __anext__(self) -> list[ChoiceDelta]:
+        """All deltas that have arrived since the last call, at least one, in order.
+
+        Ends when every choice has finished or was aborted. Raises errors.EngineFailed when the worker died.
+        """
+        ...
+
+    def abort(self, index: int | None = None) -> None:
+        """Stop one choice, or all of them. Safe to call twice, and after the end. Pages are free by the next step."""
+        ...
+
+
+class Generator(Protocol):
+    """The face of an engine that the API sees; torch-free."""
+
+    @property
+    def state(self) -> EngineState: ...
+
+    @property
+    def info(self) -> EngineInfo | None:
+        """None until the model has been loaded for the first time."""
+        ...
+
+    @property
+    def stats(self) -> EngineStats: ...
+
+    async def wait_ready(self, timeout: float | None = None) -> EngineInfo:
+        """Wait out a first load. Raises errors.EngineFailed when it failed, errors.EngineBusy on time-out or crash."""
+        ...
+
+    def submit(self, request: GenerateRequest) -> Generation:
+        """Hand a request over; returns at once. Raises errors.EngineFailed or errors.EngineBusy when not ready."""
+        ...
+
+
+class ModelVersion(msgspec.Struct, frozen=True, kw_only=True):
+    """One model in the registry: everything that serving needs, on disk."""
+
+    name: str
+    """As clients write it: "smollm2:135m", "hf:org/name", "file:/path"."""
+    source: str
+    """The full reference that it was pulled from."""
+    digest: str
+    """sha256 over weights, config, tokenizer and template: "sha256:<64 hex>"."""
+    folder: str
+    """Absolute; holds config.json, tokenizer.json, generation_config.json and, if there is one, chat_template.jinja."""
+    weights: list[str]
+    """Absolute paths: one .gguf, or safetensors shards."""
+    context_length: int
+    size_bytes: int
+    created: int
+    """Unix seconds of the import."""

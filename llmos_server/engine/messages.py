@@ -1,0 +1,87 @@
+"""What crosses between the API process and an engine worker: frozen structs, as msgpack over ZeroMQ, nothing else.
+
+Every message carries the worker's epoch (it counts the starts of one worker), so a late one from a dead worker is dropped.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from llmos_server.contracts import ChoiceDelta, EngineInfo, EngineStats, GenerateRequest
+
+
+class AddRequest(msgspec.Struct, frozen=True, tag="add"):
+    epoch: int
+    request: GenerateRequest
+
+
+class AbortRequest(msgspec.Struct, frozen=True, tag="abort"):
+    epoch: int
+    request_id: str
+    index: int | None = None
+    """None aborts every choice."""
+
+
+class Shutdown(msgspec.Struct, frozen=True, tag="shutdown"):
+    epoch: int
+
+
+Command = AddRequest | AbortRequest | Shutdown
+
+
+class Ready(msgspec.Struct, frozen=True, tag="ready"):
+    epoch: int
+    info: EngineInfo
+
+
+class LoadFailed(msgspec.Struct, frozen=True, tag="load_failed"):
+    """The model can't be loaded; starting again would not help."""
+
+    epoch: int
+    message: str
+
+
+class StepOutput(msgspec.Struct, frozen=True, tag="step"):
+    """One message a step, for all sequences."""
+
+    epoch: int
+    deltas: list[ChoiceDelta]
+    stats: EngineStats
+
+
+class RequestFailed(msgspec.Struct, frozen=True, tag="request_failed"):
+    """One request could not be run (refused at admission); the others go on."""
+
+    epoch: int
+    request_id: str
+    message: str
+
+
+class Heartbeat(msgspec.Struct, frozen=True, tag="heartbeat"):
+    """From a thread of its own, so that a long step is not taken for death."""
+
+    epoch: int
+
+
+Report = Ready | LoadFailed | StepOutput | RequestFailed | Heartbeat
+
+
+class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker is told at its start, as JSON on its command line's file descriptor (stdin's first line)."""
+
+    epoch: int
+    commands_endpoint: str
+    """ipc:// address that the worker connects a PULL socket to."""
+    reports_endpoint: str
+    """ipc:// address that the worker connects PUSH sockets to."""
+    model_digest: str
+    model_folder: str
+    weights: list[str]
+    device: str
+    threads: int
+    page_size: int
+    cache_bytes: int
+    max_num_seqs: int
+    max_num_batched_tokens: int
+    prefix_caching: bool
+    heartbeat_seconds: float = 2.0

@@ -1,0 +1,44 @@
+"""Domain errors. api/errors.py alone knows which HTTP status each becomes."""
+
+from __future__ import annotations
+
+
+class LLMOSError(Exception):
+    """Base of all; str(error) is fit for the user and says what to do next."""
+
+
+class InvalidRequest(LLMOSError):
+    """The client asked for something that can't be done. `param` is the field's path, `code` a stable word."""
+
+    def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
+        self.code = code
+
+
+class ModelNotFound(LLMOSError):
+    """No served model has this name."""
+
+
+class PullError(LLMOSError):
+    """A model could not be fetched or imported."""
+
+
+class UnsupportedModel(LLMOSError):
+    """The checkpoint can be read but not served (architecture, tensor type, tokenizer)."""
+
+
+class SettingsError(LLMOSError):
+    """config.toml, the environment or a flag holds something that can't be used."""
+
+
+class EngineBusy(LLMOSError):
+    """The engine can't take the request now (loading too long, restarting, queue full). Worth a retry."""
+
+    def __init__(self, message: str, *, retry_after: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class EngineFailed(LLMOSError):
+    """The engine died under the request, or could not load its model."""

@@ -1,0 +1,198 @@
+"""config.toml < LLMOS_SECTION__KEY < flags, into one frozen dataclass a folder.
+
+An unknown key is an error that names the nearest known one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import os
+import tomllib
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from llmos_server.errors import SettingsError
+
+ENV_PREFIX = "LLMOS_"
+RESERVED_ENV = frozenset({"LLMOS_HOME", "LLMOS_CONFIG", "LLMOS_URL", "LLMOS_API_KEY"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApiSettings:
+    """The [api] section: HTTP in, HTTP out."""
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    insecure: bool = False
+    """Allow a non-loopback host although nothing asks for a key yet."""
+    cors_origins: tuple[str, ...] = ()
+    """Web origins whose pages may call the API; ["*"] for any."""
+    strict: bool = False
+    """Refuse unknown request fields with a 400 instead of ignoring and naming them."""
+    on_overflow: Literal["error", "drop_oldest"] = "error"
+    """What happens to a chat that is longer than the context: a 400, or the oldest turns are dropped, and told."""
+    ping_seconds: float = 15.0
+    """Comment pings on an idle stream."""
+    grace_seconds: float = 30.0
+    """How long running streams may go on after SIGTERM."""
+    load_timeout_seconds: float = 300.0
+    """How long a request waits for a model that is still loading."""
+    max_body_bytes: int = 16 * 2**20
+    max_n: int = 64
+    """Most choices for one prompt (n, best_of)."""
+    max_prompts: int = 256
+    """Most prompts in one /v1/completions request."""
+    metrics_prefix: Literal["llmos", "vllm", "both"] = "llmos"
+    """Prefix of the Prometheus names; "vllm" makes vLLM's dashboards work."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelsSettings:
+    """The [models] section: which models are served, under which names."""
+
+    default: str = "smollm2:135m"
+    aliases: dict[str, str] = field(default_factory=dict)
+    """Other names for served models, e.g. "gpt-4o-mini" = "smollm2:135m"."""
+    hub_timeout_seconds: float = 5.0
+    """Connect time-out for model hubs, so that an unreachable one fails soon."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineSettings:
+    """The [engine] section: one worker process per base model."""
+
+    device: Literal["cpu", "cuda"] = "cpu"
+    threads: int = 0
+    """CPU threads of a worker; 0 takes the cores this process may use."""
+    page_size: int = 16
+    """Tokens per page of the KV cache."""
+    cache_bytes: int = 0
+    """Budget of the KV cache; 0 takes a quarter of the memory limit, at most 4 GiB."""
+    max_num_seqs: int = 64
+    """Sequences in one step."""
+    max_num_batched_tokens: int = 512
+    """Tokens in one step, prefill chunks and decodes together."""
+    prefix_caching: bool = True
+    max_waiting: int = 4096
+    """Requests that may wait; one more gets 429."""
+    heartbeat_timeout_seconds: float = 60.0
+    """A loaded worker that is silent for longer is killed and started again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogSettings:
+    """The [log] section."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "console", "json"] = "auto"
+    """auto: console on a terminal, JSON lines otherwise."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Everything that can be configured. `home` is LLMOS_HOME, not a key of config.toml."""
+
+    home: Path = field(default_factory=lambda: Path.home() / ".llmos")
+    api: ApiSettings = field(default_factory=ApiSettings)
+    models: ModelsSettings = field(default_factory=ModelsSettings)
+    engine: EngineSettings = field(default_factory=EngineSettings)
+    log: LogSettings = field(default_factory=LogSettings)
+
+
+SECTIONS: dict[str, type[Any]] = {"api": ApiSettings, "models": ModelsSettings, "engine": EngineSettings, "log": LogSettings}
+
+
+def load_settings(
+    config: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    flags: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Settings:
+    """Merge the three sources.
+
+    config: the file; None looks at LLMOS_CONFIG, ./config.toml, then LLMOS_HOME/config.toml, and takes the first.
+    flags: section -> key -> value, from the command line; None values are skipped.
+    Raises SettingsError with the place and the remedy.
+    """
+    env = os.environ if env is None else env
+    home = Path(env.get("LLMOS_HOME") or Path.home() / ".llmos").expanduser().absolute()
+    values: dict[str, dict[str, Any]] = {name: {} for name in SECTIONS}
+    path = config or _find_config(env, home)
+    if path is not None:
+        _merge(values, _read_toml(path), where=str(path))
+    _merge(values, _read_env(env), where="environment")
+    for section, keys in (flags or {}).items():
+        _merge(values, {section: {k: v for k, v in keys.items() if v is not None}}, where="command line")
+    sections = {name: _build(cls, values[name], name) for name, cls in SECTIONS.items()}
+    return Settings(home=home, **sections)
+
+
+def _find_config(env: Mapping[str, str], home: Path) -> Path | None:
+    if env.get("LLMOS_CONFIG"):
+        return Path(env["LLMOS_CONFIG"]).expanduser()
+    return next((p for p in (Path("config.toml"), home / "config.toml") if p.is_file()), None)
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"{path}: can't be read ({error.strerror}).") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: not valid TOML: {error}.") from None
+
+
+def _read_env(env: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for name, text in env.items():
+        if not name.startswith(ENV_PREFIX) or "__" not in name or name in RESERVED_ENV:
+            continue
+        section, _, key = name[len(ENV_PREFIX) :].lower().partition("__")
+        found.setdefault(section, {})[key] = text
+    return found
+
+
+def _merge(values: dict[str, dict[str, Any]], new: Mapping[str, Any], where: str) -> None:
+    for section, keys in new.items():
+        if section not in SECTIONS:
+            raise SettingsError(f"{where}: unknown section {section!r}.{_nearest(section, SECTIONS)}")
+        if not isinstance(keys, Mapping):
+            raise SettingsError(f"{where}: {section!r} is a section, write [{section}] and keys below it.")
+        known = {f.name for f in dataclasses.fields(SECTIONS[section])}
+        for key, value in keys.items():
+            if key not in known:
+                raise SettingsError(f"{where}: unknown key {section}.{key}.{_nearest(key, known)}")
+            values[section][key] = value
+
+
+def _nearest(word: str, known: typing.Iterable[str]) -> str:
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.0)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def _build(cls: type[Any], values: dict[str, Any], section: str) -> Any:
+    hints = typing.get_type_hints(cls)
+    converted = {key: _convert(value, hints[key], f"{section}.{key}") for key, value in values.items()}
+    return cls(**converted)
+
+
+def _convert(value: Any, hint: Any, where: str) -> Any:
+    """Strings (from the environment) are read as the type asks: JSON for lists and tables, commas for plain lists."""
+    if isinstance(value, str) and hint is not str and typing.get_origin(hint) is not Literal:
+        if typing.get_origin(hint) is tuple and not value.startswith("["):
+            value = [part.strip() for part in value.split(",") if part.strip()]
+        elif typing.get_origin(hint) in (tuple, dict) or isinstance(hint, types.GenericAlias):
+            try:
+                value = msgspec.json.decode(value)
+            except msgspec.DecodeError:
+                raise SettingsError(f"{where}: {value!r} is not JSON.") from None
+    try:
+        return msgspec.convert(value, hint, strict=not isinstance(value, str))
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"{where} = {value!r}: {error}.") from None
