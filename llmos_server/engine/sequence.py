@@ -1,0 +1,55 @@
+"""One choice of one request as the scheduler sees it: token ids, pages and progress. No tensors."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+
+from llmos_server.contracts import FinishReason, GenerateRequest, TokenLogprob
+
+
+class Status(enum.Enum):
+    WAITING = "waiting"
+    RUNNING = "running"
+    FINISHED = "finished"
+
+
+@dataclass(slots=True, eq=False)
+class Sequence:
+    """`token_ids` is prompt plus output; the first `num_computed_tokens` of them have keys and values in `pages`."""
+
+    request: GenerateRequest
+    index: int
+    arrival: float
+    """time.monotonic() in the worker."""
+    token_ids: list[int] = field(default_factory=list)
+    pages: list[int] = field(default_factory=list)
+    num_computed_tokens: int = 0
+    num_cached_tokens: int = 0
+    """Prompt tokens taken from the prefix cache at the first admission (what usage reports)."""
+    status: Status = Status.WAITING
+    finish_reason: FinishReason | None = None
+    cumulative_logprob: float = 0.0
+    prompt_logprobs: list[TokenLogprob | None] = field(default_factory=list)
+    first_scheduled: float | None = None
+    num_preemptions: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.token_ids:
+            self.token_ids = list(self.request.prompt_ids)
+
+    @property
+    def num_prompt_tokens(self) -> int:
+        return len(self.request.prompt_ids)
+
+    @property
+    def num_output_tokens(self) -> int:
+        return len(self.token_ids) - len(self.request.prompt_ids)
+
+    @property
+    def output_ids(self) -> list[int]:
+        return self.token_ids[len(self.request.prompt_ids) :]
+
+    @property
+    def num_uncomputed_tokens(self) -> int:
+        return len(self.token_ids) - self.num_computed_tokens

@@ -1,0 +1,66 @@
+"""What one engine step is: the scheduler writes a StepPlan, the model runner carries it out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+from llmos_server.contracts import TokenLogprob
+from llmos_server.engine.sequence import Sequence
+
+
+@dataclass(slots=True)
+class Chunk:
+    """Compute sequence.token_ids[start : start + num_tokens]; keys and values go into sequence.pages.
+
+    A decode is a chunk of one token. Attention covers positions 0 .. start + num_tokens - 1.
+    """
+
+    sequence: Sequence
+    start: int
+    num_tokens: int
+    sample_for: list[Sequence] = field(default_factory=list)
+    """Sequences whose next token is drawn from the chunk's last row: empty inside a prompt, the sequence itself at its
+    end, all n choices at the end of the prompt of a request with n > 1."""
+    wants_prompt_logprobs: bool = False
+    """Log-probabilities of the prompt tokens that this chunk's rows predict, start + 1 .. start + num_tokens."""
+
+
+@dataclass(slots=True)
+class StepPlan:
+    """One batch. `page_copies` (source, destination) are carried out before the forward pass."""
+
+    chunks: list[Chunk]
+    page_copies: list[tuple[int, int]] = field(default_factory=list)
+
+    @property
+    def num_tokens(self) -> int:
+        return sum(chunk.num_tokens for chunk in self.chunks)
+
+
+class SampledToken(NamedTuple):
+    """The next token of one sequence. `logprob` is None unless the request asked for log-probabilities."""
+
+    sequence: Sequence
+    token_id: int
+    logprob: TokenLogprob | None
+
+
+@dataclass(slots=True)
+class StepResult:
+    """sampled: one entry per entry of every chunk's sample_for, in order. prompt_logprobs: per chunk that wants them (by
+    its place in plan.chunks), one entry per prompt token predicted by its rows; a row whose next token is not part
+    of the prompt adds none."""
+
+    sampled: list[SampledToken]
+    prompt_logprobs: dict[int, list[TokenLogprob]] = field(default_factory=dict)
+
+
+class Runner(Protocol):
+    """The tensor side of the engine. Forward and sample are separate, so that masks can be built in between."""
+
+    def forward(self, plan: StepPlan) -> Any:
+        """Write keys and values of every chunk, return what `sample` needs (opaque: hidden states or logits)."""
+        ...
+
+    def sample(self, plan: StepPlan, hidden: Any) -> StepResult: ...
