@@ -1,0 +1,109 @@
+"""A real server as a user starts it: a process of its own, the default model, loopback."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from llmos_server.contracts import ModelVersion
+
+READY_SECONDS = 120
+
+
+@dataclass
+class LiveServer:
+    """`process` is `llmos serve`; its engine worker is a child of it."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    log: Path
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def get(self, path: str) -> tuple[int, str]:
+        try:
+            with urllib.request.urlopen(self.url + path, timeout=30) as response:
+                return response.status, response.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    def metric(self, name: str) -> float:
+        """The sum over the labels of one Prometheus sample."""
+        _, text = self.get("/metrics")
+        lines = [line for line in text.splitlines() if line.startswith((name + "{", name + " "))]
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
+
+    def wait_until_ready(self) -> None:
+        self.wait_for(lambda: self.get("/ready")[0] == 200, "ready")
+
+    def wait_for(self, condition, what: str, seconds: float = READY_SECONDS) -> None:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            assert self.process.poll() is None, f"the server ended:\n{self.log.read_text()}"
+            try:
+                if condition():
+                    return
+            except OSError:
+                pass
+            time.sleep(0.05)
+        raise AssertionError(f"not {what} after {seconds} s:\n{self.log.read_text()}")
+
+    def worker_pid(self) -> int:
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        for pid in children:
+            if b"llmos_server.engine.worker" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                return int(pid)
+        raise AssertionError("no engine worker runs")
+
+    def stop(self) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(timeout=60)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+        return self.process.wait()
+
+
+def start_server(folder: Path, model: str, *flags: str, env: dict[str, str] | None = None) -> LiveServer:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    log = folder / "server.log"
+    command = [sys.executable, "-m", "llmos_server", "serve", "--port", str(port), "--model", model, *flags]
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            command, cwd=folder, stdout=out, stderr=subprocess.STDOUT, env={**os.environ, **(env or {})}
+        )
+    return LiveServer(process, port, log)
+
+
+@pytest.fixture(scope="session")
+def server(smollm2: ModelVersion, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    """One server for all tests that don't hurt it."""
+    live = start_server(tmp_path_factory.mktemp("server"), smollm2.name)
+    live.wait_until_ready()
+    yield live
+    live.stop()
+
+
+@pytest.fixture
+def own_server(smollm2: ModelVersion, tmp_path: Path) -> Iterator[LiveServer]:
+    """A server for one test that kills parts of it."""
+    live = start_server(tmp_path, smollm2.name)
+    live.wait_until_ready()
+    yield live
+    live.stop()
