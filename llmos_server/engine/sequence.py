@@ -33,6 +33,16 @@ class Sequence:
     prompt_logprobs: list[TokenLogprob | None] = field(default_factory=list)
     first_scheduled: float | None = None
     num_preemptions: int = 0
+    rank: tuple[float, int, int] = (0.0, 0, 0)
+    """The scheduler's order, lower first: (arrival shifted by priority, number of the request, index)."""
+    last_step: int = 0
+    """Number of the last step that computed a part of it; makes decodes take turns when the budget is short."""
+    page_digests: list[bytes] = field(default_factory=list)
+    """Chained digests of its first full pages, as far as they were needed. Tokens never change, so they stay valid."""
+    num_registered_pages: int = 0
+    """Leading `pages` that are shared through the prefix cache."""
+    followers: list[Sequence] = field(default_factory=list)
+    """Other choices of the request that fork from this one as soon as the prompt has been computed."""
 
     def __post_init__(self) -> None:
         if not self.token_ids:

@@ -89,9 +89,7 @@ def _bpe(tokens: list[str], merges: list[str], ignore_merges: bool) -> models.BP
         raise UnsupportedModel(f"tokenizer.ggml.merges holds {merges[cuts.index(-1)]!r}, which is no pair.")
     pairs = [(merge[:cut], merge[cut + 1 :]) for merge, cut in zip(merges, cuts, strict=True)]
     try:
-        return models.BPE(
-            vocab={text: i for i, text in enumerate(tokens)}, merges=pairs, ignore_merges=ignore_merges
-        )
+        return models.BPE(vocab={text: i for i, text in enumerate(tokens)}, merges=pairs, ignore_merges=ignore_merges)
     except Exception as error:
         raise UnsupportedModel(f"tokenizer.ggml.merges and tokenizer.ggml.tokens disagree: {error}.") from None
 

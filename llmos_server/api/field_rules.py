@@ -1,0 +1,110 @@
+"""The one rule for request fields, as a mechanism; the tables are in fields.py.
+
+null equals absent. A field is honoured, or honoured for some values only, or refused with a reason, or a hint that
+changes no answer. Anything else is unknown: ignored and told, or refused when the client or a setting asks for that.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from llmos_server.errors import InvalidRequest
+
+
+class Status(enum.Enum):
+    HONOURED = "honoured"
+    VALUES = "some values"
+    """Values that ask for what happens anyway are accepted, all others refused."""
+    REFUSED = "refused"
+    HINT = "accepted hint"
+    """Changes no answer; accepted without effect."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    status: Status
+    note: str
+    """For the documentation; of a refused field or value also the reason that the client reads."""
+    accepts: Callable[[Any], bool] | None = None
+    nested: Mapping[str, Rule] | None = None
+    """Rules of the object, or of each object of the list, that the field holds."""
+    code: str = "unsupported_parameter"
+
+
+Table = Mapping[str, Rule]
+
+
+@dataclass(slots=True)
+class Checked:
+    """What is left of a request body: honoured fields without nulls, and the paths of the unknown ones."""
+
+    fields: dict[str, Any] = field(default_factory=dict)
+    unknown: list[str] = field(default_factory=list)
+
+
+def honoured(note: str = "", nested: Table | None = None) -> Rule:
+    return Rule(Status.HONOURED, note, nested=nested)
+
+
+def values(accepts: Callable[[Any], bool], note: str, code: str = "unsupported_value") -> Rule:
+    return Rule(Status.VALUES, note, accepts=accepts, code=code)
+
+
+def refused(note: str, code: str = "unsupported_parameter") -> Rule:
+    return Rule(Status.REFUSED, note, code=code)
+
+
+def hint(note: str) -> Rule:
+    return Rule(Status.HINT, note)
+
+
+def check_fields(body: Mapping[str, Any], table: Table) -> Checked:
+    """Apply `table` to a decoded JSON object. Raises InvalidRequest for what is known and can't be honoured."""
+    checked = Checked()
+    checked.fields = _check_object(body, table, "", checked.unknown)
+    return checked
+
+
+def _check_object(body: Mapping[str, Any], table: Table, prefix: str, unknown: list[str]) -> dict[str, Any]:
+    kept: dict[str, Any] = {}
+    for name, value in body.items():
+        if value is None:
+            continue
+        path = prefix + name
+        rule = table.get(name)
+        if rule is None:
+            unknown.append(path)
+        elif rule.status is Status.HONOURED:
+            kept[name] = value if rule.nested is None else _check_nested(value, rule.nested, path, unknown)
+        else:
+            _refuse_unless_harmless(rule, value, path)
+    return kept
+
+
+def _check_nested(value: Any, table: Table, path: str, unknown: list[str]) -> Any:
+    """Values of another type than object or list of objects pass; the struct's own types judge them."""
+    if isinstance(value, dict):
+        return _check_object(value, table, f"{path}.", unknown)
+    if isinstance(value, list):
+        return [
+            _check_object(item, table, f"{path}[{place}].", unknown) if isinstance(item, dict) else item
+            for place, item in enumerate(value)
+        ]
+    return value
+
+
+def _refuse_unless_harmless(rule: Rule, value: Any, path: str) -> None:
+    if rule.status is Status.HINT or (rule.accepts is not None and rule.accepts(value)):
+        return
+    if rule.status is Status.REFUSED and value in ([], {}):
+        return
+    what = "isn't supported" if rule.status is Status.REFUSED else f"can't be {_shown(value)}"
+    raise InvalidRequest(f"{path} {what}: {rule.note}", param=path, code=rule.code)
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,241 @@
+"""Which request fields are honoured, refused or accepted as hints: the tables behind docs/api.md.
+
+A test holds that each honoured field is in the endpoint's struct, that each is in the docs, and that each field of OpenAI's
+own document is in a table.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llmos_server.api.field_rules import Table, hint, honoured, refused, values
+
+_EFFECTLESS = "a hint that changes no answer"
+_OTHER_SAMPLER = "this sampler isn't supported; use temperature, top_p, top_k, min_p and the penalties"
+_GRAMMAR = "constrained decoding isn't supported yet; ask for the format in the prompt and check the answer"
+_TOOLS = "tool calls aren't supported yet; describe the tool in the prompt, or leave it out"
+_NO_TOOLS = "this model is given no tools, so only values that call none can be honoured"
+_MEDIA = "this model reads text only; send text parts"
+
+
+def _equals(*accepted: Any) -> Any:
+    """Exact: 1 and True are different values on the wire."""
+    return lambda value: any(value == other and isinstance(value, bool) == isinstance(other, bool) for other in accepted)
+
+
+def _is_text_format(value: Any) -> bool:
+    return isinstance(value, dict) and value.get("type") == "text"
+
+
+STREAM_OPTIONS: Table = {
+    "include_usage": honoured("a last chunk with `usage` and no choices"),
+    "continuous_usage_stats": honoured("`usage` so far in every chunk (vLLM); needs include_usage"),
+    "include_obfuscation": hint(_EFFECTLESS),
+}
+
+PART: Table = {
+    "type": honoured("text (also input_text, output_text), refusal"),
+    "text": honoured(),
+    "refusal": honoured(),
+    "cache_control": hint("prefixes are cached without being asked"),
+    "annotations": hint("echoed by clients"),
+    "logprobs": hint("echoed by clients"),
+    "prompt_cache_breakpoint": hint("prefixes are cached without being asked"),
+    **{
+        name: refused(_MEDIA, code="unsupported_content")
+        for name in (
+            "image_url",
+            "image",
+            "image_embeds",
+            "input_audio",
+            "audio",
+            "audio_url",
+            "video",
+            "video_url",
+            "file",
+            "file_id",
+            "file_data",
+            "source",
+        )
+    },
+}
+
+MESSAGE: Table = {
+    "role": honoured("system, developer (as system), user, assistant, tool, function"),
+    "content": honoured("a string, a list of text parts (joined by line breaks), null for assistant", nested=PART),
+    "name": honoured("given to the chat template"),
+    "tool_calls": honoured("given to the chat template"),
+    "tool_call_id": honoured("given to the chat template"),
+    "function_call": honoured("given to the chat template as a tool call"),
+    "reasoning_content": honoured("given to the chat template"),
+    "reasoning": honoured("the same as reasoning_content"),
+    "refusal": honoured("stands for content where that is null"),
+    "audio": refused("this server made no audio that could be continued", code="unsupported_content"),
+    **{
+        name: hint("echoed by clients from an earlier answer")
+        for name in (
+            "annotations",
+            "parsed",
+            "provider_specific_fields",
+            "thinking_blocks",
+            "reasoning_details",
+            "images",
+            "token_ids",
+            "finish_reason",
+            "logprobs",
+            "index",
+            "id",
+            "status",
+            "phase",
+        )
+    },
+}
+
+_GENERATION: Table = {
+    "model": honoured("a served name or alias; the default model when absent"),
+    "temperature": honoured("0 to 2, 1 when absent; 0 is greedy"),
+    "top_p": honoured("above 0, up to 1"),
+    "top_k": honoured("-1 or 0 keep every token"),
+    "min_p": honoured("0 to 1"),
+    "repetition_penalty": honoured("above 0; over prompt and answer"),
+    "presence_penalty": honoured("-2 to 2"),
+    "frequency_penalty": honoured("-2 to 2"),
+    "logit_bias": honoured("token ids (as strings) to -100 .. 100"),
+    "n": honoured("1 to the setting max_n"),
+    "seed": honoured("the same seed gives the same text; random when absent"),
+    "stop": honoured("a string, or up to 16 of at most 512 characters; never part of the answer"),
+    "stop_token_ids": honoured("up to 256; never part of the answer"),
+    "ignore_eos": honoured("go on past the model's own end, to max_tokens"),
+    "min_tokens": honoured("no end before as many tokens; at most max_tokens"),
+    "skip_special_tokens": honoured("true when absent"),
+    "stream": honoured(),
+    "stream_options": honoured("only with stream", nested=STREAM_OPTIONS),
+    "priority": honoured("lower runs earlier; 0 when absent"),
+    "cache_salt": honoured("cached prefixes are shared only under the same salt"),
+    "user": hint(_EFFECTLESS),
+    "metadata": hint(_EFFECTLESS),
+    "prompt_cache_key": hint("prefixes are cached without being asked"),
+    "prompt_cache_retention": hint("prefixes are cached without being asked"),
+    "prompt_cache_options": hint("prefixes are cached without being asked"),
+    "cache_prompt": hint("prefixes are cached without being asked"),
+    "safety_identifier": hint(_EFFECTLESS),
+    "id_slot": hint("sequences have no slots here"),
+    "service_tier": values(_equals("auto", "default"), "there is one tier; send auto, default or nothing"),
+    "use_beam_search": values(_equals(False), "beam search isn't supported; use n or best_of"),
+    "length_penalty": values(_equals(1), "beam search isn't supported"),
+    "early_stopping": values(_equals(False), "beam search isn't supported"),
+    "include_stop_str_in_output": values(_equals(False), "stop strings are never part of the answer"),
+    "spaces_between_special_tokens": values(_equals(True), "text is decoded as the tokenizer does"),
+    "return_tokens_as_token_ids": values(_equals(False), "tokens are shown as text; see /tokenize for ids"),
+    "return_token_ids": values(_equals(False), "ids aren't returned; see /tokenize"),
+    "truncate_prompt_tokens": refused("prompts aren't cut; shorten it, or see on_overflow of chat completions"),
+    "allowed_token_ids": refused("use logit_bias"),
+    "bad_words": refused("use logit_bias"),
+    "logits_processors": refused("no code from requests is run"),
+    "prompt_embeds": refused("send text or token ids"),
+    "mm_processor_kwargs": refused(_MEDIA),
+    "n_predict": values(_equals(-1), "send max_tokens"),
+    "repeat_penalty": values(_equals(1), "send repetition_penalty"),
+    "n_probs": values(_equals(0), "send logprobs"),
+    "typical_p": values(_equals(1), _OTHER_SAMPLER),
+    "tfs_z": values(_equals(1), _OTHER_SAMPLER),
+    "mirostat": values(_equals(0), _OTHER_SAMPLER),
+    "dynatemp_range": values(_equals(0), _OTHER_SAMPLER),
+    "dry_multiplier": values(_equals(0), _OTHER_SAMPLER),
+    "xtc_probability": values(_equals(0), _OTHER_SAMPLER),
+    "samplers": refused(_OTHER_SAMPLER),
+    "lora": refused("choose an adapter by its model name"),
+    "lora_path": refused("choose an adapter by its model name"),
+    **{
+        name: refused(_GRAMMAR)
+        for name in (
+            "structured_outputs",
+            "guided_json",
+            "guided_regex",
+            "guided_choice",
+            "guided_grammar",
+            "guided_decoding_backend",
+            "guided_whitespace_pattern",
+            "json_schema",
+            "grammar",
+            "regex",
+            "ebnf",
+            "stop_regex",
+        )
+    },
+}
+
+_TEMPLATE: Table = {
+    "add_generation_prompt": honoured("true when absent"),
+    "continue_final_message": honoured("go on with the last message instead of starting one"),
+    "chat_template_kwargs": honoured("variables for the chat template"),
+}
+
+CHAT: Table = {
+    "messages": honoured("see below", nested=MESSAGE),
+    **_GENERATION,
+    "max_completion_tokens": honoured("upper bound on the answer; all the room that is left when absent"),
+    "max_tokens": honoured("older name of max_completion_tokens, which wins when both are given"),
+    "logprobs": honoured("true or false"),
+    "top_logprobs": honoured("0 to 20; needs logprobs"),
+    **_TEMPLATE,
+    "on_overflow": honoured("error, or drop_oldest: leave out the oldest turns of a chat that is too long, and say so"),
+    "reasoning_effort": honoured(
+        'only "none", which tells the template not to think (enable_thinking false); for others use chat_template_kwargs'
+    ),
+    "store": values(_equals(False), "answers aren't stored"),
+    "modalities": values(_equals(["text"]), _MEDIA),
+    "response_format": values(_is_text_format, f"only {{'type': 'text'}}: {_GRAMMAR}"),
+    "tools": refused(_TOOLS),
+    "functions": refused(_TOOLS),
+    "tool_choice": values(_equals("none", "auto"), _NO_TOOLS),
+    "function_call": values(_equals("none", "auto"), _NO_TOOLS),
+    "parallel_tool_calls": values(lambda value: isinstance(value, bool), _NO_TOOLS),
+    "verbosity": hint(_EFFECTLESS),
+    "prediction": hint("it could only make the answer faster"),
+    "audio": refused("answers are text only"),
+    "moderation": refused("there is no moderation model"),
+    "web_search_options": refused("the server doesn't search the web"),
+    "prompt_logprobs": refused("use /v1/completions with echo and logprobs"),
+    "best_of": values(_equals(1), "only /v1/completions has best_of; use n"),
+    "echo": values(_equals(False), "only /v1/completions has echo"),
+    "add_special_tokens": values(_equals(False), "the chat template writes the special tokens"),
+    "chat_template": refused("the model's own template is used; chat_template_kwargs sets its variables"),
+    "documents": refused("put the documents into a message"),
+    **{
+        name: refused("use chat_template_kwargs for what the model's template knows")
+        for name in ("thinking", "enable_thinking", "thinking_token_budget", "reasoning_budget_tokens")
+    },
+}
+
+COMPLETION: Table = {
+    "prompt": honoured("a string, a list of strings, token ids, or a list of lists of token ids"),
+    **_GENERATION,
+    "max_tokens": honoured("upper bound on the answer; 16 when absent; 0 computes the prompt only"),
+    "logprobs": honoured("0 to 20 alternatives"),
+    "echo": honoured("the prompt, and its logprobs, before the answer"),
+    "best_of": honoured("n of so many choices, by log-probability per token; not streamed"),
+    "add_special_tokens": honoured("true when absent; of prompts given as text"),
+    "suffix": refused("filling in the middle isn't supported"),
+    "response_format": values(_is_text_format, f"only {{'type': 'text'}}: {_GRAMMAR}"),
+    "prompt_logprobs": refused("use echo with logprobs"),
+    "on_overflow": values(_equals("error"), "a plain prompt has no turns that could be dropped"),
+}
+
+TOKENIZE: Table = {
+    "model": honoured("the default model when absent"),
+    "prompt": honoured("text; or messages"),
+    "messages": honoured("as for chat completions; or prompt", nested=MESSAGE),
+    "add_special_tokens": honoured("of a prompt; true when absent"),
+    "return_token_strs": honoured("the text of each token, too"),
+    **_TEMPLATE,
+    "tools": refused(_TOOLS),
+    "chat_template": refused("the model's own template is used"),
+    "media_io_kwargs": refused(_MEDIA),
+    "mm_processor_kwargs": refused(_MEDIA),
+}
+
+DETOKENIZE: Table = {
+    "model": honoured("the default model when absent"),
+    "tokens": honoured("token ids"),
+}

@@ -1,0 +1,35 @@
+"""Wire structs of /v1/models, /health, /ready and /version."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+
+class Model(Struct, kw_only=True):
+    id: str
+    object: Literal["model"] = "model"
+    created: int
+    owned_by: str = "llmos"
+    max_model_len: int | None
+    """Extension: most tokens of prompt and answer together; null until known."""
+    capabilities: list[str]
+    """Extension: "chat" (has a chat template), "completions", "logprobs", "tokenize"."""
+    aliases: list[str]
+    """Extension: other names that reach this model."""
+    state: str
+    """Extension: loading, ready, restarting, failed or stopped."""
+
+
+class ModelList(Struct, kw_only=True):
+    object: Literal["list"] = "list"
+    data: list[Model]
+
+
+class Health(Struct, kw_only=True):
+    status: Literal["ok", "ready"]
+
+
+class Version(Struct, kw_only=True):
+    version: str

@@ -1,0 +1,238 @@
+"""Which page of the KV cache belongs to whom: reference counts, the prefix cache and its eviction. No tensors.
+
+A page is in exactly one of three places: referenced (a sequence or a pending copy holds it), evictable (nobody holds
+it, but its content is still known to the prefix cache) or free.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from array import array
+from collections import Counter, OrderedDict
+from collections.abc import Iterable
+
+import msgspec
+
+from llmos_server.engine.sequence import Sequence
+
+
+class BlockManager:
+    """Hands out pages 0 .. num_pages - 1 of page_size tokens each.
+
+    Full pages whose tokens have been computed are named by a chained digest, so a page is found only by a sequence that
+    has the same model, salt and tokens from the start. A sequence's registered pages are always *the* pages of their
+    digests; hence whoever holds a page holds its parent, and pages freed tail first are evicted before their parents.
+    """
+
+    def __init__(self, num_pages: int, page_size: int, *, model_digest: str, prefix_caching: bool = True) -> None:
+        self.num_pages = num_pages
+        self.page_size = page_size
+        self._model_digest = model_digest
+        self._prefix_caching = prefix_caching
+        self._ref_counts = [0] * num_pages
+        self._free = list(reversed(range(num_pages)))
+        self._evictable: OrderedDict[int, None] = OrderedDict()  # least recently used first
+        self._page_of: dict[bytes, int] = {}
+        self._digests_of: dict[int, tuple[bytes, bytes | None]] = {}  # page -> its digest, its parent page's digest
+        self._copies: dict[int, int] = {}  # destination -> source, which is held until the copy was carried out
+
+    @property
+    def num_free_pages(self) -> int:
+        """Free or evictable: what can be allocated."""
+        return len(self._free) + len(self._evictable)
+
+    @property
+    def page_copies(self) -> list[tuple[int, int]]:
+        """(source, destination) pairs that the next forward pass has to carry out first."""
+        return [(source, destination) for destination, source in self._copies.items()]
+
+    def num_pages_for(self, num_tokens: int) -> int:
+        return -(-num_tokens // self.page_size)
+
+    def allocate(self, sequence: Sequence, *, use_cache: bool = True) -> bool:
+        """Give pages for all its tokens to a sequence that has none; False (and no change) when too few are free.
+
+        Cached pages cover at most all tokens but one, so that there is always a row to sample from. Sets
+        num_computed_tokens to what they cover.
+        """
+        cached = self._find_cached(sequence) if use_cache else []
+        num_new = self.num_pages_for(len(sequence.token_ids)) - len(cached)
+        num_revived = sum(1 for page in cached if self._ref_counts[page] == 0)
+        if num_new > self.num_free_pages - num_revived:
+            return False
+        for page in cached:
+            self._acquire(page)
+        sequence.pages = cached + [self._take() for _ in range(num_new)]
+        sequence.num_computed_tokens = len(cached) * self.page_size
+        sequence.num_registered_pages = len(cached)
+        return True
+
+    def grow(self, sequence: Sequence, num_tokens: int) -> bool:
+        """Make its pages hold num_tokens; False (and no change) when too few are free."""
+        num_new = self.num_pages_for(num_tokens) - len(sequence.pages)
+        if num_new > self.num_free_pages:
+            return False
+        sequence.pages.extend(self._take() for _ in range(num_new))
+        return True
+
+    def fork(self, parent: Sequence, child: Sequence) -> bool:
+        """Let child start from all that parent has computed; False (and no change) when a page is missing.
+
+        Full pages are shared. The last partial one gets a copy, which is carried out by the next forward pass.
+        """
+        num_full, num_partial = divmod(parent.num_computed_tokens, self.page_size)
+        if num_partial and not self.num_free_pages:
+            return False
+        child.pages = parent.pages[:num_full]
+        for page in child.pages:
+            self._acquire(page)
+        if num_partial:
+            source, destination = parent.pages[num_full], self._take()
+            child.pages.append(destination)
+            self._acquire(source)
+            self._copies[destination] = source
+        child.num_computed_tokens = parent.num_computed_tokens
+        child.num_registered_pages = min(parent.num_registered_pages, num_full)
+        child.page_digests = parent.page_digests[:num_full]
+        return True
+
+    def finish_copies(self) -> None:
+        """The forward pass has carried out all pending copies: let their sources go."""
+        for source in self._copies.values():
+            self._release(source)
+        self._copies.clear()
+
+    def register(self, sequence: Sequence) -> None:
+        """Make its full, computed pages known to the prefix cache.
+
+        A page whose content is known already is swapped for the one that was registered first.
+        """
+        if not self._prefix_caching:
+            return
+        for position in range(sequence.num_registered_pages, sequence.num_computed_tokens // self.page_size):
+            page, digest = sequence.pages[position], self._digest(sequence, position)
+            known = self._page_of.get(digest)
+            if known is None:
+                self._page_of[digest] = page
+                self._digests_of[page] = (digest, sequence.page_digests[position - 1] if position else None)
+            else:
+                self._acquire(known)
+                self._release(page)
+                sequence.pages[position] = known
+            sequence.num_registered_pages = position + 1
+
+    def free(self, sequence: Sequence) -> None:
+        """Take all its pages back; registered ones stay cached until they are evicted."""
+        for page in reversed(sequence.pages):
+            source = self._copies.pop(page, None)
+            if source is not None:
+                self._release(source)
+            self._release(page)
+        sequence.pages = []
+        sequence.num_computed_tokens = 0
+        sequence.num_registered_pages = 0
+
+    def check_integrity(self, sequences: Iterable[Sequence]) -> None:
+        """Raise AssertionError that names the first broken invariant. sequences: all that are not finished."""
+        sequences = list(sequences)
+        holders = Counter(page for sequence in sequences for page in sequence.pages)
+        holders.update(self._copies.values())
+        for page, count in enumerate(self._ref_counts):
+            _require(count == holders[page], f"reference count: page {page} has {count}, holders {holders[page]}")
+        self._check_places()
+        self._check_chains()
+        for sequence in sequences:
+            self._check_sequence(sequence)
+
+    def _check_places(self) -> None:
+        free, referenced = set(self._free), {page for page, count in enumerate(self._ref_counts) if count}
+        _require(len(free) == len(self._free), "free list: a page is in it twice")
+        _require(not free & self._evictable.keys(), "places: a page is free and evictable")
+        _require(not free & referenced, "places: a free page is referenced")
+        _require(not referenced & self._evictable.keys(), "places: an evictable page is referenced")
+        num_placed = len(free) + len(self._evictable) + len(referenced)
+        _require(num_placed == self.num_pages, f"leak: {self.num_pages - num_placed} pages are in no place")
+        _require(not free & self._digests_of.keys(), "prefix cache: a free page is registered")
+        _require(self._evictable.keys() <= self._digests_of.keys(), "prefix cache: an evictable page is not registered")
+        for destination in self._copies:
+            _require(self._ref_counts[destination] == 1, f"copies: destination {destination} is shared or free")
+
+    def _check_chains(self) -> None:
+        named = {digest: page for page, (digest, _) in self._digests_of.items()}
+        _require(named == self._page_of, "prefix cache: digests and pages don't match")
+        turn = {page: number for number, page in enumerate(self._evictable)}
+        for page, (_, parent_digest) in self._digests_of.items():
+            if parent_digest is None:
+                continue
+            parent = self._page_of.get(parent_digest)
+            _require(parent is not None, f"prefix cache: page {page} outlived its parent")
+            if parent in turn:
+                _require(turn.get(page, len(turn)) < turn[parent], f"eviction: page {page} comes after its parent")
+
+    def _check_sequence(self, sequence: Sequence) -> None:
+        name = f"{sequence.request.request_id}[{sequence.index}]"
+        _require(len(set(sequence.pages)) == len(sequence.pages), f"sequence {name}: a page is in it twice")
+        _require(
+            sequence.num_computed_tokens <= min(len(sequence.token_ids), len(sequence.pages) * self.page_size),
+            f"sequence {name}: computed more than its tokens or pages hold",
+        )
+        num_full = sequence.num_computed_tokens // self.page_size if self._prefix_caching else 0
+        _require(sequence.num_registered_pages == num_full, f"sequence {name}: a full page is not registered")
+        for position in range(num_full):
+            known = self._page_of.get(self._digest(sequence, position))
+            _require(known == sequence.pages[position], f"sequence {name}: page {position} is not its digest's page")
+
+    def _find_cached(self, sequence: Sequence) -> list[int]:
+        pages: list[int] = []
+        if self._prefix_caching:
+            for position in range((len(sequence.token_ids) - 1) // self.page_size):
+                page = self._page_of.get(self._digest(sequence, position))
+                if page is None:
+                    break
+                pages.append(page)
+        return pages
+
+    def _digest(self, sequence: Sequence, position: int) -> bytes:
+        digests = sequence.page_digests
+        while len(digests) <= position:
+            start = len(digests) * self.page_size
+            parent = digests[-1] if digests else _root_digest(self._model_digest, "", sequence.request.cache_salt)
+            tokens = array("q", sequence.token_ids[start : start + self.page_size])
+            digests.append(hashlib.sha256(parent + tokens.tobytes()).digest())
+        return digests[position]
+
+    def _take(self) -> int:
+        """A page nobody holds, with one reference; free pages first, then the least recently used cached one."""
+        if self._free:
+            page = self._free.pop()
+        else:
+            page, _ = self._evictable.popitem(last=False)
+            digest, _ = self._digests_of.pop(page)
+            del self._page_of[digest]
+        self._ref_counts[page] = 1
+        return page
+
+    def _acquire(self, page: int) -> None:
+        if self._ref_counts[page] == 0:
+            del self._evictable[page]
+        self._ref_counts[page] += 1
+
+    def _release(self, page: int) -> None:
+        self._ref_counts[page] -= 1
+        if self._ref_counts[page] > 0:
+            return
+        if page in self._digests_of:
+            self._evictable[page] = None
+        else:
+            self._free.append(page)
+
+
+def _root_digest(model_digest: str, adapter_digest: str, cache_salt: str) -> bytes:
+    """Parent of every first page. msgpack writes lengths, so no two triples have the same bytes."""
+    return hashlib.sha256(msgspec.msgpack.encode((model_digest, adapter_digest, cache_salt))).digest()
+
+
+def _require(holds: bool, message: str) -> None:
+    """Unlike an assert statement it stays on under python -O."""
+    if not holds:
+        raise AssertionError(message)

@@ -1,0 +1,127 @@
+"""What a pull tells the person who waits: bars on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol, TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import Progress as RichBars
+
+PLAIN_STEP = 10
+"""Percent between two plain lines."""
+
+
+class Track(Protocol):
+    """One running transfer."""
+
+    def update(self, done: int) -> None:
+        """Bytes done so far; may jump, never needs to reach the total."""
+        ...
+
+
+class Progress(Protocol):
+    """Where a pull reports to."""
+
+    def say(self, text: str) -> None:
+        """One line of plain words."""
+        ...
+
+    def track(self, label: str, total: int | None) -> _TrackContext:
+        """A transfer of `total` bytes; None when the size isn't known."""
+        ...
+
+
+class _TrackContext(Protocol):
+    def __enter__(self) -> Track: ...
+
+    def __exit__(self, *exc: object) -> bool | None: ...
+
+
+def create_progress(stream: TextIO | None = None) -> Progress:
+    """Bars when the stream (default: stderr) is a terminal, plain lines otherwise."""
+    stream = sys.stderr if stream is None else stream
+    return TerminalProgress(stream) if stream.isatty() else PlainProgress(stream)
+
+
+def format_bytes(count: float) -> str:
+    """Decimal units, as download pages show them: "98.4 MB"."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if count < 1000 or unit == "GB":
+            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
+        count /= 1000
+    raise AssertionError("unreachable")
+
+
+class QuietProgress:
+    """Tells nobody."""
+
+    def say(self, text: str) -> None:
+        """Drop it."""
+
+    def update(self, done: int) -> None:
+        """Drop it."""
+
+    @contextmanager
+    def track(self, label: str, total: int | None) -> Iterator[Track]:
+        """A transfer that shows nothing."""
+        yield self
+
+
+class PlainProgress:
+    """Lines for logs and pipes: one at the start with the size, one every tenth, one at the end."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def say(self, text: str) -> None:
+        """Print one line."""
+        print(text, file=self._stream, flush=True)
+
+    @contextmanager
+    def track(self, label: str, total: int | None) -> Iterator[Track]:
+        """Print the size, then every tenth."""
+        self.say(f"{label} ({format_bytes(total) if total else 'size not known'})")
+        yield _PlainTrack(self, label, total)
+
+
+class _PlainTrack:
+    def __init__(self, progress: PlainProgress, label: str, total: int | None) -> None:
+        self._progress, self._label, self._total = progress, label, total
+        self._told = 0
+
+    def update(self, done: int) -> None:
+        percent = done * 100 // self._total if self._total else 0
+        if percent >= self._told + PLAIN_STEP:
+            self._told = min(percent // PLAIN_STEP * PLAIN_STEP, 100)
+            self._progress.say(f"{self._label}: {self._told} % ({format_bytes(done)})")
+
+
+class TerminalProgress:
+    """rich bars with size, speed and time left."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._console = Console(file=stream)
+
+    def say(self, text: str) -> None:
+        """Print one line."""
+        self._console.print(text, markup=False, highlight=False)
+
+    @contextmanager
+    def track(self, label: str, total: int | None) -> Iterator[Track]:
+        """Show a bar until the transfer ends."""
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn())
+        with RichBars(*columns, TransferSpeedColumn(), TimeRemainingColumn(), console=self._console) as bars:
+            yield _TerminalTrack(bars, label, total)
+
+
+class _TerminalTrack:
+    def __init__(self, bars: RichBars, label: str, total: int | None) -> None:
+        self._bars = bars
+        self._task = bars.add_task(label, total=total)
+
+    def update(self, done: int) -> None:
+        self._bars.update(self._task, completed=done)
