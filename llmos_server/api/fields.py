@@ -64,7 +64,7 @@ MESSAGE: Table = {
     "role": honoured("system, developer (as system), user, assistant, tool, function"),
     "content": honoured("a string, a list of text parts (joined by line breaks), null for assistant", nested=PART),
     "name": honoured("given to the chat template"),
-    "tool_calls": honoured("given to the chat template"),
+    "tool_calls": honoured("given to the chat template, arguments as an object"),
     "tool_call_id": honoured("given to the chat template"),
     "function_call": honoured("given to the chat template as a tool call"),
     "reasoning_content": honoured("given to the chat template"),
@@ -180,9 +180,7 @@ CHAT: Table = {
     "top_logprobs": honoured("0 to 20; needs logprobs"),
     **_TEMPLATE,
     "on_overflow": honoured("error, or drop_oldest: leave out the oldest turns of a chat that is too long, and say so"),
-    "reasoning_effort": honoured(
-        'only "none", which tells the template not to think (enable_thinking false); for others use chat_template_kwargs'
-    ),
+    "reasoning_effort": honoured("given to a chat template that reads it; none also sets enable_thinking to false"),
     "store": values(_equals(False), "answers aren't stored"),
     "modalities": values(_equals(["text"]), _MEDIA),
     "response_format": values(_is_text_format, f"only {{'type': 'text'}}: {_GRAMMAR}"),

@@ -58,7 +58,8 @@ def _shape_message(message: Mapping[str, Any], form: ContentForm, where: str) ->
     if form == "parts" and isinstance(content, str):
         shaped["content"] = [{"type": "text", "text": content}]
     elif form == "string" and isinstance(content, (list, tuple)):
-        shaped["content"] = PART_SEPARATOR.join(_part_text(part, f"{where}.content[{i}]") for i, part in enumerate(content))
+        texts = (_part_text(part, f"{where}.content[{i}]") for i, part in enumerate(content))
+        shaped["content"] = PART_SEPARATOR.join(texts)
     reasoning = next((shaped[name] for name in REASONING_FIELDS if name in shaped), None)
     if reasoning is not None:
         shaped = {"thinking": reasoning, **shaped, "reasoning_content": reasoning}

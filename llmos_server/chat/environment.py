@@ -29,7 +29,7 @@ class TemplateLimit(jinja2.TemplateError):
 
 
 class GenerationTag(Extension):
-    """{% generation %} … {% endgeneration %} marks what the assistant wrote (training masks use it); serving shows the body.
+    """{% generation %} … {% endgeneration %} marks what the assistant wrote, for training; serving shows the body.
 
     The body is a call block, so that names set inside stay inside, as in Transformers.
     """
@@ -46,9 +46,9 @@ class GenerationTag(Extension):
 
 
 class GuardedNamespace(Namespace):
-    """namespace() without names that could reach Python's internals."""
+    """namespace() without names that could reach Python's internals. A template may store a name called `self`."""
 
-    def __init__(*args: Any, **kwargs: Any) -> None:  # noqa: N805 - a template may well store a name called self
+    def __init__(*args: Any, **kwargs: Any) -> None:
         self, *rest = args
         for name in dict(*rest, **kwargs):
             _refuse_underscore(name)

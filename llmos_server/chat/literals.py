@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 PRIVATE_USE = range(0xF0000, 0xFFFFE)
-_PRIVATE_USE_RE = re.compile("[\U000f0000-\U000ffffd]")
+_PRIVATE_USE_RE = re.compile(r"[\U000f0000-\U000ffffd]|\\ud[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2}")
 
 Span = tuple[int, int]
 """First character and the one past the last."""
@@ -27,8 +27,8 @@ class Markers(NamedTuple):
 
     @classmethod
     def unused_in(cls, texts: Iterable[str]) -> Markers:
-        used = {character for text in texts if not text.isascii() for character in _PRIVATE_USE_RE.findall(text)}
-        free = (chr(code) for code in PRIVATE_USE if chr(code) not in used)
+        used = {form for text in texts for form in _PRIVATE_USE_RE.findall(text)}
+        free = (chr(code) for code in PRIVATE_USE if used.isdisjoint((chr(code), _escaped(chr(code)))))
         return cls(next(free), next(free), next(free))
 
 
@@ -94,9 +94,14 @@ class SpecialLiterals:
         return text, spans
 
 
+def _escaped(marker: str) -> str:
+    """As JSON in ASCII writes it."""
+    return json.dumps(marker)[1:-1]
+
+
 def _take_out(rendered: str, markers: Markers) -> tuple[str, set[int], set[int]]:
     """Templates may write user strings as JSON in ASCII, so a marker can stand there as an escape."""
-    forms = {form: mark for mark in markers[:2] for form in (mark, json.dumps(mark)[1:-1])}
+    forms = {form: mark for mark in markers[:2] for form in (mark, _escaped(mark))}
     pattern = re.compile("|".join(map(re.escape, forms)))
     pieces: list[str] = []
     starts: set[int] = set()

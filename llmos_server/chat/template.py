@@ -50,7 +50,7 @@ class ChatInputs:
 
 
 class ChatTemplate:
-    """variables: the names that the template reads from outside, so that a caller can tell which kwargs have an effect."""
+    """variables: the names that the template reads from outside; kwargs of other names have no effect."""
 
     def __init__(
         self, source: str, special_tokens: Mapping[str, str], *, now: Callable[[], datetime] = datetime.now
@@ -114,7 +114,7 @@ class ChatTemplate:
         }
         try:
             text = render_bounded(self._template, context)
-        except Exception as error:  # noqa: BLE001 - whatever the template's code raises is about these messages
+        except Exception as error:  # whatever the template's code raises is about these messages
             raise InvalidRequest(
                 f"The model's chat template refuses these messages: {error}", param="messages", code="template_error"
             ) from error

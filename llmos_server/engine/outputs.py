@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from llmos_server.contracts import ChoiceDelta
+from llmos_server.contracts import ChoiceDelta, TokenLogprob
 from llmos_server.engine.sequence import Sequence
-from llmos_server.engine.step import SampledToken
 
 
-def append_token(sampled: SampledToken, now: float) -> ChoiceDelta:
+def append_token(sequence: Sequence, token_id: int, logprob: TokenLogprob | None, now: float) -> ChoiceDelta:
     """Append a sampled token and decide whether the choice ends with it.
 
     A stop token ends the choice and is not part of the output; before min_tokens it counts as any other token (the
     sampler bans it there). now: seconds on the engine's clock.
     """
-    sequence, token_id, logprob = sampled
     params = sequence.request.sampling
     is_first = sequence.num_output_tokens == 0
     is_stop = token_id in params.stop_token_ids and sequence.num_output_tokens >= params.min_tokens
@@ -21,32 +19,42 @@ def append_token(sampled: SampledToken, now: float) -> ChoiceDelta:
         sequence.cumulative_logprob += logprob.logprob
     if is_stop:
         sequence.finish_reason = "stop"
-    else:
-        sequence.token_ids.append(token_id)
-        if sequence.num_output_tokens >= params.max_tokens:
-            sequence.finish_reason = "length"
-    return ChoiceDelta(
-        request_id=sequence.request.request_id,
-        index=sequence.index,
-        token_ids=[] if is_stop else [token_id],
-        finish_reason=sequence.finish_reason,
-        stop_token_id=token_id if is_stop else None,
-        logprobs=None if logprob is None else [] if is_stop else [logprob],
-        cumulative_logprob=sequence.cumulative_logprob,
-        num_cached_tokens=sequence.num_cached_tokens,
-        **_opening(sequence, now if is_first else None),
-    )
+        return _delta(sequence, [], [], is_first=is_first, now=now, stop_token_id=token_id)
+    sequence.token_ids.append(token_id)
+    if sequence.num_output_tokens >= params.max_tokens:
+        sequence.finish_reason = "length"
+    return _delta(sequence, [token_id], [] if logprob is None else [logprob], is_first=is_first, now=now)
 
 
 def finish_without_tokens(sequence: Sequence, now: float) -> ChoiceDelta:
     """The only delta of a choice with max_tokens = 0, once its prompt has been computed."""
     sequence.finish_reason = "length"
+    return _delta(sequence, [], [], is_first=True, now=now)
+
+
+def _delta(
+    sequence: Sequence,
+    token_ids: list[int],
+    logprobs: list[TokenLogprob],
+    *,
+    is_first: bool,
+    now: float,
+    stop_token_id: int | None = None,
+) -> ChoiceDelta:
+    request = sequence.request
+    opens_request = is_first and sequence.index == 0
+    wants_prompt = request.sampling.prompt_logprobs is not None
+    started = sequence.first_scheduled
     return ChoiceDelta(
-        request_id=sequence.request.request_id,
+        request_id=request.request_id,
         index=sequence.index,
-        token_ids=[],
-        finish_reason="length",
-        logprobs=None if sequence.request.sampling.logprobs is None else [],
+        token_ids=token_ids,
+        finish_reason=sequence.finish_reason,
+        stop_token_id=stop_token_id,
+        logprobs=None if request.sampling.logprobs is None else logprobs,
+        cumulative_logprob=sequence.cumulative_logprob,
         num_cached_tokens=sequence.num_cached_tokens,
-        **_opening(sequence, now),
+        prompt_logprobs=sequence.prompt_logprobs if opens_request and wants_prompt else None,
+        queue_seconds=started - sequence.arrival if opens_request and started is not None else None,
+        prefill_seconds=now - started if opens_request and started is not None else None,
     )

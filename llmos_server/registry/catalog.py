@@ -6,7 +6,7 @@ import difflib
 from dataclasses import dataclass
 
 from llmos_server.errors import ModelNotFound
-from llmos_server.registry.names import PypiReference, parse_name
+from llmos_server.registry.names import PypiReference
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +61,3 @@ def catalog_entry(name: str) -> CatalogEntry:
     near = difflib.get_close_matches(name.lower(), CATALOG, n=1, cutoff=0.5)
     known = f"Did you mean {near[0]!r}?" if near else f"Built-in names: {', '.join(CATALOG)}."
     raise ModelNotFound(f"No built-in model is called {name!r}. {known} Others: hf:org/name, file:/path.")
-
-
-for _entry in CATALOG.values():
-    for _source in _entry.sources:
-        parse_name(_source)

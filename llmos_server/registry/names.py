@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -142,4 +143,4 @@ def _pypi(text: str, rest: str) -> PypiReference:
     )
 
 
-_SCHEMES = {"skill": _skill, "hf": _hub, "file": _file, "pypi": _pypi}
+_SCHEMES: dict[str, Callable[[str, str], ModelName]] = {"skill": _skill, "hf": _hub, "file": _file, "pypi": _pypi}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol, TextIO
 
 from rich.console import Console
@@ -30,15 +30,9 @@ class Progress(Protocol):
         """One line of plain words."""
         ...
 
-    def track(self, label: str, total: int | None) -> _TrackContext:
+    def track(self, label: str, total: int | None) -> AbstractContextManager[Track]:
         """A transfer of `total` bytes; None when the size isn't known."""
         ...
-
-
-class _TrackContext(Protocol):
-    def __enter__(self) -> Track: ...
-
-    def __exit__(self, *exc: object) -> bool | None: ...
 
 
 def create_progress(stream: TextIO | None = None) -> Progress:

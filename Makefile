@@ -1,0 +1,52 @@
+# `make` lists the targets. PYTHON=python3.12 chooses the interpreter, TORCH=cpu|cuda torch's build, ARGS=... goes to the program.
+VENV := .venv
+BIN := $(VENV)/bin
+PYTEST = HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/pytest
+NUM_TEST_WORKERS ?= 2
+ifdef PYTHON
+export PYTHON
+endif
+ifdef TORCH
+export TORCH
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help install install-dev model serve test lint types proof bench clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: ## Set up .venv with everything that serving needs
+	@scripts/install
+
+install-dev: ## Set up .venv with what tests and checks need, too
+	@scripts/install dev
+
+serve: install ## Set up, pull the default model, serve on 127.0.0.1:8000
+	@$(BIN)/llmos serve $(ARGS)
+
+model: install-dev ## Pull the default model for the tests
+	@$(BIN)/llmos pull smollm2:135m || echo "The default model can't be had now: tests that need it will be skipped."
+
+test: lint types model ## Set up, lint, check types, run the tests
+	@$(PYTEST) -n $(NUM_TEST_WORKERS) $(ARGS)
+
+lint: install-dev ## Check style and formatting
+	@$(BIN)/ruff check --quiet
+	@$(BIN)/ruff format --check --quiet || { echo "Run: $(BIN)/ruff format"; exit 1; }
+
+types: install-dev ## Check types
+	@$(BIN)/mypy
+
+proof: model ## Run the long proofs, print and keep what they measured (docs/proof/latest.txt)
+	@mkdir -p docs/proof
+	@{ echo "make proof, $$(date -u +%Y-%m-%d), $$(git rev-parse --short HEAD 2>/dev/null), $$($(BIN)/python -V), $$(uname -sm)"; \
+	   $(PYTEST) -m proof -s -p no:cacheprovider $(ARGS); echo "exit status $$?"; } | tee docs/proof/latest.txt
+	@tail -n 1 docs/proof/latest.txt | grep -q 'exit status 0'
+
+bench: install ## Measure a running server (start it first: make serve)
+	@$(BIN)/llmos bench $(ARGS)
+
+clean: ## Remove caches and build products; .venv and pulled models stay
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -path ./$(VENV) -prune -o -type d -name __pycache__ -exec rm -rf {} +

@@ -1,0 +1,164 @@
+"""A request that runs: what the engine's deltas add up to, as text, with counts, times and the end of every choice."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from llmos_server.api.merging import Merged
+from llmos_server.api.metrics import ModelMetrics
+from llmos_server.api.plans import Plan
+from llmos_server.api.schemas.common import CompletionTokensDetails, PromptTokensDetails, Usage
+from llmos_server.chat.choice import ChoiceDecoder
+from llmos_server.chat.deltas import TextDelta
+from llmos_server.contracts import ChoiceDelta, Generation, TokenLogprob
+from llmos_server.errors import EngineFailed
+
+PROMPT_TAIL = 16
+"""Prompt tokens that a choice's first text may depend on (an unfinished character, a leading space)."""
+
+
+@dataclass(slots=True)
+class PromptState:
+    """One prompt's generation, and the decoders of its choices."""
+
+    generation: Generation
+    decoders: list[ChoiceDecoder]
+    last_delta: list[float]
+    """When each choice's last delta came; 0.0 before its first."""
+    first_token: float = 0.0
+    num_cached_tokens: int = 0
+    logprobs: list[TokenLogprob | None] | None = None
+    held: list[ChoiceDelta] = field(default_factory=list)
+    """Deltas that came before the prompt's own log-probabilities, which every choice's text begins with."""
+
+
+class Answer:
+    """Choices are numbered prompt-major: choice c of prompt p is p * n + c. Close it, whatever happens."""
+
+    def __init__(self, plan: Plan, generations: list[Generation], metrics: ModelMetrics, arrival: float) -> None:
+        """arrival: time.perf_counter() when the request came in."""
+        self.plan = plan
+        self.num_completion_tokens = 0
+        self._metrics = metrics
+        self._arrival = arrival
+        self._num_open = plan.num_choices
+        self._closed = False
+        self._failed = False
+        self._prompts = [
+            PromptState(generation, self._create_decoders(place), [0.0] * plan.n)
+            for place, generation in enumerate(generations)
+        ]
+        self._deltas = Merged(generations)
+        metrics.prompt_tokens.inc(plan.num_prompt_tokens)
+
+    def _create_decoders(self, place: int) -> list[ChoiceDecoder]:
+        plan = self.plan
+        return [
+            ChoiceDecoder(
+                plan.served.renderer,
+                index=place * plan.n + choice,
+                stop=plan.stop,
+                min_tokens=plan.sampling.min_tokens,
+                skip_special_tokens=plan.skip_special_tokens,
+                prompt_tail=plan.prompts[place][-PROMPT_TAIL:],
+            )
+            for choice in range(plan.n)
+        ]
+
+    async def next(self) -> list[TextDelta]:
+        """What the engine's next step adds; empty once every choice has ended. Raises EngineFailed."""
+        texts: list[TextDelta] = []
+        try:
+            while not texts and self._num_open:
+                for place, deltas in await self._deltas.next():
+                    texts += self._take(self._prompts[place], deltas)
+        except Exception:
+            self._failed = True
+            raise
+        return texts
+
+    def prompt_logprobs(self, place: int) -> list[TokenLogprob | None]:
+        """Of prompt `place`; there before the first text of its choices is."""
+        return self._prompts[place].logprobs or []
+
+    def usage(self) -> Usage:
+        prompt, completion = self.plan.num_prompt_tokens, self.num_completion_tokens
+        usage = Usage(
+            prompt_tokens=prompt,
+            completion_tokens=completion,
+            total_tokens=prompt + completion,
+            prompt_tokens_details=PromptTokensDetails(
+                cached_tokens=sum(state.num_cached_tokens for state in self._prompts)
+            ),
+            completion_tokens_details=CompletionTokensDetails(),
+        )
+        if self.plan.num_dropped_messages:
+            usage.dropped_messages = self.plan.num_dropped_messages
+        return usage
+
+    def abort(self) -> None:
+        """Stop what still runs; next() then soon raises, unless all choices have ended."""
+        for state in self._prompts:
+            state.generation.abort()
+
+    def close(self) -> None:
+        """Stop what still runs, so that its pages are free by the next step. Safe to call twice."""
+        if self._closed:
+            return
+        self._closed = True
+        self.abort()
+        self._deltas.close()
+        for _ in range(self._num_open):
+            self._metrics.count_finished("error" if self._failed else "abort")
+        self._metrics.e2e_latency.observe(time.perf_counter() - self._arrival)
+
+    def _take(self, state: PromptState, deltas: list[ChoiceDelta]) -> list[TextDelta]:
+        if not deltas and not all(decoder.stopped for decoder in state.decoders):
+            raise EngineFailed("The engine ended the request before it was finished. Send it again.")
+        if self.plan.sampling.prompt_logprobs is not None and state.logprobs is None:
+            state.held += deltas
+            state.logprobs = next((d.prompt_logprobs for d in deltas if d.prompt_logprobs is not None), None)
+            if state.logprobs is None:
+                return []
+            deltas = state.held
+        now = time.perf_counter()
+        texts: list[TextDelta] = []
+        for delta in deltas:
+            if delta.index == 0 and not state.first_token:
+                self._observe_first(state, delta, now)
+            decoder = state.decoders[delta.index]
+            if decoder.stopped:
+                continue
+            self._observe_step(state, delta.index, now)
+            text = decoder.feed(delta)
+            if text is not None:
+                self._count(state, delta.index, decoder, text, now)
+                texts.append(text)
+        return texts
+
+    def _count(self, state: PromptState, choice: int, decoder: ChoiceDecoder, text: TextDelta, now: float) -> None:
+        self.num_completion_tokens += text.num_tokens
+        self._metrics.generation_tokens.inc(text.num_tokens)
+        if text.finish_reason is None:
+            return
+        self._num_open -= 1
+        self._metrics.count_finished(text.finish_reason)
+        if decoder.stopped_by_string:
+            state.generation.abort(choice)
+        if all(other.stopped for other in state.decoders):
+            self._metrics.decode_time.observe(now - state.first_token)
+
+    def _observe_first(self, state: PromptState, delta: ChoiceDelta, now: float) -> None:
+        state.first_token = now
+        state.num_cached_tokens = delta.num_cached_tokens
+        self._metrics.time_to_first_token.observe(now - self._arrival)
+        if delta.queue_seconds is not None:
+            self._metrics.queue_time.observe(delta.queue_seconds)
+        if delta.prefill_seconds is not None:
+            self._metrics.prefill_time.observe(delta.prefill_seconds)
+
+    def _observe_step(self, state: PromptState, choice: int, now: float) -> None:
+        if state.last_delta[choice]:
+            self._metrics.inter_token_latency.observe(now - state.last_delta[choice])
+        state.last_delta[choice] = now

@@ -1,0 +1,108 @@
+"""JSON bodies into wire structs, under the one rule for fields."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator
+from typing import Any, ClassVar, TypeVar
+
+import msgspec
+import structlog
+from litestar.dto import AbstractDTO, DTOField
+from litestar.typing import FieldDefinition
+
+from llmos_server.api.context import IGNORED, STRICT, header_list, response_headers
+from llmos_server.api.errors import UnsupportedMediaType
+from llmos_server.api.field_rules import Table, check_fields
+from llmos_server.api.services import services_of
+from llmos_server.errors import InvalidRequest
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+_PLACE = re.compile(r" - at `\$\.?(.*)`$")
+_MISSING = re.compile(r"Object missing required field `(.+?)`")
+
+
+def decode_json(raw: bytes) -> dict[str, Any]:
+    """Raises InvalidRequest for anything that is not a JSON object."""
+    try:
+        body = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidRequest(f"The body is not valid JSON: {error}.", code="invalid_json") from None
+    except RecursionError:
+        raise InvalidRequest("The body is nested too deeply.", code="invalid_json") from None
+    if not isinstance(body, dict):
+        raise InvalidRequest("The body must be a JSON object.", code="invalid_json")
+    return body
+
+
+def convert(fields: dict[str, Any], struct: type[T]) -> T:
+    """Check types and ranges. Raises InvalidRequest that names the field."""
+    try:
+        return msgspec.convert(fields, struct)
+    except msgspec.ValidationError as error:
+        text = str(error)
+        place = _PLACE.search(text)
+        param = place[1] if place else None
+        if missing := _MISSING.search(text):
+            param = f"{param}.{missing[1]}" if param else missing[1]
+            raise InvalidRequest(f"{param} is missing.", param=param, code="missing_required_parameter") from None
+        what = _PLACE.sub("", text)
+        raise InvalidRequest(f"{param or 'body'}: {what[:1].lower()}{what[1:]}.", param=param, code="invalid_value") from None
+    except RecursionError:
+        raise InvalidRequest("The body is nested too deeply.", code="invalid_json") from None
+
+
+class WireBody(AbstractDTO[T]):
+    """A handler's `data`: decoded, checked against `table`, unknown fields told. Subclasses name struct and table."""
+
+    table: ClassVar[Table]
+
+    def decode_bytes(self, value: bytes) -> T:
+        _require_json(self.asgi_connection.headers.get("content-type", ""))
+        checked = check_fields(decode_json(value), self.table)
+        if checked.unknown:
+            self._tell_unknown(checked.unknown)
+        return convert(checked.fields, self.model_type)
+
+    def _tell_unknown(self, unknown: list[str]) -> None:
+        services = services_of(self.asgi_connection)
+        names = header_list(unknown)
+        strict = self.asgi_connection.headers.get(STRICT, "").lower() in ("1", "true", "yes")
+        if strict or services.settings.strict:
+            raise InvalidRequest(
+                f"Unknown fields: {names}. Leave them out, or send without {STRICT} to have them ignored.",
+                param=unknown[0],
+                code="unknown_parameter",
+            )
+        response_headers(self.asgi_connection)[IGNORED] = names
+        services.metrics.count_ignored(unknown)
+        log.warning("unknown request fields ignored", fields=names)
+
+    @classmethod
+    def create_for_field_definition(cls, *_: Any, **__: Any) -> None:
+        """No transfer model: the wire struct is what the handler gets."""
+
+    @classmethod
+    def create_openapi_schema(cls, field_definition: FieldDefinition, handler_id: str, schema_creator: Any) -> Any:
+        return schema_creator.for_field_definition(field_definition)
+
+    @classmethod
+    def generate_field_definitions(cls, model_type: type[Any]) -> Generator[Any, None, None]:
+        yield from ()
+
+    @classmethod
+    def detect_nested_field(cls, field_definition: FieldDefinition) -> bool:
+        return False
+
+
+def _require_json(content_type: str) -> None:
+    """A missing type passes; a form's doesn't: web pages may post forms anywhere without asking."""
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind and kind != "application/json" and not kind.endswith("+json"):
+        raise UnsupportedMediaType(
+            f"The body's content type is {kind!r}; send JSON with the header Content-Type: application/json.",
+            code="unsupported_media_type",
+        )

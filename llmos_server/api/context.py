@@ -1,0 +1,79 @@
+"""Around every request: its id, the headers that every answer carries, and one line in the log."""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+from typing import Any
+from urllib.parse import quote
+
+import structlog
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+log = structlog.get_logger(__name__)
+
+REQUEST_ID = "X-Request-Id"
+IGNORED = "X-LLMOS-Ignored"
+DROPPED = "X-LLMOS-Dropped-Messages"
+STRICT = "X-LLMOS-Strict"
+EXPOSED_HEADERS = [REQUEST_ID, IGNORED, DROPPED, "Retry-After"]
+
+MAX_IGNORED_NAMES = 20
+MAX_IGNORED_NAME_LENGTH = 64
+
+_HEADERS_KEY = "llmos_headers"
+_SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
+_QUIET_PATHS = frozenset({"/health", "/ready", "/metrics"})
+
+
+class RequestContext:
+    """ASGI middleware around the whole app, so that unknown routes and broken requests have an id, too."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        sent = dict(scope["headers"]).get(REQUEST_ID.lower().encode(), b"").decode("latin-1")
+        request_id = sent if _SANE_REQUEST_ID.fullmatch(sent) else f"req_{uuid.uuid4().hex}"
+        headers: dict[str, str] = {REQUEST_ID: request_id}
+        scope["state"][_HEADERS_KEY] = headers
+        status = 0
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                extra = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
+                message["headers"] = [*message.get("headers", ()), *extra]
+            await send(message)
+
+        started = time.perf_counter()
+        bound = structlog.contextvars.bind_contextvars(request_id=request_id)
+        try:
+            await self._app(scope, receive, send_with_headers)
+        finally:
+            tell = log.debug if scope["path"] in _QUIET_PATHS else log.info
+            seconds = round(time.perf_counter() - started, 4)
+            tell("request", method=scope["method"], path=scope["path"], status=status, seconds=seconds)
+            structlog.contextvars.reset_contextvars(**bound)
+
+
+def response_headers(connection: Any) -> dict[str, str]:
+    """Headers that the answer to this request will carry, whatever becomes of it; add to it before it starts."""
+    headers: dict[str, str] = connection.scope["state"][_HEADERS_KEY]
+    return headers
+
+
+def request_id_of(connection: Any) -> str:
+    return response_headers(connection)[REQUEST_ID]
+
+
+def header_list(paths: list[str]) -> str:
+    """Field paths as one header value: percent-encoded, each and all of bounded length."""
+    shown = [quote(path, safe="[]._$-")[:MAX_IGNORED_NAME_LENGTH] for path in paths[:MAX_IGNORED_NAMES]]
+    more = len(paths) - len(shown)
+    return ", ".join([*shown, f"and {more} more"] if more else shown)

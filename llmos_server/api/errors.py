@@ -1,0 +1,106 @@
+"""Every failure as OpenAI's error object; the only place that knows which HTTP status a domain error becomes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import structlog
+from litestar import MediaType, Request, Response
+from litestar.exceptions import HTTPException
+
+from llmos_server.api.schemas.common import ErrorDetail, ErrorResponse
+from llmos_server.errors import (
+    EngineBusy,
+    EngineFailed,
+    InvalidRequest,
+    LLMOSError,
+    ModelNotFound,
+)
+
+log = structlog.get_logger(__name__)
+
+INVALID = "invalid_request_error"
+
+
+class ClientDisconnected(Exception):
+    """The client left; nobody reads the answer."""
+
+
+class QueueFull(EngineBusy):
+    """A ready engine has as many requests waiting as it may."""
+
+
+class UnsupportedMediaType(InvalidRequest):
+    """The body says that it is something else than JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class WireError:
+    status: int
+    message: str
+    type: str = INVALID
+    param: str | None = None
+    code: str | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def body(self) -> bytes:
+        detail = ErrorDetail(message=self.message, type=self.type, param=self.param, code=self.code)
+        return msgspec.json.encode(ErrorResponse(error=detail))
+
+
+def describe(error: BaseException) -> WireError:
+    """What the client is told. Unexpected errors are told without their text, which is logged instead."""
+    if isinstance(error, InvalidRequest):
+        status = 415 if isinstance(error, UnsupportedMediaType) else 400
+        return WireError(status, str(error), param=error.param, code=error.code or "invalid_value")
+    if isinstance(error, ModelNotFound):
+        return WireError(404, str(error), param="model", code="model_not_found")
+    if isinstance(error, EngineBusy):
+        retry = {"Retry-After": str(max(1, math.ceil(error.retry_after)))}
+        if isinstance(error, QueueFull):
+            return WireError(429, str(error), type="rate_limit_error", code="queue_full", headers=retry)
+        return WireError(503, str(error), type="service_unavailable_error", code="engine_busy", headers=retry)
+    if isinstance(error, EngineFailed):
+        return WireError(503, str(error), type="service_unavailable_error", code="engine_failed")
+    if isinstance(error, LLMOSError):
+        return WireError(500, str(error), type="server_error", code="server_error")
+    if isinstance(error, ClientDisconnected):
+        return WireError(499, "The client closed the connection.", code="client_disconnected")
+    return WireError(500, "Something went wrong in the server; its log tells more.", type="server_error", code="internal_error")
+
+
+def _describe_http(request: Request[Any, Any, Any], error: HTTPException) -> WireError:
+    """Errors of Litestar itself: routing and reading the request."""
+    place = f"{request.method} {request.url.path}"
+    headers = {str(name): str(value) for name, value in (error.headers or {}).items()}
+    if error.status_code == 404:
+        return WireError(404, f"There is no {place}. The API's base URL ends in /v1; /docs lists what there is.", code="unknown_url")
+    if error.status_code == 405:
+        message = f"{place}: this URL takes another method. See /docs."
+        return WireError(405, message, code="method_not_allowed", headers=headers)
+    if error.status_code == 413:
+        return WireError(413, "The request body is larger than the setting api.max_body_bytes allows.", code="request_too_large")
+    if error.status_code < 500:
+        return WireError(error.status_code, error.detail, code="invalid_value", headers=headers)
+    return WireError(error.status_code, error.detail, type="server_error", code="server_error")
+
+
+def to_response(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """Litestar's exception handler for everything."""
+    if isinstance(error, HTTPException):
+        wire = _describe_http(request, error)
+    else:
+        wire = describe(error)
+        report(error, wire)
+    return Response(wire.body(), status_code=wire.status, headers=wire.headers, media_type=MediaType.JSON)
+
+
+def report(error: BaseException, wire: WireError) -> None:
+    """To the log: a traceback for what nobody foresaw, one line for a server's failure, nothing for a client's."""
+    if wire.code == "internal_error":
+        log.error("unexpected error", exc_info=error)
+    elif wire.status >= 500:
+        log.warning("request failed", error=str(error), code=wire.code)

@@ -1,0 +1,65 @@
+"""Server-sent events: frames, pings, and an orderly end when the client leaves or the server stops."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+
+import anyio
+from litestar.types import Receive, Scope, Send
+from sse_starlette import EventSourceResponse
+
+DONE = b"data: [DONE]\n\n"
+CLOSING_SECONDS = 2.0
+"""After the grace time, for the last event to be sent."""
+
+
+def frame(data: bytes) -> bytes:
+    """One event. JSON holds no line break."""
+    return b"data: " + data + b"\n\n"
+
+
+class EventStream:
+    """An ASGI app that sends what `body` yields, each piece whole events.
+
+    The client leaves: the body is cancelled at once. The server stops: the body may go on for the grace time, then
+    `expire` is called and has to make it end. `close` is called last in every case, also when the body never began.
+    """
+
+    def __init__(
+        self,
+        body: AsyncGenerator[bytes, None],
+        *,
+        expire: Callable[[], None],
+        close: Callable[[], None],
+        ping_seconds: float,
+        grace_seconds: float,
+    ) -> None:
+        self._body = body
+        self._expire = expire
+        self._close = close
+        self._ping_seconds = ping_seconds
+        self._grace_seconds = grace_seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        stopping = anyio.Event()
+        watch = asyncio.create_task(self._expire_after_grace(stopping))
+        response = EventSourceResponse(
+            self._body,
+            sep="\n",
+            ping=self._ping_seconds,
+            headers={"Cache-Control": "no-cache"},
+            shutdown_event=stopping,
+            shutdown_grace_period=self._grace_seconds + CLOSING_SECONDS,
+        )
+        try:
+            await response(scope, receive, send)  # type: ignore[arg-type]
+        finally:
+            watch.cancel()
+            await self._body.aclose()
+            self._close()
+
+    async def _expire_after_grace(self, stopping: anyio.Event) -> None:
+        await stopping.wait()
+        await asyncio.sleep(self._grace_seconds)
+        self._expire()

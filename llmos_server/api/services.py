@@ -1,0 +1,29 @@
+"""What handlers share: one object in the app's state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from llmos_server.api.metrics import Metrics
+from llmos_server.api.served import ModelDirectory
+from llmos_server.settings import ApiSettings
+
+if TYPE_CHECKING:
+    from llmos_server.chat.pool import TextPool
+
+STATE_KEY = "services"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    directory: ModelDirectory
+    settings: ApiSettings
+    pool: TextPool
+    metrics: Metrics
+    version: str
+
+
+def services_of(connection: Any) -> Services:
+    services: Services = connection.app.state[STATE_KEY]
+    return services

@@ -1,0 +1,145 @@
+"""From a wire request to a running answer, collected whole or sent as a stream."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from litestar import Request
+
+from llmos_server.api.answers import Answer
+from llmos_server.api.disconnect import run_until_disconnect, wait_until_disconnect
+from llmos_server.api.errors import describe, report
+from llmos_server.api.event_stream import DONE, EventStream, frame
+from llmos_server.api.plans import Plan, submit, wait_ready
+from llmos_server.api.served import ServedModel
+from llmos_server.api.services import Services
+from llmos_server.chat.deltas import TextDelta
+from llmos_server.contracts import EngineInfo
+from llmos_server.errors import EngineBusy
+
+AnyRequest = Request[Any, Any, Any]
+
+
+class Frames(Protocol):
+    """Writes the steps of one answer as SSE frames."""
+
+    def step(self, texts: list[TextDelta]) -> bytes: ...
+
+    def end(self) -> bytes:
+        """What follows the last step, without [DONE]."""
+        ...
+
+
+@dataclass(slots=True, kw_only=True)
+class Start:
+    """All that an endpoint knows of its request before the engine is asked."""
+
+    services: Services
+    served: ServedModel
+    make_plan: Callable[[EngineInfo], Awaitable[Plan]]
+    """Renders, encodes and checks; raises InvalidRequest."""
+    arrival: float
+
+    async def run(self) -> Answer:
+        """Wait for the model, make the plan, hand over. All that can be refused is refused in here."""
+        info = await wait_ready(self.served, self.services.settings.load_timeout_seconds)
+        plan = await self.make_plan(info)
+        return Answer(plan, submit(plan, info), self.services.metrics.of(self.served.id), self.arrival)
+
+    async def run_to_first_text(self) -> tuple[Answer, list[TextDelta]]:
+        answer = await self.run()
+        try:
+            return answer, await answer.next()
+        except BaseException:
+            answer.close()
+            raise
+
+    async def run_to_end(self) -> tuple[Answer, list[TextDelta]]:
+        answer = await self.run()
+        try:
+            collected: list[TextDelta] = []
+            while texts := await answer.next():
+                collected += texts
+            return answer, collected
+        finally:
+            answer.close()
+
+
+def create_start(services: Services, served: ServedModel, make_plan: Callable[[EngineInfo], Awaitable[Plan]]) -> Start:
+    return Start(services=services, served=served, make_plan=make_plan, arrival=time.perf_counter())
+
+
+async def collect(request: AnyRequest, start: Start) -> tuple[Answer, list[TextDelta]]:
+    """The whole answer. A client that leaves ends it."""
+    return await run_until_disconnect(request.receive, start.run_to_end())
+
+
+async def open_stream(request: AnyRequest, start: Start, make_frames: Callable[[Answer], Frames]) -> EventStream:
+    """Wait a while for the first text, so that what fails by then has its HTTP status; then begin, with pings."""
+    settings = start.services.settings
+    first = asyncio.ensure_future(start.run_to_first_text())
+    if await wait_until_disconnect(request.receive, first, timeout=settings.ping_seconds / 2):
+        first.result()
+    stream = StreamedAnswer(first, make_frames)
+    return EventStream(
+        stream.body(),
+        expire=stream.expire,
+        close=stream.close,
+        ping_seconds=settings.ping_seconds,
+        grace_seconds=settings.grace_seconds,
+    )
+
+
+class StreamedAnswer:
+    """One answer as SSE frames, from its first text on, which may still be awaited."""
+
+    def __init__(
+        self, first: asyncio.Future[tuple[Answer, list[TextDelta]]], make_frames: Callable[[Answer], Frames]
+    ) -> None:
+        self._first = first
+        self._make_frames = make_frames
+        self._expired = False
+
+    async def body(self) -> AsyncGenerator[bytes, None]:
+        """After a failure, an error event and no [DONE]: the status was sent before."""
+        try:
+            if not self._first.done():
+                yield b": waiting for the model\n\n"
+            await asyncio.wait({self._first})
+            if self._first.cancelled():
+                raise EngineBusy("The engine was stopped.")
+            answer, texts = self._first.result()
+            frames = self._make_frames(answer)
+            while texts:
+                yield frames.step(texts)
+                texts = await answer.next()
+            yield frames.end() + DONE
+        except Exception as error:  # noqa: BLE001 - told to the client, whatever it is
+            if self._expired:
+                error = EngineBusy("The server is shutting down and the grace time is over. Send the request again later.")
+            wire = describe(error)
+            report(error, wire)
+            yield frame(wire.body())
+
+    def expire(self) -> None:
+        """Make the body end soon, with an error."""
+        self._expired = True
+        if answer := self._answer():
+            answer.abort()
+        else:
+            self._first.cancel()
+
+    def close(self) -> None:
+        if answer := self._answer():
+            answer.close()
+        else:
+            self._first.cancel()
+
+    def _answer(self) -> Answer | None:
+        if self._first.done() and not self._first.cancelled() and self._first.exception() is None:
+            return self._first.result()[0]
+        return None

@@ -1,0 +1,37 @@
+"""What `chat` hands to `api` for each piece of an answer."""
+
+from __future__ import annotations
+
+import builtins
+
+import msgspec
+
+from llmos_server.contracts import FinishReason
+
+
+class TokenText(msgspec.Struct, frozen=True):
+    """One token with its log-probability, as text."""
+
+    token_id: int
+    text: str
+    """With U+FFFD for what is only part of a character."""
+    bytes: builtins.bytes
+    logprob: float
+    top: list[tuple[int, str, builtins.bytes, float]]
+    """The best alternatives, best first: id, text, bytes, log-probability."""
+
+
+class TextDelta(msgspec.Struct, frozen=True):
+    """Text of one choice that can be shown: it can't become a stop string any more and ends between characters."""
+
+    index: int
+    text: str
+    tokens: list[TokenText] | None
+    """One entry per entry of token_ids; None unless log-probabilities were asked for."""
+    token_ids: list[int]
+    """Exactly the tokens that this text comes from."""
+    finish_reason: FinishReason | None
+    num_tokens: int
+    """Length of token_ids; the sum over a choice is its completion_tokens."""
+    stop: str | int | None
+    """With finish_reason "stop": the stop string that matched, or the stop token."""

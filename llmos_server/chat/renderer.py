@@ -1,0 +1,157 @@
+"""Messages and text to token ids, and back: the one code path of serving, training and evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from llmos_server.chat.content import require_encodable
+from llmos_server.chat.guarded_encoder import GuardedEncoder
+from llmos_server.chat.model_files import ModelFiles, load_model_files
+from llmos_server.chat.overflow import drop_oldest
+from llmos_server.chat.template import ChatTemplate
+from llmos_server.chat.vocabulary import Vocabulary
+from llmos_server.errors import InvalidRequest
+
+
+class Renderer:
+    """A model's tokenizer and chat template. Safe to use from several threads.
+
+    vocab_size: one more than the largest token id. eos_ids: tokens that end a turn. bos_id: the token that begins a
+    text, if the model has one. template_variables: the names that the chat template reads, so that a caller can tell
+    which chat_template_kwargs have an effect.
+    """
+
+    def __init__(self, files: ModelFiles) -> None:
+        self._tokenizer = files.tokenizer
+        self._vocabulary = Vocabulary(files.tokenizer)
+        self._encoder = GuardedEncoder(files.tokenizer)
+        self._template = None if files.template is None else ChatTemplate(files.template, files.named_tokens)
+        self.vocab_size = self._vocabulary.size
+        self.special_ids = self._vocabulary.special_ids
+        self.strips_first_space = self._vocabulary.strips_first_space
+        self.eos_ids = files.eos_ids
+        self.bos_id = files.bos_id
+
+    @classmethod
+    def load(cls, folder: Path) -> Renderer:
+        """folder: as the registry writes it. Raises UnsupportedModel that names the missing or unusable file."""
+        return cls(load_model_files(Path(folder)))
+
+    @property
+    def has_template(self) -> bool:
+        return self._template is not None
+
+    @property
+    def template_variables(self) -> frozenset[str]:
+        return frozenset() if self._template is None else self._template.variables
+
+    def render(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        add_generation_prompt: bool = True,
+        continue_final_message: bool = False,
+        template_kwargs: Mapping[str, Any] | None = None,
+        tools: list[dict[str, Any]] | None = None,
+    ) -> str:
+        """The prompt's text, the same that Transformers renders.
+
+        Raises InvalidRequest: code "no_chat_template"; code "template_error" with the template's own words; or without
+        a code, naming the field that can't be used.
+        """
+        template = self._require_template()
+        inputs = template.prepare(
+            messages,
+            add_generation_prompt=add_generation_prompt,
+            continue_final_message=continue_final_message,
+            template_kwargs=template_kwargs,
+            tools=tools,
+        )
+        return template.render(inputs)
+
+    def encode_chat(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        add_generation_prompt: bool = True,
+        continue_final_message: bool = False,
+        template_kwargs: Mapping[str, Any] | None = None,
+        tools: list[dict[str, Any]] | None = None,
+    ) -> list[int]:
+        """The prompt's token ids. What stands for a special token in the messages stays text. Raises as render does.
+
+        Nothing is added to what the template writes: no second BOS.
+        """
+        template = self._require_template()
+        inputs = template.prepare(
+            messages,
+            add_generation_prompt=add_generation_prompt,
+            continue_final_message=continue_final_message,
+            template_kwargs=template_kwargs,
+            tools=tools,
+        )
+        literals = self._encoder.literals
+        marked = inputs.with_strings(lambda text: literals.mark(text, inputs.markers))
+        if marked == inputs:
+            return self.encode(template.render(inputs), add_special_tokens=False, param="messages")
+        text, spans = literals.unmark(template.render(marked), inputs.markers)
+        return self._encoder.encode(require_encodable(text, "messages"), spans)
+
+    def encode(
+        self, text: str, *, add_special_tokens: bool = True, parse_special: bool = True, param: str = "prompt"
+    ) -> list[int]:
+        """parse_special: special-token literals become their tokens. param: the field that an InvalidRequest names."""
+        require_encodable(text, param)
+        if not parse_special:
+            return self._encoder.encode_plain(text, add_special_tokens=add_special_tokens)
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=add_special_tokens).ids
+        return ids
+
+    def decode(self, ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
+        """Bytes that are no UTF-8 become U+FFFD. No "clean-up" of spaces before punctuation."""
+        text = self._vocabulary.joined(ids, skip_special_tokens=skip_special_tokens).decode("utf-8", "replace")
+        return text[1:] if self.strips_first_space and text.startswith(" ") else text
+
+    def token_bytes(self, token_id: int) -> bytes:
+        """Exactly this token's; a special token's are its literal, an id outside the vocabulary has none."""
+        return self._vocabulary.token_bytes(token_id)
+
+    def token_text(self, token_id: int) -> str:
+        """token_bytes as UTF-8, with U+FFFD for what is only part of a character."""
+        return self._vocabulary.token_bytes(token_id).decode("utf-8", "replace")
+
+    def drop_oldest(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        limit: int,
+        *,
+        add_generation_prompt: bool = True,
+        continue_final_message: bool = False,
+        template_kwargs: Mapping[str, Any] | None = None,
+        tools: list[dict[str, Any]] | None = None,
+    ) -> tuple[list[Mapping[str, Any]], int]:
+        """The messages without the fewest oldest turns, so that encode_chat gives at most `limit` ids, and how many
+        messages were dropped. Raises InvalidRequest (code "context_length_exceeded") if that is not enough."""
+
+        def count_tokens(some: Sequence[Mapping[str, Any]]) -> int:
+            ids = self.encode_chat(
+                some,
+                add_generation_prompt=add_generation_prompt,
+                continue_final_message=continue_final_message,
+                template_kwargs=template_kwargs,
+                tools=tools,
+            )
+            return len(ids)
+
+        return drop_oldest(messages, limit, count_tokens)
+
+    def _require_template(self) -> ChatTemplate:
+        if self._template is None:
+            raise InvalidRequest(
+                "This model has no chat template; send its prompt as text to /v1/completions.",
+                param="model",
+                code="no_chat_template",
+            )
+        return self._template

@@ -1,0 +1,150 @@
+"""The torch-free face of an engine: hands requests to its worker and routes what comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from llmos_server.contracts import EngineInfo, EngineState, EngineStats, GenerateRequest, ModelVersion
+from llmos_server.engine.connection import Endpoints
+from llmos_server.engine.generation import EngineGeneration
+from llmos_server.engine.launcher import Launcher, SubprocessLauncher, num_usable_cores
+from llmos_server.engine.messages import RequestFailed, StepOutput, WorkerConfig
+from llmos_server.engine.supervisor import Backoff, Supervisor
+from llmos_server.errors import EngineBusy, EngineFailed, InvalidRequest
+from llmos_server.settings import EngineSettings
+
+MAX_HEARTBEAT_SECONDS = 2.0
+NUM_BEATS_IN_TIMEOUT = 10
+
+
+class EngineClient:
+    """Implements contracts.Generator for one model. Everything runs on the event loop that called start()."""
+
+    def __init__(
+        self,
+        model: ModelVersion,
+        settings: EngineSettings,
+        *,
+        launcher: Launcher | None = None,
+        backoff: Backoff | None = None,
+    ) -> None:
+        """launcher and backoff: None for a process on this machine and the usual delays."""
+        self._model = model
+        self._settings = settings
+        self._stats = EngineStats()
+        self._open: dict[str, EngineGeneration] = {}
+        self._all_closed = asyncio.Event()
+        self._supervisor = Supervisor(
+            model.name,
+            self._configure,
+            launcher or SubprocessLauncher(),
+            heartbeat_timeout=settings.heartbeat_timeout_seconds,
+            backoff=backoff or Backoff(),
+            on_report=self._route,
+            on_loss=self._lose,
+        )
+
+    @property
+    def state(self) -> EngineState:
+        return self._supervisor.state
+
+    @property
+    def info(self) -> EngineInfo | None:
+        return self._supervisor.info
+
+    @property
+    def stats(self) -> EngineStats:
+        """Of the last step; all zero while no worker is ready."""
+        return self._stats
+
+    @property
+    def num_restarts(self) -> int:
+        return self._supervisor.num_restarts
+
+    @property
+    def num_open_requests(self) -> int:
+        """Requests handed over that have neither finished nor been aborted."""
+        return len(self._open)
+
+    async def start(self) -> None:
+        """Begin to load the model; returns at once. What was started ends with stop()."""
+        self._supervisor.start()
+
+    async def stop(self, grace: float = 0.0) -> None:
+        """Take no new requests, let the open ones run for at most `grace` seconds, then end the worker."""
+        self._supervisor.refuse()
+        if self._open:
+            self._all_closed.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._all_closed.wait(), grace)
+        self._fail_open(EngineFailed("The server is shutting down; send the request again."))
+        await self._supervisor.stop()
+
+    async def wait_ready(self, timeout: float | None = None) -> EngineInfo:
+        """See contracts.Generator. timeout: seconds; None waits as long as the load takes."""
+        return await self._supervisor.wait_ready(timeout)
+
+    def submit(self, request: GenerateRequest) -> EngineGeneration:
+        """See contracts.Generator. Raises EngineBusy, too, when max_waiting requests are open already."""
+        connection = self._supervisor.require_ready()
+        if len(self._open) >= self._settings.max_waiting:
+            raise EngineBusy(f"{len(self._open)} requests are open already; try again in a moment.")
+        if request.request_id in self._open:
+            raise InvalidRequest(f"A request with the id {request.request_id!r} is running already; take a new id.")
+        generation = self._open[request.request_id] = EngineGeneration(request, self._abort)
+        connection.add(request)
+        return generation
+
+    def _configure(self, epoch: int, endpoints: Endpoints) -> WorkerConfig:
+        settings = self._settings
+        return WorkerConfig(
+            epoch=epoch,
+            commands_endpoint=endpoints.commands,
+            reports_endpoint=endpoints.reports,
+            model_digest=self._model.digest,
+            model_folder=self._model.folder,
+            weights=self._model.weights,
+            device=settings.device,
+            threads=settings.threads or num_usable_cores(),
+            page_size=settings.page_size,
+            cache_bytes=settings.cache_bytes,
+            max_num_seqs=settings.max_num_seqs,
+            max_num_batched_tokens=settings.max_num_batched_tokens,
+            prefix_caching=settings.prefix_caching,
+            heartbeat_seconds=min(MAX_HEARTBEAT_SECONDS, settings.heartbeat_timeout_seconds / NUM_BEATS_IN_TIMEOUT),
+        )
+
+    def _abort(self, generation: EngineGeneration, index: int | None) -> None:
+        if self._supervisor.connection is not None:
+            self._supervisor.connection.abort(generation.request_id, index)
+        self._close_if_done(generation)
+
+    def _route(self, report: StepOutput | RequestFailed) -> None:
+        if isinstance(report, RequestFailed):
+            generation = self._open.get(report.request_id)
+            if generation is not None:
+                generation.fail(InvalidRequest(report.message))
+                self._close_if_done(generation)
+            return
+        self._stats = report.stats
+        for delta in report.deltas:
+            generation = self._open.get(delta.request_id)
+            if generation is not None:
+                generation.feed(delta)
+                self._close_if_done(generation)
+
+    def _close_if_done(self, generation: EngineGeneration) -> None:
+        if not generation.is_open:
+            del self._open[generation.request_id]
+        if not self._open:
+            self._all_closed.set()
+
+    def _lose(self, reason: str) -> None:
+        self._stats = EngineStats()
+        self._fail_open(EngineFailed(f"The engine stopped while it answered ({reason}); send the request again."))
+
+    def _fail_open(self, error: EngineFailed) -> None:
+        for generation in list(self._open.values()):
+            generation.fail(error)
+            self._close_if_done(generation)

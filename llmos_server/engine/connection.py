@@ -1,0 +1,77 @@
+"""The API process's end of one worker's life: a socket pair and the epoch that every message carries."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from pathlib import Path
+
+import msgspec
+import zmq
+import zmq.asyncio
+
+from llmos_server.contracts import GenerateRequest
+from llmos_server.engine.messages import AbortRequest, AddRequest, Command, Report, Shutdown
+
+MAX_SOCKET_PATH = 90
+"""Unix allows about 100 bytes for a socket's path, its name included."""
+
+
+class Endpoints:
+    """The two ipc:// addresses of one epoch, in a folder that only this user can enter."""
+
+    def __init__(self, folder: Path, epoch: int) -> None:
+        self.commands = f"ipc://{folder}/c{epoch}"
+        self.reports = f"ipc://{folder}/r{epoch}"
+
+
+class Connection:
+    """Bound before the worker starts, so that it finds both addresses. Queues are unbounded; admission is bounded."""
+
+    def __init__(self, context: zmq.asyncio.Context, endpoints: Endpoints, epoch: int) -> None:
+        self.epoch = epoch
+        self._commands = context.socket(zmq.PUSH)
+        self._reports = context.socket(zmq.PULL)
+        for socket, address in ((self._commands, endpoints.commands), (self._reports, endpoints.reports)):
+            socket.set_hwm(0)
+            socket.setsockopt(zmq.LINGER, 0)
+            socket.bind(address)
+        self._decoder = msgspec.msgpack.Decoder(Report)
+
+    def add(self, request: GenerateRequest) -> None:
+        self._send(AddRequest(epoch=self.epoch, request=request))
+
+    def abort(self, request_id: str, index: int | None) -> None:
+        self._send(AbortRequest(epoch=self.epoch, request_id=request_id, index=index))
+
+    def shut_down(self) -> None:
+        self._send(Shutdown(epoch=self.epoch))
+
+    async def receive(self) -> Report:
+        """The next report of this epoch; late ones of another are dropped."""
+        while True:
+            report: Report = self._decoder.decode(await self._reports.recv())
+            if report.epoch == self.epoch:
+                return report
+
+    def close(self) -> None:
+        self._commands.close()
+        self._reports.close()
+
+    def _send(self, command: Command) -> None:
+        """Returns at once and keeps the order. What a dead worker has not read is lost with it."""
+        sent = asyncio.ensure_future(self._commands.send(msgspec.msgpack.encode(command)))
+        sent.add_done_callback(_forget_outcome)
+
+
+def create_socket_folder() -> Path:
+    """A new 0700 folder with a path short enough for Unix sockets."""
+    folder = Path(tempfile.gettempdir())
+    is_short = len(str(folder).encode()) < MAX_SOCKET_PATH - len("/llmos-xxxxxxxx/r99999999")
+    return Path(tempfile.mkdtemp(prefix="llmos-", dir=folder if is_short else "/tmp"))
+
+
+def _forget_outcome(sent: asyncio.Future[object]) -> None:
+    """The socket was closed while the command waited: the worker's end is reported elsewhere."""
+    if not sent.cancelled():
+        sent.exception()

@@ -1,0 +1,101 @@
+"""The tensors behind the pages, and how many pages fit a memory budget."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from llmos_server.errors import EngineFailed
+from llmos_server.kernels.base import HeadLayout, Kernels, LayerCache
+
+MAX_DEFAULT_BYTES = 4 * 2**30
+FLOAT_BYTES = 4
+
+
+class KVCache:
+    """Keys and values of every layer, float32. Page ids run from 0 to num_pages - 1.
+
+    On a CPU the operating system commits the memory as pages are first written: an idle pool costs next to nothing.
+    """
+
+    def __init__(
+        self, kernels: Kernels, layout: HeadLayout, num_layers: int, num_pages: int, device: torch.device
+    ) -> None:
+        self.num_pages = num_pages
+        shape = kernels.cache_shape(num_pages, layout)
+        self.layers = [LayerCache(_zeros(shape, device), _zeros(shape, device)) for _ in range(num_layers)]
+
+    def copy_pages(self, copies: Sequence[tuple[int, int]]) -> None:
+        """Copy whole pages, (source, destination) each; no page may be both."""
+        if not copies:
+            return
+        device = self.layers[0].keys.device
+        sources, destinations = torch.tensor(copies, dtype=torch.int64, device=device).unbind(1)
+        for layer in self.layers:
+            for pages in layer:
+                pages.index_copy_(0, destinations, pages.index_select(0, sources))
+
+
+def _zeros(shape: tuple[int, ...], device: torch.device) -> torch.Tensor:
+    """numpy's zeros come uncommitted from the operating system, torch's are written at once."""
+    if device.type == "cpu":
+        return torch.from_numpy(np.zeros(shape, dtype=np.float32))
+    return torch.zeros(shape, dtype=torch.float32, device=device)
+
+
+def page_bytes(layout: HeadLayout, num_layers: int) -> int:
+    """Keys and values of one page in all layers."""
+    return 2 * FLOAT_BYTES * num_layers * layout.num_kv_heads * layout.page_size * layout.head_dim
+
+
+def num_pages_for(budget: int, layout: HeadLayout, num_layers: int, max_useful: int) -> int:
+    """Pages that fit `budget` bytes, at most max_useful. Raises EngineFailed when not even one fits."""
+    size = page_bytes(layout, num_layers)
+    if budget < size:
+        raise EngineFailed(f"engine.cache_bytes = {budget} holds no page of this model; a page needs {size} bytes.")
+    return min(budget // size, max_useful)
+
+
+def default_budget(device: torch.device, root: Path = Path("/")) -> int:
+    """A quarter of the memory that this process may use (on CUDA: of the device's), at most 4 GiB."""
+    limit = torch.cuda.mem_get_info(device)[1] if device.type == "cuda" else memory_limit(root)
+    return min(limit // 4, MAX_DEFAULT_BYTES)
+
+
+def memory_limit(root: Path = Path("/")) -> int:
+    """Bytes: the tightest cgroup limit (version 2 or 1) above this process, or the machine's memory.
+
+    root: where proc and sys are found.
+    """
+    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return min([total, *_cgroup_limits(root)])
+
+
+def _cgroup_limits(root: Path) -> list[int]:
+    try:
+        lines = (root / "proc/self/cgroup").read_text(encoding="ascii").splitlines()
+    except (OSError, UnicodeDecodeError):
+        lines = []
+    folders = [(root / "sys/fs/cgroup", "memory.max"), (root / "sys/fs/cgroup/memory", "memory.limit_in_bytes")]
+    limits = []
+    for line in lines:
+        _, controllers, group = line.split(":", 2)
+        if controllers not in ("", "memory") and "memory" not in controllers.split(","):
+            continue
+        base, name = folders[1] if controllers else folders[0]
+        folder = base / group.lstrip("/")
+        limits += [_read_limit(path / name) for path in (folder, *folder.parents) if path.is_relative_to(base)]
+    limits += [_read_limit(base / name) for base, name in folders]
+    return [limit for limit in limits if limit is not None]
+
+
+def _read_limit(path: Path) -> int | None:
+    """None for "max" and for files that aren't there."""
+    try:
+        return int(path.read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return None

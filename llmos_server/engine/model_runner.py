@@ -1,0 +1,133 @@
+"""The tensor side of the engine: a StepPlan to tensors, through the decoder, to sampled tokens."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import torch
+
+from llmos_server.contracts import EngineInfo, TokenLogprob
+from llmos_server.engine.kv_cache import KVCache, default_budget, num_pages_for
+from llmos_server.engine.messages import WorkerConfig
+from llmos_server.engine.sampler import sample_rows, token_logprobs
+from llmos_server.engine.step import Chunk, SampledToken, StepPlan, StepResult
+from llmos_server.errors import EngineFailed
+from llmos_server.kernels.base import PagedBatch, Span
+from llmos_server.kernels.reference import ReferenceKernels
+from llmos_server.models.config import ModelConfig, load_config
+from llmos_server.models.decoder import Decoder, head_layout
+from llmos_server.models.weights import WeightLoader, open_weights
+
+HEAD_ROWS = 64
+"""Rows that the output head computes at once: 64 x 49152 floats are 12 MiB, a whole prompt's would be gigabytes."""
+CACHED_BATCHES = 4
+"""The default pool holds at most so many full batches of full-length sequences; more could hardly be used."""
+
+
+class ModelRunner:
+    """engine.step.Runner over one decoder and its pages."""
+
+    def __init__(self, config: ModelConfig, decoder: Decoder, cache: KVCache, kernels: ReferenceKernels) -> None:
+        self._decoder = decoder
+        self._cache = cache
+        self._kernels = kernels
+        self._device = cache.layers[0].keys.device
+        self.config = config
+
+    @torch.inference_mode()
+    def forward(self, plan: StepPlan) -> torch.Tensor:
+        """Copies pages, then computes all chunks. Returns the hidden states, float32 [rows, hidden], chunk after chunk."""
+        self._cache.copy_pages(plan.page_copies)
+        if not plan.chunks:
+            return torch.empty(0, self.config.hidden_size, device=self._device)
+        num_padding = self._kernels.padded_rows(plan.num_tokens) - plan.num_tokens
+        token_ids, positions, spans = [], [], []
+        for chunk in plan.chunks:
+            end = chunk.start + chunk.num_tokens
+            spans.append(Span(len(token_ids), chunk.start, chunk.num_tokens, chunk.sequence.pages))
+            token_ids += chunk.sequence.token_ids[chunk.start : end]
+            positions += range(chunk.start, end)
+        batch = PagedBatch(tuple(spans), plan.num_tokens + num_padding)
+        padding = [0] * num_padding
+        return self._decoder.forward(
+            torch.tensor(token_ids + padding, device=self._device),
+            torch.tensor(positions + padding, device=self._device),
+            batch,
+            self._cache.layers,
+        )
+
+    @torch.inference_mode()
+    def sample(self, plan: StepPlan, hidden: torch.Tensor) -> StepResult:
+        """hidden: what `forward` returned for the same plan."""
+        ends, end = [], 0
+        for chunk in plan.chunks:
+            end += chunk.num_tokens
+            ends.append(end)
+        drawing = [(end - 1, chunk.sample_for) for end, chunk in zip(ends, plan.chunks, strict=True) if chunk.sample_for]
+        sampled: list[SampledToken] = []
+        for first in range(0, len(drawing), HEAD_ROWS):
+            rows, sequences = zip(*drawing[first : first + HEAD_ROWS], strict=True)
+            sampled += sample_rows(self._decoder.logits(hidden[list(rows)]), sequences)
+        prompt_logprobs = {
+            place: self._prompt_logprobs(chunk, hidden[end - chunk.num_tokens : end])
+            for place, (end, chunk) in enumerate(zip(ends, plan.chunks, strict=True))
+            if chunk.wants_prompt_logprobs
+        }
+        return StepResult(sampled, prompt_logprobs)
+
+    def _prompt_logprobs(self, chunk: Chunk, hidden: torch.Tensor) -> list[TokenLogprob]:
+        """hidden: the chunk's rows. One entry per row whose next token is part of the prompt."""
+        request = chunk.sequence.request
+        targets = request.prompt_ids[chunk.start + 1 : chunk.start + chunk.num_tokens + 1]
+        entries: list[TokenLogprob] = []
+        for first in range(0, len(targets), HEAD_ROWS):
+            ids = targets[first : first + HEAD_ROWS]
+            logits = self._decoder.logits(hidden[first : first + len(ids)])
+            entries += token_logprobs(logits, ids, [request.sampling.prompt_logprobs or 0] * len(ids))
+        return entries
+
+
+def create_runner(config: WorkerConfig) -> tuple[ModelRunner, EngineInfo]:
+    """Load the model and lay out its cache.
+
+    Sets torch's thread count for the whole process. Raises UnsupportedModel for a checkpoint that can't be computed,
+    EngineFailed for a device or budget that can't be used.
+    """
+    started = time.monotonic()
+    if config.threads > 0:
+        torch.set_num_threads(config.threads)
+    device = choose_device(config.device)
+    model = load_config(Path(config.model_folder))
+    source = open_weights([Path(path) for path in config.weights], model)
+    layout = head_layout(model, config.page_size)
+    pages_per_sequence = -(-model.context_length // config.page_size)
+    max_useful = CACHED_BATCHES * config.max_num_seqs * pages_per_sequence
+    budget = config.cache_bytes or default_budget(device)
+    num_pages = num_pages_for(budget, layout, model.num_layers, max_useful)
+    max_model_len = min(model.context_length, num_pages * config.page_size)
+    kernels = ReferenceKernels(device)
+    with torch.inference_mode():
+        decoder = Decoder(model, kernels, WeightLoader(source, device), config.page_size, max_model_len)
+        cache = KVCache(kernels, layout, model.num_layers, num_pages, device)
+    info = EngineInfo(
+        model_digest=config.model_digest,
+        architecture=model.family,
+        dtype="float32",
+        device=config.device,
+        vocab_size=model.vocab_size,
+        context_length=model.context_length,
+        max_model_len=max_model_len,
+        page_size=config.page_size,
+        num_pages=num_pages,
+        load_seconds=time.monotonic() - started,
+    )
+    return ModelRunner(model, decoder, cache, kernels), info
+
+
+def choose_device(name: str) -> torch.device:
+    """Raises EngineFailed when the device isn't there."""
+    device = torch.device(name)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise EngineFailed("No CUDA device can be used. Start with --device cpu, or install torch's CUDA build and a driver.")
+    return device

@@ -1,0 +1,159 @@
+"""Logits to tokens. The order of the steps is SamplingParams' own; each step's result depends on its row alone.
+
+Rows that need nothing but the best token share one argmax; others go one by one, in fixed order and float64, so that a seed
+gives the same token in any batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as Many
+
+import torch
+
+from llmos_server.contracts import SamplingParams, TokenLogprob
+from llmos_server.engine.noise import uniform
+from llmos_server.engine.sequence import Sequence
+from llmos_server.engine.step import SampledToken
+from llmos_server.errors import InvalidRequest
+
+NUCLEUS_CANDIDATES = 1024
+"""Tokens ordered first for top_p; only if they hold too little mass is the whole vocabulary ordered."""
+
+
+def sample_rows(logits: torch.Tensor, sequences: Many[Many[Sequence]]) -> list[SampledToken]:
+    """logits: float32 [rows, vocab], left as they are; sequences: who draws from each row. Results in that order."""
+    best = logits.argmax(-1).tolist()
+    chosen = [
+        [best[row] if _is_plain(seq) else _choose(logits[row], seq) for seq in members]
+        for row, members in enumerate(sequences)
+    ]
+    entries = _logprobs_of(logits, sequences, chosen)
+    return [
+        SampledToken(seq, token, entries.get((row, place)))
+        for row, members in enumerate(sequences)
+        for place, (seq, token) in enumerate(zip(members, chosen[row], strict=True))
+    ]
+
+
+def token_logprobs(logits: torch.Tensor, token_ids: Many[int], num_top: Many[int]) -> list[TokenLogprob]:
+    """The model's own log-softmax. logits: float32 [rows, vocab]; one token and one number of alternatives per row.
+
+    Alternatives come best first, equal ones by id.
+    """
+    logprobs = torch.log_softmax(logits, dim=-1)
+    ids = torch.tensor(token_ids, dtype=torch.int64, device=logits.device)
+    own = logprobs.gather(1, ids[:, None])[:, 0].tolist()
+    tops = _top(logprobs, num_top)
+    return [TokenLogprob(*entry) for entry in zip(token_ids, own, tops, strict=True)]
+
+
+def _top(logprobs: torch.Tensor, num_top: Many[int]) -> list[list[tuple[int, float]]]:
+    width = min(max(num_top, default=0), logprobs.shape[1])
+    if width == 0:
+        return [[] for _ in num_top]
+    floors = logprobs.topk(width).values[:, -1:]
+    tops = []
+    for row, is_candidate in enumerate(logprobs >= floors):
+        ids = is_candidate.nonzero()[:, 0]
+        pairs = zip(ids.tolist(), logprobs[row, ids].tolist(), strict=True)
+        tops.append(sorted(pairs, key=lambda pair: (-pair[1], pair[0]))[: num_top[row]])
+    return tops
+
+
+def _logprobs_of(
+    logits: torch.Tensor, sequences: Many[Many[Sequence]], chosen: Many[Many[int]]
+) -> dict[tuple[int, int], TokenLogprob]:
+    """By (row, place in the row), for those who asked."""
+    wanted = [
+        (row, place, seq.request.sampling.logprobs)
+        for row, members in enumerate(sequences)
+        for place, seq in enumerate(members)
+        if seq.request.sampling.logprobs is not None
+    ]
+    if not wanted:
+        return {}
+    rows = logits[[row for row, _, _ in wanted]]
+    entries = token_logprobs(rows, [chosen[row][place] for row, place, _ in wanted], [top or 0 for *_, top in wanted])
+    return {(row, place): entry for (row, place, _), entry in zip(wanted, entries, strict=True)}
+
+
+def _is_plain(sequence: Sequence) -> bool:
+    """Greedy, and nothing changes the logits."""
+    sampling = sequence.request.sampling
+    return (
+        sampling.temperature == 0
+        and not sampling.logit_bias
+        and sampling.repetition_penalty == 1
+        and sampling.presence_penalty == 0
+        and sampling.frequency_penalty == 0
+        and sequence.num_output_tokens >= sampling.min_tokens
+    )
+
+
+def _choose(row: torch.Tensor, sequence: Sequence) -> int:
+    sampling = sequence.request.sampling
+    scores = adjust(row.clone(), sequence)
+    if sampling.temperature == 0:
+        return int(scores.argmax())
+    weights = keep_likely(scores, sampling)
+    noise = uniform(sampling.seed, sequence.index, len(sequence.token_ids))
+    return draw(weights, noise)
+
+
+def adjust(scores: torch.Tensor, sequence: Sequence) -> torch.Tensor:
+    """logit_bias, min_tokens and penalties, in place. scores: float32 [vocab].
+
+    Raises InvalidRequest for a logit_bias outside the vocabulary.
+    """
+    sampling = sequence.request.sampling
+    vocab_size = scores.shape[0]
+    for token_id, bias in sampling.logit_bias.items():
+        if not 0 <= token_id < vocab_size:
+            raise InvalidRequest(f"logit_bias: {token_id} is no token id (0 to {vocab_size - 1}).", param="logit_bias")
+        scores[token_id] += bias
+    if sequence.num_output_tokens < sampling.min_tokens:
+        scores[[token_id for token_id in sampling.stop_token_ids if 0 <= token_id < vocab_size]] = float("-inf")
+    if sampling.repetition_penalty != 1:
+        seen = torch.tensor(sequence.token_ids, device=scores.device).unique()
+        values = scores[seen]
+        scores[seen] = torch.where(values < 0, values * sampling.repetition_penalty, values / sampling.repetition_penalty)
+    if (sampling.presence_penalty or sampling.frequency_penalty) and sequence.num_output_tokens:
+        seen, counts = torch.tensor(sequence.output_ids, device=scores.device).unique(return_counts=True)
+        scores[seen] -= sampling.presence_penalty + sampling.frequency_penalty * counts
+    return scores
+
+
+def keep_likely(scores: torch.Tensor, sampling: SamplingParams) -> torch.Tensor:
+    """temperature, min_p, top_k, top_p. Returns float64 [vocab]: unnormalised probabilities, 0 where a token is out.
+
+    Tokens that tie with the last one kept by top_k stay, as in Transformers; one token always stays.
+    """
+    scores = scores.double()
+    weights = ((scores - scores.max()) / sampling.temperature).exp_()
+    if sampling.min_p > 0:
+        weights[weights < sampling.min_p] = 0
+    if 0 < sampling.top_k < weights.shape[0]:
+        weights[weights < weights.topk(sampling.top_k).values[-1]] = 0
+    if sampling.top_p < 1:
+        weights = _nucleus(weights, sampling.top_p)
+    return weights
+
+
+def _nucleus(weights: torch.Tensor, top_p: float) -> torch.Tensor:
+    """The smallest set of best tokens that holds top_p of the mass."""
+    target = top_p * float(weights.sum())
+    values, ids = weights.topk(min(NUCLEUS_CANDIDATES, weights.shape[0]))
+    if float(values.sum()) < target:
+        values, ids = weights.sort(descending=True, stable=True)
+    mass_before = values.cumsum(0) - values
+    is_kept = mass_before < target
+    is_kept[0] = True
+    kept = ids[is_kept]
+    return torch.zeros_like(weights).index_copy_(0, kept, weights[kept])
+
+
+def draw(weights: torch.Tensor, noise: float) -> int:
+    """Invert the distribution function, in order of token id. noise: in [0, 1)."""
+    mass = weights.cumsum(0)
+    index = torch.searchsorted(mass, noise * mass[-1], right=True)
+    return min(int(index), weights.shape[0] - 1)

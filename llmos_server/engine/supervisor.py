@@ -1,0 +1,218 @@
+"""Keeps one engine worker alive: starts it, judges whether it lives, starts it again with back-off, ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import zmq.asyncio
+
+from llmos_server.contracts import EngineInfo, EngineState
+from llmos_server.engine.connection import Connection, Endpoints, create_socket_folder
+from llmos_server.engine.launcher import Launcher, WorkerProcess
+from llmos_server.engine.messages import LoadFailed, Ready, RequestFailed, StepOutput, WorkerConfig
+from llmos_server.errors import EngineBusy, EngineFailed
+
+SHUTDOWN_SECONDS = 5.0
+"""How long a worker may take to end its step after Shutdown, before it is killed."""
+LAST_WORDS_SECONDS = 0.2
+"""How long the reports of a worker that has exited are still read: it may have finished a stream."""
+NUM_SILENT_TICKS = 4
+"""The heartbeat time-out is watched in so many parts, so that a pause of this process counts once, not as silence."""
+
+log = logging.getLogger("llmos.engine")
+
+
+@dataclass(slots=True)
+class Backoff:
+    """Seconds before the next restart: doubling from `first` to `maximum`, anew after `reset_after` healthy seconds."""
+
+    first: float = 0.5
+    maximum: float = 30.0
+    reset_after: float = 60.0
+    previous: float = 0.0
+
+    def delay_after(self, healthy_seconds: float) -> float:
+        is_reset = healthy_seconds >= self.reset_after or self.previous == 0.0
+        self.previous = self.first if is_reset else min(self.previous * 2, self.maximum)
+        return self.previous
+
+
+class Supervisor:
+    """Everything runs on the event loop that called start().
+
+    name: the model's, for messages. configure(epoch, endpoints): the worker's configuration.
+    on_report: every step, and every refused request. on_loss(reason): the worker and all that it was doing are gone.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        configure: Callable[[int, Endpoints], WorkerConfig],
+        launcher: Launcher,
+        *,
+        heartbeat_timeout: float,
+        backoff: Backoff,
+        on_report: Callable[[StepOutput | RequestFailed], None],
+        on_loss: Callable[[str], None],
+    ) -> None:
+        self.state: EngineState = "loading"
+        self.info: EngineInfo | None = None
+        self.epoch = 0
+        self.connection: Connection | None = None
+        """While a worker is being started or alive."""
+        self.num_restarts = 0
+        self._name = name
+        self._configure = configure
+        self._launcher = launcher
+        self._heartbeat_timeout = heartbeat_timeout
+        self._backoff = backoff
+        self._on_report = on_report
+        self._on_loss = on_loss
+        self._state_changed = asyncio.Event()
+        self._failure = ""
+        self._retry_after = 1.0
+        self._ready_at: float | None = None
+        self._was_heard = False
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name=f"supervisor of {self._name}")
+
+    def refuse(self) -> None:
+        """From now on nothing is taken; what runs goes on."""
+        self._set_state("stopped")
+
+    async def stop(self) -> None:
+        """End the worker: asked when it is able to listen, killed otherwise."""
+        self.refuse()
+        if self._task is None:
+            return
+        if self._ready_at is not None and self.connection is not None:
+            self.connection.shut_down()
+            await asyncio.wait({self._task}, timeout=SHUTDOWN_SECONDS)
+        self._task.cancel()
+        await asyncio.wait({self._task})
+
+    async def wait_ready(self, timeout: float | None) -> EngineInfo:
+        try:
+            async with asyncio.timeout(timeout):
+                while self.state == "loading":
+                    await self._state_changed.wait()
+        except TimeoutError:
+            raise EngineBusy(f"{self._name} is still loading; try again in a moment.", retry_after=5.0) from None
+        self.require_ready()
+        assert self.info is not None  # It came with the report that made the state "ready".
+        return self.info
+
+    def require_ready(self) -> Connection:
+        """The way to a worker that is ready. Raises EngineFailed or EngineBusy when there is none."""
+        if self.state == "failed":
+            raise EngineFailed(f"{self._name} could not be loaded: {self._failure}")
+        if self.state == "stopped":
+            raise EngineBusy("The server is shutting down; try again in a moment.", retry_after=5.0)
+        if self.state != "ready" or self.connection is None:
+            raise EngineBusy(f"{self._name} is {self.state}; try again in a moment.", retry_after=self._retry_after)
+        return self.connection
+
+    async def _run(self) -> None:
+        context = zmq.asyncio.Context()
+        folder = create_socket_folder()
+        try:
+            while True:
+                reason = await self._live(context, folder)
+                healthy_seconds = 0.0 if self._ready_at is None else _now() - self._ready_at
+                self._ready_at = None
+                if self.state not in ("failed", "stopped"):
+                    self._set_state("restarting")
+                self._on_loss(reason)
+                if self.state != "restarting":
+                    return
+                delay = self._backoff.delay_after(healthy_seconds)
+                self._retry_after = delay + (self.info.load_seconds if self.info else 0.0)
+                log.error("The engine worker of %s ended (%s); starting again in %.1f s.", self._name, reason, delay)
+                await asyncio.sleep(delay)
+                self.num_restarts += 1
+        finally:
+            self.connection = None
+            context.destroy(linger=0)
+            shutil.rmtree(folder, ignore_errors=True)
+
+    async def _live(self, context: zmq.asyncio.Context, folder: Path) -> str:
+        """One life of the worker, from its start to its end; returns why it ended."""
+        self.epoch += 1
+        endpoints = Endpoints(folder, self.epoch)
+        self.connection = connection = Connection(context, endpoints, self.epoch)
+        process: WorkerProcess | None = None
+        try:
+            process = await self._launcher.launch(self._configure(self.epoch, endpoints))
+            return await self._watch(process, connection)
+        except Exception as error:
+            log.exception("The engine worker of %s could not be started or understood.", self._name)
+            return f"{type(error).__name__}: {error}"
+        finally:
+            self.connection = None
+            if process is not None:
+                process.kill()
+                await process.wait()
+            connection.close()
+
+    async def _watch(self, process: WorkerProcess, connection: Connection) -> str:
+        reader = asyncio.create_task(self._read(connection))
+        exit_status = asyncio.create_task(process.wait())
+        silence = asyncio.create_task(self._wait_for_silence())
+        tasks = (reader, exit_status, silence)
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if exit_status.done():
+                await asyncio.wait((reader,), timeout=LAST_WORDS_SECONDS)
+            if reader.done():
+                return reader.result()
+            if exit_status.done():
+                return f"exit status {exit_status.result()}"
+            return f"no heartbeat for {self._heartbeat_timeout:g} s"
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+
+    async def _read(self, connection: Connection) -> str:
+        """The one reader. Returns only when the model can't be loaded."""
+        while True:
+            report = await connection.receive()
+            self._was_heard = True
+            match report:
+                case StepOutput() | RequestFailed():
+                    self._on_report(report)
+                case Ready():
+                    self.info = report.info
+                    self._ready_at = _now()
+                    if self.state != "stopped":
+                        self._set_state("ready")
+                case LoadFailed():
+                    self._failure = report.message
+                    if self.state != "stopped":
+                        self._set_state("failed")
+                    return report.message
+
+    async def _wait_for_silence(self) -> None:
+        """Returns when a loaded worker has been silent for too long; a load is never judged."""
+        num_silent = 0
+        while num_silent < NUM_SILENT_TICKS:
+            self._was_heard = False
+            await asyncio.sleep(self._heartbeat_timeout / NUM_SILENT_TICKS)
+            is_silent = self._ready_at is not None and not self._was_heard
+            num_silent = num_silent + 1 if is_silent else 0
+
+    def _set_state(self, state: EngineState) -> None:
+        self.state = state
+        self._state_changed.set()
+        self._state_changed = asyncio.Event()
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

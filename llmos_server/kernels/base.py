@@ -1,0 +1,109 @@
+"""The interface between the decoder and whatever computes it: one backend a module.
+
+Rows are tokens. A batch is packed and ragged: the rows of all sequences follow each other without gaps, padding rows (if the
+backend wants any) come last. Every backend on a CPU is batch-invariant: a row's result is bitwise the same in any batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import torch
+
+
+class Span(NamedTuple):
+    """A run of rows that belong to one sequence, at consecutive positions."""
+
+    row: int
+    """Where the run starts in the packed batch."""
+    start: int
+    """Position of its first token in the sequence."""
+    num_tokens: int
+    pages: Sequence[int]
+    """The sequence's pages, from position 0 on; they cover start + num_tokens positions or more."""
+
+
+@dataclass(frozen=True)
+class PagedBatch:
+    """What one forward pass computes. Attention of a row covers its sequence's positions up to the row's own."""
+
+    spans: tuple[Span, ...]
+    num_rows: int
+    """Rows of the packed batch, padding included."""
+
+
+@dataclass(frozen=True)
+class HeadLayout:
+    """The heads of one attention layer and the pages that it reads."""
+
+    num_heads: int
+    num_kv_heads: int
+    head_dim: int
+    page_size: int
+
+    @property
+    def group_size(self) -> int:
+        """Query heads that share one KV head."""
+        return self.num_heads // self.num_kv_heads
+
+
+class LayerCache(NamedTuple):
+    """Keys and values of one layer, each of the shape that the backend's `cache_shape` gives."""
+
+    keys: torch.Tensor
+    values: torch.Tensor
+
+
+class Linear(Protocol):
+    """x @ weight.T + bias, prepared once."""
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """x: float32 [rows, in]. Returns [rows, out]."""
+        ...
+
+
+class Attention(Protocol):
+    """Paged attention over one head layout, the same for all layers of a model."""
+
+    def plan(self, batch: PagedBatch, window: int | None) -> Any:
+        """Index tensors for one step, shared by all layers with this window. Opaque to the caller."""
+        ...
+
+    def __call__(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, cache: LayerCache, plan: Any) -> torch.Tensor:
+        """Write k and v into the pages, then attend.
+
+        q: [rows, heads, head_dim]; k, v: [rows, kv_heads, head_dim], all after RoPE. Returns [rows, heads * head_dim].
+        """
+        ...
+
+
+class Kernels(Protocol):
+    """One backend on one device."""
+
+    def padded_rows(self, num_rows: int) -> int:
+        """The batch size, at least num_rows, that runs without internal padding."""
+        ...
+
+    def linear(self, weight: torch.Tensor, bias: torch.Tensor | None) -> Linear:
+        """Prepare a weight [out, in] for repeated use; the operator is fixed here."""
+        ...
+
+    def attention(self, layout: HeadLayout) -> Attention: ...
+
+    def cache_shape(self, num_pages: int, layout: HeadLayout) -> tuple[int, ...]:
+        """Shape of one layer's keys (and of its values); pages are the first dimension."""
+        ...
+
+    def rms_norm(self, x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
+        """Over the last dimension."""
+        ...
+
+    def rotate(self, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+        """RoPE on halves. x: [rows, heads, head_dim]; cos, sin: [rows, head_dim / 2]."""
+        ...
+
+    def swiglu(self, gate_up: torch.Tensor) -> torch.Tensor:
+        """silu(gate) * up. gate_up: [rows, 2 * n], the gate first. Returns [rows, n]."""
+        ...

@@ -1,0 +1,54 @@
+"""The `exact` numerics mode: float32 in plain torch, the truth that other backends are measured against.
+
+Bitwise batch-invariant: matrix products run in probed tiles (tiled_linear, tiled_attention), sums run over one row of fixed
+width, and the only transcendental function on the way is exp, whose vector and tail paths agree. silu and softmax of torch don't
+have that property (their tails use another exp), so both are written out here.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from llmos_server.kernels.base import HeadLayout
+from llmos_server.kernels.tiled_attention import TiledAttention
+from llmos_server.kernels.tiled_linear import TILE_ROWS, TiledLinear, cover_rows, probe_tile_rows
+
+
+class ReferenceKernels:
+    """kernels.base.Kernels in plain torch."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._tile_rows: dict[tuple[int, ...], tuple[int, ...]] = {}
+
+    def padded_rows(self, num_rows: int) -> int:
+        while (covered := sum(cover_rows(num_rows, TILE_ROWS))) != num_rows:
+            num_rows = covered
+        return num_rows
+
+    def linear(self, weight: torch.Tensor, bias: torch.Tensor | None) -> TiledLinear:
+        """Probes each distinct shape once."""
+        shape = tuple(weight.shape)
+        if shape not in self._tile_rows:
+            self._tile_rows[shape] = probe_tile_rows(weight.t())
+        return TiledLinear(weight, bias, self._tile_rows[shape])
+
+    def attention(self, layout: HeadLayout) -> TiledAttention:
+        return TiledAttention(layout, self._device)
+
+    def cache_shape(self, num_pages: int, layout: HeadLayout) -> tuple[int, ...]:
+        """[pages, kv_heads, page_size, head_dim]: one head's part of a page is one run of memory, so gathering is cheap."""
+        return (num_pages, layout.num_kv_heads, layout.page_size, layout.head_dim)
+
+    def rms_norm(self, x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
+        variance = x.pow(2).mean(-1, keepdim=True)
+        return x * torch.rsqrt(variance + eps) * weight
+
+    def rotate(self, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+        first, second = x.chunk(2, dim=-1)
+        cos, sin = cos[:, None, :], sin[:, None, :]
+        return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
+
+    def swiglu(self, gate_up: torch.Tensor) -> torch.Tensor:
+        gate, up = gate_up.chunk(2, dim=-1)
+        return gate / gate.neg().exp_().add_(1.0) * up

@@ -1,0 +1,119 @@
+"""Paged attention in plain torch, bitwise the same for a token in any batch, chunk or cache situation.
+
+All products have one of two fixed shapes per model (narrow and wide query tiles against one key tile), checked against each
+other at load. The softmax takes the exact maximum over all key tiles first, then adds masses and weighted values tile by tile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from llmos_server.kernels.attention_plan import (
+    WIDE_TOKENS,
+    AttentionPlan,
+    QueryGroup,
+    TileShape,
+    plan_attention,
+)
+from llmos_server.kernels.base import HeadLayout, LayerCache, PagedBatch
+
+Product = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+PROBE_MATRICES = 12
+
+
+class TiledAttention:
+    """kernels.base.Attention over a cache of [pages, kv_heads, page_size, head_dim]."""
+
+    def __init__(self, layout: HeadLayout, device: torch.device) -> None:
+        self._layout = layout
+        self._device = device
+        self._shape = TileShape(layout)
+        self._scale = float(layout.head_dim) ** -0.5
+        self._product, self._wide_tokens = probe_products(self._shape, device)
+
+    def plan(self, batch: PagedBatch, window: int | None) -> AttentionPlan:
+        return plan_attention(self._shape, batch, window, self._wide_tokens, self._device)
+
+    def __call__(
+        self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, cache: LayerCache, plan: AttentionPlan
+    ) -> torch.Tensor:
+        head_dim = self._layout.head_dim
+        num_tokens = plan.write_index.numel() // self._layout.num_kv_heads
+        for pages, rows in ((cache.keys, k), (cache.values, v)):
+            pages.view(-1, head_dim).index_copy_(0, plan.write_index, rows[:num_tokens].reshape(-1, head_dim))
+        scaled = q.reshape(-1, head_dim) * self._scale
+        results = [self._attend(scaled, cache, group) for group in plan.groups]
+        joined = results[0] if len(results) == 1 else torch.cat(results)
+        return joined.index_select(0, plan.output_index).view(q.shape[0], -1)
+
+    def _attend(self, q: torch.Tensor, cache: LayerCache, group: QueryGroup) -> torch.Tensor:
+        """Returns [query tiles * kv_heads * rows, head_dim]."""
+        layout, rows, num_keys = self._layout, group.num_rows, self._shape.keys
+        queries = q.index_select(0, group.query_index).view(-1, rows, layout.head_dim)
+        keys, values = (self._gather(pages, group) for pages in cache)
+        scores = self._product(queries, keys.transpose(1, 2)).view(-1, layout.num_kv_heads, rows, num_keys)
+        scores.masked_fill_(group.is_hidden, float("-inf"))
+        peak = _fold(torch.maximum, scores.amax(-1), group.num_queries)
+        start = 0
+        for num in group.num_queries:
+            scores[start : start + num] -= peak[:num, :, :, None]
+            start += num
+        weights = scores.exp_()
+        mass = _fold(torch.add, weights.sum(-1), group.num_queries)
+        parts = self._product(weights.view(-1, rows, num_keys), values)
+        total = _fold(torch.add, parts.view(-1, layout.num_kv_heads, rows, layout.head_dim), group.num_queries)
+        return (total / mass[..., None]).view(-1, layout.head_dim)
+
+    def _gather(self, pages: torch.Tensor, group: QueryGroup) -> torch.Tensor:
+        """[items * kv_heads, keys, head_dim], copied out of the pages."""
+        layout = self._layout
+        flat = pages.view(-1, layout.page_size * layout.head_dim)
+        return flat.index_select(0, group.page_index).view(-1, self._shape.keys, layout.head_dim)
+
+
+def _fold(combine: Callable[..., torch.Tensor], parts: torch.Tensor, num_queries: list[int]) -> torch.Tensor:
+    """Combine the parts of each query tile in order of key tile; parts: [items, ...] -> [query tiles, ...]."""
+    total = parts[: num_queries[0]].clone()
+    start = num_queries[0]
+    for num in num_queries[1:]:
+        combine(total[:num], parts[start : start + num], out=total[:num])
+        start += num
+    return total
+
+
+def probe_products(shape: TileShape, device: torch.device) -> tuple[Product, int]:
+    """The batched product to use, and the tokens of a wide tile (1 if wide tiles would give other bits than narrow ones)."""
+    generator = torch.Generator().manual_seed(0)
+    rows, head_dim = shape.rows(WIDE_TOKENS), shape.layout.head_dim
+    keys = torch.randn(PROBE_MATRICES, shape.keys, head_dim, generator=generator).to(device)
+    queries = torch.randn(PROBE_MATRICES, rows, head_dim, generator=generator).to(device)
+    weights = torch.rand(PROBE_MATRICES, rows, shape.keys, generator=generator).to(device)
+    pairs = ((queries, keys.transpose(1, 2)), (weights, keys))
+    narrow = shape.rows(1)
+    product = torch.bmm if all(_is_batch_exact(*pair, narrow) for pair in pairs) else product_one_by_one
+    return product, WIDE_TOKENS if all(_is_wide_exact(product, *pair, narrow) for pair in pairs) else 1
+
+
+def product_one_by_one(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """The batched product as single ones of one shape, for libraries whose batched one depends on the batch."""
+    return torch.cat([torch.bmm(left[i : i + 1], right[i : i + 1]) for i in range(left.shape[0])])
+
+
+def _is_batch_exact(left: torch.Tensor, right: torch.Tensor, narrow: int) -> bool:
+    """Whether the batched product gives each matrix the bits that it gets alone, in both heights and in any place."""
+    top = left[:, :narrow].contiguous()
+    return (
+        torch.equal(torch.bmm(left, right), product_one_by_one(left, right))
+        and torch.equal(torch.bmm(top, right), product_one_by_one(top, right))
+        and torch.equal(torch.bmm(top, right), torch.bmm(top.roll(1, 1), right).roll(-1, 1))
+    )
+
+
+def _is_wide_exact(product: Product, left: torch.Tensor, right: torch.Tensor, narrow: int) -> bool:
+    whole = product(left, right)
+    return all(
+        torch.equal(product(left[:, i : i + narrow].contiguous(), right), whole[:, i : i + narrow])
+        for i in range(0, left.shape[1] - narrow + 1, narrow)
+    )

@@ -1,0 +1,75 @@
+"""Logging: structlog and the standard library's loggers through one formatter, to stderr.
+
+What is logged is metadata: ids, counts, times, names. Prompts, answers and keys are never passed to a logger.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TextIO
+
+import structlog
+from structlog.typing import Processor
+
+from llmos_server.settings import LogSettings
+
+ROUTED = ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi", "litestar")
+"""Loggers that bring handlers of their own; theirs are removed, so that each event is written once and in our format."""
+
+QUIET = ("httpx2", "httpcore2", "huggingface_hub", "filelock", "asyncio")
+"""Libraries whose info lines tell the operator nothing."""
+
+
+def configure_logging(settings: LogSettings, stream: TextIO | None = None) -> None:
+    """Route every logger of this process. Call once, at start; a second call replaces the first.
+
+    stream: None is stderr. Format "auto" is console on a terminal and JSON lines otherwise.
+    """
+    stream = sys.stderr if stream is None else stream
+    as_console = settings.format == "console" or (settings.format == "auto" and stream.isatty())
+    level = logging.getLevelNamesMapping()[settings.level.upper()]
+    shared = _shared_processors()
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(_formatter(shared, as_console, colors=as_console and stream.isatty()))
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level)
+    for name in ROUTED:
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [], True
+    for name in QUIET:
+        logging.getLogger(name).setLevel(max(level, logging.WARNING))
+
+
+def _shared_processors() -> list[Processor]:
+    """Run on our events and on those of the libraries alike."""
+    return [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.stdlib.PositionalArgumentsFormatter(),
+    ]
+
+
+def _formatter(shared: list[Processor], as_console: bool, colors: bool) -> logging.Formatter:
+    last: list[Processor]
+    if as_console:
+        last = [structlog.dev.ConsoleRenderer(colors=colors)]
+    else:
+        last = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=shared,
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
+    )

@@ -1,0 +1,106 @@
+"""The Llama-shaped decoder: Llama, Mistral, Qwen2, Qwen3 and SmolLM differ only in what ModelConfig says.
+
+No state between calls: the batch and the cache are arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from llmos_server.kernels.base import Attention, HeadLayout, Kernels, LayerCache, Linear, PagedBatch
+from llmos_server.models.config import ModelConfig
+from llmos_server.models.names import EMBEDDING, FINAL_NORM, HEAD, ROPE_DIVISORS, layer_prefix
+from llmos_server.models.rope import rope_frequencies, rope_table
+from llmos_server.models.weights import WeightLoader
+
+
+class DecoderLayer:
+    """Attention and feed-forward with their norms; q, k and v are one product, gate and up another."""
+
+    def __init__(self, config: ModelConfig, kernels: Kernels, attention: Attention, loader: WeightLoader, index: int) -> None:
+        self._config = config
+        self._kernels = kernels
+        self._attention = attention
+        prefix = layer_prefix(index)
+        self._attention_norm = loader.load(prefix + "input_layernorm.weight")
+        self._mlp_norm = loader.load(prefix + "post_attention_layernorm.weight")
+        self._qkv = self._load_linear(loader, *(f"{prefix}self_attn.{part}_proj" for part in "qkv"))
+        self._output = self._load_linear(loader, f"{prefix}self_attn.o_proj")
+        self._gate_up = self._load_linear(loader, *(f"{prefix}mlp.{part}_proj" for part in ("gate", "up")))
+        self._down = self._load_linear(loader, f"{prefix}mlp.down_proj")
+        self._qk_norms = tuple(
+            loader.load(f"{prefix}self_attn.{part}_norm.weight") for part in ("q", "k") if config.has_qk_norm
+        )
+
+    def _load_linear(self, loader: WeightLoader, *names: str) -> Linear:
+        weight = loader.load(*(f"{name}.weight" for name in names))
+        return self._kernels.linear(weight, loader.load_biases(f"{name}.bias" for name in names))
+
+    def __call__(
+        self, x: torch.Tensor, rotation: tuple[torch.Tensor, torch.Tensor], cache: LayerCache, plan: Any
+    ) -> torch.Tensor:
+        """x: [rows, hidden]; rotation: cos and sin, [rows, head_dim / 2] each. Returns [rows, hidden]."""
+        eps = self._config.rms_norm_eps
+        x = x + self._attend(self._kernels.rms_norm(x, self._attention_norm, eps), rotation, cache, plan)
+        gate_up = self._gate_up(self._kernels.rms_norm(x, self._mlp_norm, eps))
+        return x + self._down(self._kernels.swiglu(gate_up))
+
+    def _attend(
+        self, x: torch.Tensor, rotation: tuple[torch.Tensor, torch.Tensor], cache: LayerCache, plan: Any
+    ) -> torch.Tensor:
+        config = self._config
+        heads = self._qkv(x).view(x.shape[0], -1, config.head_dim)
+        v = heads[:, config.num_heads + config.num_kv_heads :]
+        if self._qk_norms:
+            q, k = heads[:, : config.num_heads], heads[:, config.num_heads : -config.num_kv_heads]
+            parts = zip((q, k), self._qk_norms, strict=True)
+            qk = torch.cat([self._kernels.rms_norm(part, norm, config.rms_norm_eps) for part, norm in parts], dim=1)
+        else:
+            qk = heads[:, : -config.num_kv_heads]
+        q, k = self._kernels.rotate(qk, *rotation).split((config.num_heads, config.num_kv_heads), dim=1)
+        return self._output(self._attention(q, k, v, cache, plan))
+
+
+class Decoder:
+    """Token ids to hidden states, hidden states to logits."""
+
+    def __init__(
+        self, config: ModelConfig, kernels: Kernels, loader: WeightLoader, page_size: int, max_positions: int
+    ) -> None:
+        """max_positions: longest sequence that will be computed, in tokens."""
+        self._config = config
+        self._kernels = kernels
+        self._attention = kernels.attention(head_layout(config, page_size))
+        self._embedding = loader.load(EMBEDDING)
+        self._layers = [
+            DecoderLayer(config, kernels, self._attention, loader, index) for index in range(config.num_layers)
+        ]
+        self._final_norm = loader.load(FINAL_NORM)
+        self._head = kernels.linear(self._embedding if config.is_tied else loader.load(HEAD), None)
+        divisors = loader.load(ROPE_DIVISORS).cpu() if loader.has(ROPE_DIVISORS) else None
+        cos, sin = rope_table(rope_frequencies(config.rope, config.head_dim, divisors), max_positions)
+        device = self._embedding.device
+        self._cos, self._sin = cos.to(device), sin.to(device)
+
+    def forward(
+        self, token_ids: torch.Tensor, positions: torch.Tensor, batch: PagedBatch, cache: Sequence[LayerCache]
+    ) -> torch.Tensor:
+        """token_ids, positions: int64 [rows]. Writes keys and values. Returns hidden states [rows, hidden]."""
+        plans = {window: self._attention.plan(batch, window) for window in set(self._config.windows)}
+        rotation = self._cos[positions], self._sin[positions]
+        x = F.embedding(token_ids, self._embedding)
+        for layer, window, layer_cache in zip(self._layers, self._config.windows, cache, strict=True):
+            x = layer(x, rotation, layer_cache, plans[window])
+        return x
+
+    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """hidden: [n, hidden], rows of what `forward` returned. Returns [n, vocab]; keep n small, vocabularies are large."""
+        return self._head(self._kernels.rms_norm(hidden, self._final_norm, self._config.rms_norm_eps))
+
+
+def head_layout(config: ModelConfig, page_size: int) -> HeadLayout:
+    return HeadLayout(config.num_heads, config.num_kv_heads, config.head_dim, page_size)

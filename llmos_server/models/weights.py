@@ -1,0 +1,165 @@
+"""Checkpoint files as named float32 tensors in Hugging Face names: safetensors (one or sharded) and GGUF.
+
+Tensors are read one at a time and copied into place, so loading holds the weights once, and one tensor more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from llmos_server.errors import UnsupportedModel
+from llmos_server.gguf.dequantize import dequantize
+from llmos_server.gguf.reader import GGUFFile
+from llmos_server.models.config import ModelConfig
+from llmos_server.models.names import EMBEDDING, HEAD, ROPE_DIVISORS, expected_shapes, from_gguf
+
+GGUF_ARCHITECTURES = ("llama", "qwen2", "qwen3")
+SAFETENSORS_DTYPES = ("F32", "F16", "BF16")
+MAX_NAMED = 5
+"""Names that one error message lists."""
+
+
+class TensorSource(Protocol):
+    """The tensors of one checkpoint. Names are Hugging Face's."""
+
+    shapes: dict[str, tuple[int, ...]]
+
+    def read(self, name: str) -> torch.Tensor:
+        """On the CPU, float32 or a type that converts to it exactly; may be a view of the file."""
+        ...
+
+
+class SafetensorsSource:
+    """One or more .safetensors files that together hold a checkpoint."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        self._files: dict[str, Any] = {}
+        for path in paths:
+            self._add(path)
+
+    def _add(self, path: Path) -> None:
+        try:
+            file = safe_open(path, framework="pt")
+        except (OSError, SafetensorError) as error:
+            raise UnsupportedModel(f"{path}: can't be read ({error}). Pull the model again.") from None
+        for name in file.keys():  # noqa: SIM118 (not a dict)
+            if name in self._files:
+                raise UnsupportedModel(f"{path.name}: tensor {name!r} is in another shard too.")
+            part = file.get_slice(name)
+            if part.get_dtype() not in SAFETENSORS_DTYPES and not is_ignored(name):
+                known = ", ".join(SAFETENSORS_DTYPES)
+                raise UnsupportedModel(f"{path.name}: tensor {name!r} is of type {part.get_dtype()}; known are {known}.")
+            self._files[name] = file
+            self.shapes[name] = tuple(part.get_shape())
+
+    def read(self, name: str) -> torch.Tensor:
+        tensor: torch.Tensor = self._files[name].get_tensor(name)
+        return tensor
+
+
+class GGUFSource:
+    """One .gguf; blocks are dequantised as they are read."""
+
+    def __init__(self, path: Path, config: ModelConfig) -> None:
+        self._file = GGUFFile.open(path)
+        architecture = self._file.metadata.get("general.architecture")
+        if architecture not in GGUF_ARCHITECTURES:
+            known = ", ".join(GGUF_ARCHITECTURES)
+            raise UnsupportedModel(f"{path.name}: GGUF architecture {architecture!r} is not supported; known are {known}.")
+        self._heads = {"q_proj": config.num_heads, "k_proj": config.num_kv_heads} if architecture == "llama" else {}
+        self._names = {from_gguf(name): name for name in self._file.tensors}
+        self.shapes = {name: tuple(self._file.tensors[stored].shape) for name, stored in self._names.items()}
+
+    def read(self, name: str) -> torch.Tensor:
+        stored = self._names[name]
+        info = self._file.tensors[stored]
+        tensor = torch.from_numpy(dequantize(self._file.raw(stored), info.type_name, info.shape))
+        for part, num_heads in self._heads.items():
+            if f".{part}." in name:
+                return unpermute(tensor, num_heads)
+        return tensor
+
+
+def unpermute(rows: torch.Tensor, num_heads: int) -> torch.Tensor:
+    """Back from GGUF's interleaved rotation pairs to halves. rows: [num_heads * head_dim, ...], of arch llama's q or k."""
+    pairs = rows.view(num_heads, rows.shape[0] // num_heads // 2, 2, *rows.shape[1:])
+    return pairs.transpose(1, 2).reshape(rows.shape)
+
+
+def open_weights(paths: Sequence[Path], config: ModelConfig) -> TensorSource:
+    """Open the files and check names and shapes against the config.
+
+    Raises UnsupportedModel naming what is missing, unexpected, misshapen or of a type that can't be read.
+    """
+    kinds = {path.suffix for path in paths}
+    source: TensorSource
+    if kinds == {".gguf"} and len(paths) == 1:
+        source = GGUFSource(paths[0], config)
+    elif kinds == {".safetensors"}:
+        source = SafetensorsSource(paths)
+    else:
+        named = ", ".join(path.name for path in paths) or "no file"
+        raise UnsupportedModel(f"Weights come as one .gguf or as .safetensors files, not as {named}.")
+    check_tensors(source, config)
+    return source
+
+
+def is_ignored(name: str) -> bool:
+    """Old checkpoints carry the RoPE frequencies, which follow from the config."""
+    return name.endswith("rotary_emb.inv_freq")
+
+
+def check_tensors(source: TensorSource, config: ModelConfig) -> None:
+    """Raises UnsupportedModel unless the source holds what the config needs, and nothing else."""
+    needed = expected_shapes(config)
+    optional = {ROPE_DIVISORS: (config.head_dim // 2,)} | ({HEAD: needed[EMBEDDING]} if config.is_tied else {})
+    known = needed | optional
+    missing = [name for name in needed if name not in source.shapes]
+    unexpected = [name for name in source.shapes if name not in known and not is_ignored(name)]
+    misshapen = [
+        f"{name} is {list(source.shapes[name])}, not {list(shape)}"
+        for name, shape in known.items()
+        if name in source.shapes and source.shapes[name] != shape
+    ]
+    for label, names in (("lack", missing), ("hold unexpected", unexpected), ("don't fit config.json:", misshapen)):
+        if names:
+            raise UnsupportedModel(f"The weights {label} {_some(names)}. Check that config.json belongs to these files.")
+    if config.is_tied and HEAD in source.shapes and not torch.equal(source.read(HEAD), source.read(EMBEDDING)):
+        raise UnsupportedModel(f"config.json ties the head to the embedding, but the weights hold another {HEAD}.")
+
+
+def _some(names: Sequence[str]) -> str:
+    rest = len(names) - MAX_NAMED
+    return ", ".join(names[:MAX_NAMED]) + (f" and {rest} more" if rest > 0 else "")
+
+
+class WeightLoader:
+    """Copies tensors of a source to a device, as float32."""
+
+    def __init__(self, source: TensorSource, device: torch.device) -> None:
+        self._source = source
+        self._device = device
+
+    def has(self, name: str) -> bool:
+        return name in self._source.shapes
+
+    def load(self, *names: str) -> torch.Tensor:
+        """The tensors, joined along their first dimension."""
+        shapes = [self._source.shapes[name] for name in names]
+        joined = torch.empty(sum(s[0] for s in shapes), *shapes[0][1:], dtype=torch.float32, device=self._device)
+        row = 0
+        for name, shape in zip(names, shapes, strict=True):
+            joined[row : row + shape[0]].copy_(self._source.read(name))
+            row += shape[0]
+        return joined
+
+    def load_biases(self, names: Iterable[str]) -> torch.Tensor | None:
+        """The biases joined, or None when the checkpoint has none of them."""
+        present = [name for name in names if self.has(name)]
+        return self.load(*present) if present else None

@@ -1,0 +1,225 @@
+"""config.json and generation_config.json of a GGUF file, in the keys of Transformers' configs.
+
+Whatever the file asks for and these keys can't say is refused by name.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from llmos_server.errors import UnsupportedModel
+from llmos_server.gguf.dequantize import dequantize
+from llmos_server.gguf.reader import GGUFFile
+from llmos_server.registry.gguf_tokenizer import end_ids, token_id, token_texts
+
+LAYER_TENSORS = frozenset(
+    {"attn_norm", "attn_q", "attn_k", "attn_v", "attn_output", "ffn_norm", "ffn_gate", "ffn_up", "ffn_down"}
+)
+ROPE_FREQS = "rope_freqs.weight"
+CHANGES_THE_ANSWER = (
+    "attention.scale", "attention.output_scale", "attention.value_scale", "attention.clamp_kqv",
+    "attention.max_alibi_bias", "attn_logit_softcapping", "final_logit_softcapping", "logit_scale", "embedding_scale",
+    "residual_scale", "expert_count", "attention.temperature_scale", "use_parallel_residual", "rope.scale_linear",
+    "attention.sliding_window_pattern", "pooling_type",
+)  # fmt: skip
+"""Keys whose presence with a non-zero value asks for a computation that the configs below don't describe."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """One value of general.architecture."""
+
+    model_type: str
+    architecture: str
+    has_qkv_bias: bool = False
+    has_qk_norm: bool = False
+    may_have_bias: bool = False
+    """Biases of attention and MLP are an option of the config."""
+
+
+FAMILIES: dict[str, Family] = {
+    "llama": Family(model_type="llama", architecture="LlamaForCausalLM", may_have_bias=True),
+    "qwen2": Family(model_type="qwen2", architecture="Qwen2ForCausalLM", has_qkv_bias=True),
+    "qwen3": Family(model_type="qwen3", architecture="Qwen3ForCausalLM", has_qk_norm=True),
+}
+MISTRAL = Family(model_type="mistral", architecture="MistralForCausalLM")
+"""Converters call Mistral "llama"; a sliding window tells them apart."""
+
+
+class MetadataReader:
+    """Typed look-ups below one architecture's prefix. Raises UnsupportedModel that names the key."""
+
+    def __init__(self, metadata: Mapping[str, Any], prefix: str) -> None:
+        self._metadata, self._prefix = metadata, prefix
+
+    def count(self, key: str, default: int | None = None) -> int:
+        """A positive whole number."""
+        value = self._metadata.get(f"{self._prefix}.{key}", default)
+        if type(value) is not int or value < 1:
+            raise UnsupportedModel(f"{self._prefix}.{key} is {_short(value)}; one positive whole number is needed.")
+        return value
+
+    def number(self, key: str, default: float | None = None) -> float:
+        """A positive number, as the shortest decimal that is the same float32."""
+        value = self._metadata.get(f"{self._prefix}.{key}", default)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+            raise UnsupportedModel(f"{self._prefix}.{key} is {_short(value)}; a positive number is needed.")
+        return float(str(np.float32(value)))
+
+    def get(self, key: str) -> Any:
+        """Whatever is there, or None."""
+        return self._metadata.get(f"{self._prefix}.{key}")
+
+
+def build_config(gguf: GGUFFile) -> dict[str, Any]:
+    """The config.json of an open file. Raises UnsupportedModel, naming what can't be expressed."""
+    name = gguf.metadata.get("general.architecture")
+    family = FAMILIES.get(name) if isinstance(name, str) else None
+    if family is None:
+        raise UnsupportedModel(f"general.architecture is {_short(name)}; known are {', '.join(FAMILIES)}.")
+    read = MetadataReader(gguf.metadata, str(name))
+    for key in CHANGES_THE_ANSWER:
+        if read.get(key):
+            raise UnsupportedModel(f"{name}.{key} is {_short(read.get(key))}, which LLMOS doesn't compute.")
+    window = read.get("attention.sliding_window")
+    if window and name == "llama":
+        family = MISTRAL
+    hidden_size, num_heads = read.count("embedding_length"), read.count("attention.head_count")
+    head_dim = read.count("attention.key_length", hidden_size // num_heads)
+    for key in ("attention.value_length", "rope.dimension_count"):
+        if read.count(key, head_dim) != head_dim:
+            raise UnsupportedModel(
+                f"{name}.{key} is {read.get(key)}; only the size of a head, {head_dim}, is computed."
+            )
+    config = {
+        "architectures": [family.architecture],
+        "model_type": family.model_type,
+        "hidden_act": "silu",
+        "hidden_size": hidden_size,
+        "intermediate_size": read.count("feed_forward_length"),
+        "num_hidden_layers": read.count("block_count"),
+        "num_attention_heads": num_heads,
+        "num_key_value_heads": read.count("attention.head_count_kv", num_heads),
+        "head_dim": head_dim,
+        "max_position_embeddings": read.count("context_length"),
+        "vocab_size": _vocab_size(gguf),
+        "rms_norm_eps": read.number("attention.layer_norm_rms_epsilon"),
+        "rope_theta": read.number("rope.freq_base", 10_000.0),
+        "tie_word_embeddings": "output.weight" not in gguf.tensors,
+        "dtype": "float32",
+    }
+    scaling = _rope_scaling(gguf, read, config)
+    if scaling is not None:
+        config["rope_scaling"] = scaling
+    if family.model_type == "mistral":
+        config["sliding_window"] = read.count("attention.sliding_window")
+    elif window:
+        raise UnsupportedModel(f"{name}.attention.sliding_window is {_short(window)}, which LLMOS doesn't compute.")
+    config |= _biases(gguf, family)
+    _check_tensors(gguf, config, family)
+    return config | _special_ids(gguf.metadata)
+
+
+def build_generation_config(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """eos_token_id is the list of every token that ends an answer."""
+    config: dict[str, Any] = {"eos_token_id": end_ids(metadata, token_texts(metadata))}
+    for role, key in (("bos", "bos_token_id"), ("padding", "pad_token_id")):
+        found = token_id(metadata, role)
+        if found is not None:
+            config[key] = found
+    return config
+
+
+def _short(value: object) -> str:
+    return repr(value)[:80]
+
+
+def _special_ids(metadata: Mapping[str, Any]) -> dict[str, int | None]:
+    roles = {"bos_token_id": "bos", "eos_token_id": "eos", "pad_token_id": "padding"}
+    return {key: token_id(metadata, role) for key, role in roles.items()}
+
+
+def _vocab_size(gguf: GGUFFile) -> int:
+    info = gguf.tensors.get("token_embd.weight")
+    if info is None or len(info.shape) != 2:
+        raise UnsupportedModel("The file has no embedding matrix (token_embd.weight).")
+    num_tokens = len(gguf.metadata.get("tokenizer.ggml.tokens", ()))
+    if num_tokens > info.shape[0]:
+        raise UnsupportedModel(f"The tokenizer has {num_tokens} tokens, the embedding matrix {info.shape[0]} rows.")
+    return info.shape[0]
+
+
+def _rope_scaling(gguf: GGUFFile, read: MetadataReader, config: Mapping[str, Any]) -> dict[str, Any] | None:
+    kind = read.get("rope.scaling.type") or "none"
+    if ROPE_FREQS in gguf.tensors:
+        return _llama3_scaling(gguf, config)
+    if kind == "none":
+        return None
+    if kind != "linear":
+        raise UnsupportedModel(f"RoPE scaling {_short(kind)} is not supported; 'linear' and Llama 3's are.")
+    return {"rope_type": "linear", "factor": read.number("rope.scaling.factor")}
+
+
+def _llama3_scaling(gguf: GGUFFile, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Llama 3's scaling is stored as its effect: a divisor for each pair of a head's dimensions.
+
+    The parameters are found again and must give those divisors.
+    """
+    info = gguf.tensors[ROPE_FREQS]
+    stored = dequantize(gguf.raw(ROPE_FREQS), info.type_name, info.shape).ravel()
+    scaling: dict[str, Any] = {
+        "rope_type": "llama3",
+        "factor": float(stored.max(initial=1.0)),
+        "low_freq_factor": 1.0,
+        "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 8192,
+    }
+    steps = np.arange(0, config["head_dim"], 2) / config["head_dim"]
+    turns = 8192 * config["rope_theta"] ** -steps / (2 * math.pi)
+    kept = np.clip((turns - 1.0) / 3.0, 0.0, 1.0)
+    expected = 1 / ((1 - kept) / scaling["factor"] + kept)
+    if stored.shape != expected.shape or not np.allclose(stored, expected, rtol=1e-4):
+        raise UnsupportedModel(f"{ROPE_FREQS} holds divisors that are not Llama 3's RoPE scaling.")
+    return scaling
+
+
+def _biases(gguf: GGUFFile, family: Family) -> dict[str, bool]:
+    if not family.may_have_bias:
+        return {}
+    return {
+        "attention_bias": "blk.0.attn_q.bias" in gguf.tensors,
+        "mlp_bias": "blk.0.ffn_gate.bias" in gguf.tensors,
+    }
+
+
+def _check_tensors(gguf: GGUFFile, config: Mapping[str, Any], family: Family) -> None:
+    """Exactly the tensors that the config implies: one more or one less means another computation."""
+    layer = {f"{name}.weight" for name in LAYER_TENSORS}
+    attention = {"attn_q.bias", "attn_k.bias", "attn_v.bias"}
+    if family.has_qk_norm:
+        layer |= {"attn_q_norm.weight", "attn_k_norm.weight"}
+    if family.has_qkv_bias:
+        layer |= attention
+    if config.get("attention_bias"):
+        layer |= attention | {"attn_output.bias"}
+    if config.get("mlp_bias"):
+        layer |= {"ffn_gate.bias", "ffn_up.bias", "ffn_down.bias"}
+    num_layers = config["num_hidden_layers"]
+    expected = {f"blk.{i}.{name}" for i in range(min(num_layers, len(gguf.tensors))) for name in layer}
+    expected |= {"token_embd.weight", "output_norm.weight"}
+    missing = sorted(expected - gguf.tensors.keys(), key=_natural)
+    if missing or num_layers > len(gguf.tensors):
+        raise UnsupportedModel(f"The file has no tensor {missing[0]!r}, which {family.model_type} needs.")
+    extra = sorted(gguf.tensors.keys() - expected - {"output.weight", ROPE_FREQS}, key=_natural)
+    if extra:
+        raise UnsupportedModel(f"Tensor {extra[0]!r} has no place in a {family.model_type} model.")
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]

@@ -1,0 +1,50 @@
+"""`file:/path`: a folder with safetensors or a .gguf, used where it lies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from llmos_server.errors import PullError
+from llmos_server.registry.folders import INDEX, PICKLES, find_shards
+from llmos_server.registry.importing import CONFIG_FILES
+from llmos_server.registry.names import FileReference
+from llmos_server.registry.sources.base import Fetched
+
+Stamps = dict[str, tuple[int, int] | None]
+"""Path -> (size, mtime in ns); None: no such file."""
+
+
+def fetch_file(reference: FileReference) -> Fetched:
+    """Find the weights. Raises PullError when there are none that can be read."""
+    path = reference.path
+    if path.is_dir():
+        return Fetched(weights=tuple(find_shards(path)), config_folder=path, in_place=True)
+    if path.suffix in PICKLES:
+        raise PullError(
+            f"{path}: pickled weights can run code when they are loaded, so they are refused. "
+            "Convert them: transformers' save_pretrained() writes safetensors."
+        )
+    if path.suffix == ".safetensors":
+        raise PullError(f"{path}: give the folder, file:{path.parent}; config.json and the tokenizer lie beside it.")
+    if path.suffix != ".gguf":
+        raise PullError(f"{path}: neither a folder nor a .gguf file.")
+    if not path.is_file():
+        raise PullError(f"{path}: no such file.")
+    return Fetched(weights=(path,), in_place=True)
+
+
+def stamp_files(fetched: Fetched) -> Stamps:
+    """What tells later whether the files are still the same."""
+    paths = list(fetched.weights)
+    if fetched.config_folder is not None:
+        paths += [fetched.config_folder / name for name in (*CONFIG_FILES, INDEX)]
+    return {str(path): stamp(path) for path in paths}
+
+
+def stamp(path: Path) -> tuple[int, int] | None:
+    """Size and time of the last change; None when there is no such file."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns

@@ -1,0 +1,1 @@
+"""Built-in skills, one folder each. There is none yet."""

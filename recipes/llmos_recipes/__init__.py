@@ -1,0 +1,1 @@
+"""Tuning recipes. There is none yet."""

@@ -1,0 +1,1 @@
+"""The terminal interface. There is none yet."""
