@@ -45,7 +45,7 @@ def serve(settings: Settings) -> None:
 
 def create_app(settings: Settings, version: ModelVersion) -> Litestar:
     """The API over one model, with the engine worker started and stopped with it."""
-    engine = EngineClient(settings.engine, version)
+    engine = EngineClient(version, settings.engine)
     model = ServedModel(
         id=version.name,
         created=version.created,

@@ -7,17 +7,13 @@ from collections.abc import Generator
 from typing import Any, ClassVar, TypeVar
 
 import msgspec
-import structlog
 from litestar.dto import AbstractDTO, DTOField
 from litestar.typing import FieldDefinition
 
-from llmos_server.api.context import IGNORED, STRICT, header_list, response_headers
 from llmos_server.api.errors import UnsupportedMediaType
 from llmos_server.api.field_rules import Table, check_fields
-from llmos_server.api.services import services_of
+from llmos_server.api.unknown_fields import tell_unknown
 from llmos_server.errors import InvalidRequest
-
-log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
@@ -64,22 +60,8 @@ class WireBody(AbstractDTO[T]):
         _require_json(self.asgi_connection.headers.get("content-type", ""))
         checked = check_fields(decode_json(value), self.table)
         if checked.unknown:
-            self._tell_unknown(checked.unknown)
+            tell_unknown(self.asgi_connection, checked.unknown)
         return convert(checked.fields, self.model_type)
-
-    def _tell_unknown(self, unknown: list[str]) -> None:
-        services = services_of(self.asgi_connection)
-        names = header_list(unknown)
-        strict = self.asgi_connection.headers.get(STRICT, "").lower() in ("1", "true", "yes")
-        if strict or services.settings.strict:
-            raise InvalidRequest(
-                f"Unknown fields: {names}. Leave them out, or send without {STRICT} to have them ignored.",
-                param=unknown[0],
-                code="unknown_parameter",
-            )
-        response_headers(self.asgi_connection)[IGNORED] = names
-        services.metrics.count_ignored(unknown)
-        log.warning("unknown request fields ignored", fields=names)
 
     @classmethod
     def create_for_field_definition(cls, *_: Any, **__: Any) -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
 
 import msgspec
-from litestar import MediaType, Response, post
+from litestar import post
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.types import ASGIApp
 
@@ -17,25 +16,18 @@ from llmos_server.api.chat_plan import plan_chat
 from llmos_server.api.context import DROPPED, response_headers
 from llmos_server.api.plans import Plan, wait_ready
 from llmos_server.api.disconnect import run_until_disconnect
+from llmos_server.api.responses import ERRORS, json_response
 from llmos_server.api.sampling import check_stream_options
 from llmos_server.api.schemas.chat import ChatCompletion, ChatCompletionRequest
-from llmos_server.api.schemas.common import ErrorResponse
 from llmos_server.api.schemas.tokenize import RenderResponse
 from llmos_server.api.services import services_of
+from llmos_server.api.unknown_fields import tell_unread_variables
 from llmos_server.api.starting import AnyRequest, collect, create_start, open_stream
 from llmos_server.contracts import EngineInfo
 
 
 class ChatBody(WireBody[ChatCompletionRequest]):
     table = fields.CHAT
-
-
-ERRORS: dict[int, ResponseSpec] = {
-    400: ResponseSpec(ErrorResponse, description="The request can't be honoured; param names the field."),
-    404: ResponseSpec(ErrorResponse, description="No such model."),
-    429: ResponseSpec(ErrorResponse, description="The queue is full; Retry-After tells when to try again."),
-    503: ResponseSpec(ErrorResponse, description="The engine can't answer now."),
-}
 
 
 @post(
@@ -52,6 +44,7 @@ async def create_chat_completion(request: AnyRequest, data: ChatCompletionReques
     services = services_of(request)
     served = services.directory.get(data.model)
     check_stream_options(data)
+    tell_unread_variables(request, served, data.chat_template_kwargs)
 
     async def make_plan(info: EngineInfo) -> Plan:
         plan = await plan_chat(services, served, data, info)
@@ -78,6 +71,8 @@ async def create_chat_completion(request: AnyRequest, data: ChatCompletionReques
 async def render_chat_completion(request: AnyRequest, data: ChatCompletionRequest) -> ASGIApp:
     services = services_of(request)
     served = services.directory.get(data.model)
+    check_stream_options(data)
+    tell_unread_variables(request, served, data.chat_template_kwargs)
 
     async def render() -> RenderResponse:
         info = await wait_ready(served, services.settings.load_timeout_seconds)
@@ -100,9 +95,3 @@ async def render_chat_completion(request: AnyRequest, data: ChatCompletionReques
         )
 
     return json_response(request, await run_until_disconnect(request.receive, render()))
-
-
-def json_response(request: AnyRequest, content: msgspec.Struct) -> ASGIApp:
-    """Encoded by msgspec as it is: no field of a wire struct needs Litestar's own encoders."""
-    response: Response[Any] = Response(msgspec.json.encode(content), media_type=MediaType.JSON, status_code=200)
-    return response.to_asgi_response(app=None, request=request)

@@ -27,7 +27,7 @@ def to_sampling(
             f"min_tokens ({min_tokens}) is above max_tokens ({max_tokens}).", param="min_tokens", code="invalid_value"
         )
     ends = () if wire.ignore_eos else sorted(renderer.eos_ids)
-    asked = _known_ids(wire.stop_token_ids or [], renderer.vocab_size, "stop_token_ids")
+    asked = check_ids(wire.stop_token_ids or [], renderer.vocab_size, "stop_token_ids")
     return SamplingParams(
         max_tokens=max_tokens,
         min_tokens=min_tokens,
@@ -83,7 +83,8 @@ def _or(value: float | None, default: float) -> float:
     return default if value is None else float(value)
 
 
-def _known_ids(ids: list[int], vocab_size: int, param: str) -> list[int]:
+def check_ids(ids: list[int], vocab_size: int, param: str) -> list[int]:
+    """The ids. Raises InvalidRequest for one that the model doesn't have."""
     for token_id in ids:
         if not 0 <= token_id < vocab_size:
             raise InvalidRequest(
@@ -102,5 +103,5 @@ def _logit_bias(biases: dict[str, float], vocab_size: int) -> dict[int, float]:
                 f"logit_bias: {key[:40]!r} is no token id; /tokenize tells the ids of a text.", param="logit_bias", code="invalid_value"
             )
         parsed[int(key)] = float(bias)
-    _known_ids(list(parsed), vocab_size, "logit_bias")
+    check_ids(list(parsed), vocab_size, "logit_bias")
     return parsed

@@ -115,7 +115,8 @@ class StreamedAnswer:
             answer, texts = self._first.result()
             frames = self._make_frames(answer)
             while texts:
-                yield frames.step(texts)
+                if written := frames.step(texts):
+                    yield written
                 texts = await answer.next()
             yield frames.end() + DONE
         except Exception as error:  # noqa: BLE001 - told to the client, whatever it is

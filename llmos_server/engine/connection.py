@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import zmq
@@ -71,7 +72,7 @@ def create_socket_folder() -> Path:
     return Path(tempfile.mkdtemp(prefix="llmos-", dir=folder if is_short else "/tmp"))
 
 
-def _forget_outcome(sent: asyncio.Future[object]) -> None:
+def _forget_outcome(sent: asyncio.Future[Any]) -> None:
     """The socket was closed while the command waited: the worker's end is reported elsewhere."""
     if not sent.cancelled():
         sent.exception()

@@ -28,8 +28,10 @@ def safe_name(name: str) -> str:
 
 
 def make_folder(path: Path) -> Path:
-    """Create it, for the owner alone, with its parents."""
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Create it and its parents, as far as they are missing, for the owner alone."""
+    if not path.is_dir():
+        make_folder(path.parent)
+        path.mkdir(mode=0o700, exist_ok=True)
     return path
 
 

@@ -135,7 +135,10 @@ def _find_template(source: Path, tokenizer_config: dict[str, Any]) -> str | None
     """chat_template.jinja wins over tokenizer_config.json, whose list form is searched for "default"."""
     path = source / "chat_template.jinja"
     if path.is_file():
-        return path.read_bytes().decode("utf-8")
+        try:
+            return path.read_bytes().decode("utf-8")
+        except UnicodeDecodeError:
+            raise PullError(f"{path}: not UTF-8 text.") from None
     template = tokenizer_config.get("chat_template")
     if isinstance(template, list):
         named = {e.get("name"): e.get("template") for e in template if isinstance(e, dict)}

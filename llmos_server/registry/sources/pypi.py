@@ -87,7 +87,7 @@ def _download(
 def _explain(said: str, python: str) -> str:
     """Why pip failed, in one line."""
     if "No module named pip" in said:
-        return f"pip is not installed for {python}. Install it ({python} -m ensurepip, or your system's python3-pip package)."
+        return f"{python} has no pip. Install it: {python} -m ensurepip, or your system's python3-pip package."
     errors = [line.removeprefix("ERROR:").strip() for line in said.splitlines() if line.startswith("ERROR:")]
     lines = errors or said.splitlines() or ["it said nothing"]
     unreachable = " The package index did not answer." if "Retrying (" in said else ""

@@ -1,0 +1,79 @@
+"""The HTTP face: all endpoints over a directory of served models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from litestar import Litestar
+from litestar.config.cors import CORSConfig
+from litestar.datastructures import State
+from litestar.types import LifespanHook
+
+from llmos_server.api.chat_completions import create_chat_completion, render_chat_completion
+from llmos_server.api.completions import create_completion
+from llmos_server.api.context import EXPOSED_HEADERS, RequestContext
+from llmos_server.api.docs_page import create_openapi_config, openapi_document
+from llmos_server.api.errors import to_response
+from llmos_server.api.health import health, metrics, ready, version
+from llmos_server.api.metrics import Metrics
+from llmos_server.api.models import list_models, retrieve_model
+from llmos_server.api.served import ModelDirectory
+from llmos_server.api.services import STATE_KEY, Services
+from llmos_server.api.tokenize import detokenize, tokenize
+from llmos_server.chat.pool import TextPool
+from llmos_server.settings import ApiSettings
+
+HANDLERS = [
+    create_chat_completion,
+    render_chat_completion,
+    create_completion,
+    list_models,
+    retrieve_model,
+    tokenize,
+    detokenize,
+    health,
+    ready,
+    version,
+    metrics,
+    openapi_document,
+]
+
+
+def create_api(
+    directory: ModelDirectory,
+    settings: ApiSettings,
+    *,
+    on_startup: Sequence[LifespanHook] = (),
+    on_shutdown: Sequence[LifespanHook] = (),
+    server_version: str = "0",
+) -> Litestar:
+    """on_startup, on_shutdown: called without arguments, in order; the engines' own start and stop belong here."""
+    pool = TextPool()
+    services = Services(
+        directory=directory,
+        settings=settings,
+        pool=pool,
+        metrics=Metrics(directory, settings.metrics_prefix),
+        version=server_version,
+    )
+    app = Litestar(
+        route_handlers=HANDLERS,
+        state=State({STATE_KEY: services}),
+        on_startup=list(on_startup),
+        on_shutdown=[*on_shutdown, pool.close],
+        exception_handlers={Exception: to_response},
+        cors_config=_create_cors(settings.cors_origins),
+        openapi_config=create_openapi_config(server_version),
+        request_max_body_size=settings.max_body_bytes,
+        logging_config=None,
+        debug=False,
+    )
+    app.asgi_handler = RequestContext(app.asgi_handler)
+    return app
+
+
+def _create_cors(origins: Sequence[str]) -> CORSConfig | None:
+    """Without the setting, no web page of another origin may read answers."""
+    if not origins:
+        return None
+    return CORSConfig(allow_origins=list(origins), expose_headers=EXPOSED_HEADERS, max_age=3600)

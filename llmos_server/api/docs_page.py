@@ -1,0 +1,107 @@
+"""The OpenAPI document, and a page that shows it: plain HTML, no script, nothing from another server."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+from litestar import Request, Response, Router, get
+from litestar.exceptions import NotFoundException
+from litestar.openapi.config import OpenAPIConfig
+from litestar.openapi.plugins import OpenAPIRenderPlugin
+from litestar.openapi.spec import Tag
+from litestar.types import ASGIApp
+
+from llmos_server.api import fields
+from llmos_server.api.field_rules import Status, Table
+
+FIELD_TABLES: dict[str, Table] = {
+    "/v1/chat/completions": fields.CHAT,
+    "/v1/chat/completions: a message": fields.MESSAGE,
+    "/v1/chat/completions: a content part": fields.PART,
+    "/v1/completions": fields.COMPLETION,
+    "stream_options": fields.STREAM_OPTIONS,
+    "/tokenize": fields.TOKENIZE,
+    "/detokenize": fields.DETOKENIZE,
+}
+
+_STYLE = (
+    "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
+    "table{border-collapse:collapse;width:100%}td,th{text-align:left;vertical-align:top;padding:.2rem .6rem .2rem 0;"
+    "border-bottom:1px solid #8884}code{font-family:ui-monospace,monospace}:root{color-scheme:light dark}"
+)
+
+
+def field_rows(table: Table) -> list[tuple[str, str, str]]:
+    """(field, status, note), honoured ones first."""
+    order = list(Status)
+    rows = sorted(table.items(), key=lambda item: order.index(item[1].status))
+    return [(name, rule.status.value, rule.note) for name, rule in rows]
+
+
+def markdown_table(table: Table) -> str:
+    """As it is in docs/api.md."""
+    lines = ["| Field | Status | Note |", "|---|---|---|"]
+    return "\n".join([*lines, *(f"| `{name}` | {status} | {note} |" for name, status, note in field_rows(table))])
+
+
+class DocsPage(OpenAPIRenderPlugin):
+    def __init__(self) -> None:
+        super().__init__(path="/")
+
+    def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
+        info = openapi_schema["info"]
+        parts = [f"<h1>{escape(info['title'])} {escape(info['version'])}</h1><p>{escape(info['description'])}</p>"]
+        parts.append('<p>The OpenAPI document: <a href="/openapi.json">/openapi.json</a></p><h2>Endpoints</h2>')
+        parts.append(_html_table([(call, text) for call, text in _operations(openapi_schema)], ("Call", "What it does")))
+        for title, table in FIELD_TABLES.items():
+            parts.append(f"<h2>Fields of {escape(title)}</h2>")
+            parts.append(_html_table(field_rows(table), ("Field", "Status", "Note")))
+        head = f"<meta charset=utf-8><meta name=viewport content='width=device-width'><title>LLMOS</title><style>{_STYLE}</style>"
+        return f"<!doctype html><html lang=en><head>{head}</head><body>{''.join(parts)}</body></html>".encode()
+
+
+def _operations(schema: dict[str, Any]) -> list[tuple[str, str]]:
+    return [
+        (f"{method.upper()} {path}", operation.get("summary", ""))
+        for path, item in schema["paths"].items()
+        for method, operation in item.items()
+        if isinstance(operation, dict)
+    ]
+
+
+def _html_table(rows: list[Any], heads: tuple[str, ...]) -> str:
+    header = "".join(f"<th>{escape(head)}</th>" for head in heads)
+    body = "".join(
+        f"<tr><td><code>{escape(row[0])}</code></td>" + "".join(f"<td>{escape(cell)}</td>" for cell in row[1:]) + "</tr>"
+        for row in rows
+    )
+    return f"<table><tr>{header}</tr>{body}</table>"
+
+
+async def _refuse_unknown_pages(response: Response[Any]) -> Response[Any]:
+    """Litestar's own page for unknown paths below /docs would be HTML; errors are JSON everywhere."""
+    if response.status_code == 404:
+        raise NotFoundException
+    return response
+
+
+def create_openapi_config(version: str) -> OpenAPIConfig:
+    router = Router(
+        "/docs", route_handlers=[], include_in_schema=False, dto=None, return_dto=None, after_request=_refuse_unknown_pages
+    )
+    return OpenAPIConfig(
+        title="LLMOS",
+        version=version,
+        description="OpenAI's API over your own models. Base URL for SDKs: /v1.",
+        openapi_router=router,
+        render_plugins=[DocsPage()],
+        tags=[Tag(name="Generation"), Tag(name="Tokens"), Tag(name="Models"), Tag(name="Server")],
+        use_handler_docstrings=False,
+    )
+
+
+@get("/openapi.json", include_in_schema=False)
+async def openapi_document(request: Request[Any, Any, Any]) -> ASGIApp:
+    content = OpenAPIRenderPlugin.render_json(request, request.app.openapi_schema.to_schema())
+    return Response(content, media_type="application/json").to_asgi_response(app=None, request=request)

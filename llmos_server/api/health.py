@@ -1,0 +1,45 @@
+"""GET /health, /ready, /version and /metrics."""
+
+from __future__ import annotations
+
+from litestar import Response, get
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.types import ASGIApp
+
+from llmos_server.api.metrics import CONTENT_TYPE
+from llmos_server.api.responses import ERRORS, json_response
+from llmos_server.api.schemas.models import Health, Version
+from llmos_server.api.services import services_of
+from llmos_server.api.starting import AnyRequest
+from llmos_server.errors import EngineBusy, EngineFailed
+
+
+@get("/health", tags=["Server"], summary="Does the API live?", responses={200: ResponseSpec(Health, description="It does.")})
+async def health(request: AnyRequest) -> ASGIApp:
+    return json_response(request, Health(status="ok"))
+
+
+@get(
+    "/ready",
+    tags=["Server"],
+    summary="Does the default model answer?",
+    responses={200: ResponseSpec(Health, description="It does."), 503: ERRORS[503]},
+)
+async def ready(request: AnyRequest) -> ASGIApp:
+    served = services_of(request).directory.get(None)
+    state = served.generator.state
+    if state == "failed":
+        raise EngineFailed(f"{served.id} could not be loaded; the server's log tells why.")
+    if state != "ready":
+        raise EngineBusy(f"{served.id} is {state}.")
+    return json_response(request, Health(status="ready"))
+
+
+@get("/version", tags=["Server"], summary="The server's version", responses={200: ResponseSpec(Version, description="It.")})
+async def version(request: AnyRequest) -> ASGIApp:
+    return json_response(request, Version(version=services_of(request).version))
+
+
+@get("/metrics", tags=["Server"], summary="Prometheus metrics", media_type=CONTENT_TYPE)
+async def metrics(request: AnyRequest) -> Response[bytes]:
+    return Response(services_of(request).metrics.expose(), media_type=CONTENT_TYPE)

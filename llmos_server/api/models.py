@@ -1,0 +1,48 @@
+"""GET /v1/models and /v1/models/{id}."""
+
+from __future__ import annotations
+
+from litestar import get
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.types import ASGIApp
+
+from llmos_server.api.responses import ERRORS, json_response
+from llmos_server.api.schemas.models import Model, ModelList
+from llmos_server.api.served import ModelDirectory, ServedModel
+from llmos_server.api.services import services_of
+from llmos_server.api.starting import AnyRequest
+
+
+@get(
+    "/v1/models",
+    tags=["Models"],
+    summary="List the served models, chat models first",
+    responses={200: ResponseSpec(ModelList, description="All of them.")},
+)
+async def list_models(request: AnyRequest) -> ASGIApp:
+    directory = services_of(request).directory
+    return json_response(request, ModelList(data=[describe_model(directory, served) for served in directory.list()]))
+
+
+@get(
+    "/v1/models/{model_id:path}",
+    tags=["Models"],
+    summary="One model, by name or alias",
+    responses={200: ResponseSpec(Model, description="The model."), 404: ERRORS[404]},
+)
+async def retrieve_model(request: AnyRequest, model_id: str) -> ASGIApp:
+    """Names may hold slashes and colons; Litestar hands a path parameter over with a slash before it."""
+    directory = services_of(request).directory
+    return json_response(request, describe_model(directory, directory.get(str(model_id).removeprefix("/"))))
+
+
+def describe_model(directory: ModelDirectory, served: ServedModel) -> Model:
+    capabilities = ["completions", "logprobs", "streaming", "tokenize"]
+    return Model(
+        id=served.id,
+        created=served.created,
+        max_model_len=served.max_model_len,
+        capabilities=["chat", *capabilities] if served.renderer.has_template else capabilities,
+        aliases=directory.aliases_of(served.id),
+        state=served.generator.state,
+    )

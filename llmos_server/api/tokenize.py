@@ -1,0 +1,86 @@
+"""POST /tokenize and /detokenize, in vLLM's shapes."""
+
+from __future__ import annotations
+
+from litestar import post
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.types import ASGIApp
+
+from llmos_server.api import fields
+from llmos_server.api.body import WireBody
+from llmos_server.api.chat_plan import encode_chat, template_options
+from llmos_server.api.messages import to_template_messages
+from llmos_server.api.responses import ERRORS, json_response
+from llmos_server.api.sampling import check_ids
+from llmos_server.api.schemas.tokenize import (
+    DetokenizeRequest,
+    DetokenizeResponse,
+    TokenizeRequest,
+    TokenizeResponse,
+)
+from llmos_server.api.served import ServedModel
+from llmos_server.api.services import Services, services_of
+from llmos_server.api.starting import AnyRequest
+from llmos_server.api.unknown_fields import tell_unread_variables
+from llmos_server.errors import InvalidRequest
+
+
+class TokenizeBody(WireBody[TokenizeRequest]):
+    table = fields.TOKENIZE
+
+
+class DetokenizeBody(WireBody[DetokenizeRequest]):
+    table = fields.DETOKENIZE
+
+
+@post(
+    "/tokenize",
+    dto=TokenizeBody,
+    return_dto=None,
+    status_code=200,
+    tags=["Tokens"],
+    summary="Text or messages to token ids",
+    responses={200: ResponseSpec(TokenizeResponse, description="The ids."), 400: ERRORS[400], 404: ERRORS[404]},
+)
+async def tokenize(request: AnyRequest, data: TokenizeRequest) -> ASGIApp:
+    services = services_of(request)
+    served = services.directory.get(data.model)
+    tell_unread_variables(request, served, data.chat_template_kwargs)
+    ids = await _encode(services, served, data)
+    texts = [served.renderer.token_text(token_id) for token_id in ids] if data.return_token_strs else None
+    answer = TokenizeResponse(count=len(ids), max_model_len=served.max_model_len, tokens=ids, token_strs=texts)
+    return json_response(request, answer)
+
+
+@post(
+    "/detokenize",
+    dto=DetokenizeBody,
+    return_dto=None,
+    status_code=200,
+    tags=["Tokens"],
+    summary="Token ids to text, special tokens included",
+    responses={200: ResponseSpec(DetokenizeResponse, description="The text."), 400: ERRORS[400], 404: ERRORS[404]},
+)
+async def detokenize(request: AnyRequest, data: DetokenizeRequest) -> ASGIApp:
+    services = services_of(request)
+    renderer = services.directory.get(data.model).renderer
+    ids = check_ids(data.tokens, renderer.vocab_size, "tokens")
+    text = await services.pool.run(len(ids), lambda: renderer.decode(ids, skip_special_tokens=False))
+    return json_response(request, DetokenizeResponse(prompt=text))
+
+
+async def _encode(services: Services, served: ServedModel, data: TokenizeRequest) -> list[int]:
+    if (data.prompt is None) == (data.messages is None):
+        raise InvalidRequest("Send either prompt or messages.", param="prompt", code="invalid_value")
+    if data.messages is not None:
+        if data.add_special_tokens:
+            raise InvalidRequest(
+                "add_special_tokens can't be true with messages: the chat template writes the special tokens.",
+                param="add_special_tokens",
+                code="unsupported_value",
+            )
+        return await encode_chat(services, served, to_template_messages(data.messages), template_options(data, served))
+    text = data.prompt or ""
+    return await services.pool.run(
+        len(text), lambda: served.renderer.encode(text, add_special_tokens=data.add_special_tokens is not False)
+    )

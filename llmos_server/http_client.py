@@ -1,0 +1,104 @@
+"""What the CLI's own clients (chat, bench, doctor) need to talk to a running server: a client, errors in words, SSE lines."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx2
+
+from llmos_server.errors import EngineFailed, InvalidRequest, LLMOSError
+
+DEFAULT_URL = "http://127.0.0.1:8000/v1"
+CONNECT_SECONDS = 5.0
+
+
+class ServerUnreachable(LLMOSError):
+    """Nobody answers at the URL."""
+
+
+def base_url(url: str | None, env: Mapping[str, str] | None = None) -> str:
+    """The flag, else LLMOS_URL, else the default; without a slash at the end."""
+    env = os.environ if env is None else env
+    return (url or env.get("LLMOS_URL") or DEFAULT_URL).rstrip("/")
+
+
+def is_loopback(host: str) -> bool:
+    """True for "localhost" and for loopback addresses; False for names that would have to be looked up."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def create_client(url: str, num_connections: int = 1) -> httpx2.AsyncClient:
+    """A client for one server. Proxies from the environment are used for remote hosts only."""
+    key = os.environ.get("LLMOS_API_KEY")
+    return httpx2.AsyncClient(
+        headers={"Authorization": f"Bearer {key}"} if key else {},
+        timeout=httpx2.Timeout(None, connect=CONNECT_SECONDS),
+        limits=httpx2.Limits(max_connections=num_connections, max_keepalive_connections=num_connections),
+        trust_env=not is_loopback(urlsplit(url).hostname or ""),
+    )
+
+
+@contextmanager
+def errors_in_words(url: str) -> Iterator[None]:
+    """Turn the HTTP library's errors into ours."""
+    try:
+        yield
+    except (httpx2.InvalidURL, httpx2.UnsupportedProtocol):
+        raise InvalidRequest(f"{url!r} is not a URL that can be used. It looks like {DEFAULT_URL}") from None
+    except (httpx2.ConnectError, httpx2.ConnectTimeout):
+        raise ServerUnreachable(
+            f"No server answers at {url}. Start one with `llmos serve`, or name another with --url or LLMOS_URL."
+        ) from None
+    except httpx2.TransportError as error:
+        raise EngineFailed(f"The connection to {url} broke ({error or type(error).__name__}). Look at its log.") from None
+
+
+async def check_status(response: httpx2.Response) -> None:
+    """Raise the server's own words for anything but a 2xx."""
+    if response.is_success:
+        return
+    await response.aread()
+    try:
+        message = response.json()["error"]["message"]
+    except (ValueError, KeyError, TypeError):
+        message = response.text[:300] or "no explanation"
+    raise LLMOSError(f"The server refused ({response.status_code}): {message}")
+
+
+async def get_json(client: httpx2.AsyncClient, url: str) -> Any:
+    """One GET, decoded."""
+    response = await client.get(url)
+    await check_status(response)
+    return response.json()
+
+
+async def sse_chunks(response: httpx2.Response) -> AsyncIterator[dict[str, Any]]:
+    """The JSON objects of an OpenAI stream, up to [DONE]. Raises EngineFailed on an error event or a cut stream."""
+    async for line in response.aiter_lines():
+        if not line.startswith("data:"):
+            continue
+        data = line[5:].strip()
+        if data == "[DONE]":
+            return
+        chunk: dict[str, Any] = json.loads(data)
+        if "error" in chunk:
+            raise EngineFailed(f"The answer broke off: {chunk['error'].get('message', 'no explanation')}")
+        yield chunk
+    raise EngineFailed("The answer broke off: the stream ended without [DONE].")
+
+
+async def first_model(client: httpx2.AsyncClient, url: str) -> str:
+    """The model that the server lists first."""
+    models = (await get_json(client, f"{url}/models"))["data"]
+    if not models:
+        raise LLMOSError(f"The server at {url} lists no model. Start one with `llmos serve --model NAME`.")
+    return str(models[0]["id"])

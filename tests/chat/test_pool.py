@@ -1,0 +1,50 @@
+"""Where work on text runs."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from llmos_server.chat.pool import TextPool
+
+
+@pytest.fixture
+def pool() -> Iterator[TextPool]:
+    pool = TextPool(max_workers=2, inline_below_chars=10)
+    yield pool
+    pool.close()
+
+
+def test_small_inputs_run_in_the_calling_thread(pool: TextPool) -> None:
+    assert asyncio.run(pool.run(9, threading.current_thread)) is threading.current_thread()
+
+
+def test_large_inputs_leave_the_event_loop_free(pool: TextPool) -> None:
+    async def main() -> str:
+        go_on = threading.Event()
+        waiting = asyncio.ensure_future(pool.run(10, go_on.wait))
+        await asyncio.sleep(0)
+        go_on.set()  # only possible because the loop is not blocked
+        return "free" if await waiting else "blocked"
+
+    assert asyncio.run(main()) == "free"
+
+
+def test_no_more_threads_than_allowed(pool: TextPool) -> None:
+    async def main() -> set[str]:
+        return set(await asyncio.gather(*(pool.run(10, lambda: threading.current_thread().name) for _ in range(20))))
+
+    assert len(asyncio.run(main())) <= 2
+
+
+def test_arguments_and_errors_come_through(pool: TextPool) -> None:
+    async def main() -> None:
+        for size in (1, 100):
+            assert await pool.run(size, int, "ff", base=16) == 255
+            with pytest.raises(ValueError, match="invalid literal"):
+                await pool.run(size, int, "x")
+
+    asyncio.run(main())
