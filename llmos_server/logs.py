@@ -15,7 +15,7 @@ from structlog.typing import Processor
 from llmos_server.settings import LogSettings
 
 ROUTED = ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi", "litestar")
-"""Loggers that bring handlers of their own; theirs are removed, so that each event is written once and in our format."""
+"""Loggers that bring handlers of their own; those are removed, so that each event is written once, in our format."""
 
 QUIET = ("httpx2", "httpcore2", "huggingface_hub", "filelock", "asyncio")
 """Libraries whose info lines tell the operator nothing."""

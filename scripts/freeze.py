@@ -29,7 +29,7 @@ def canonical(name: str) -> str:
 
 
 def closure(roots: list[Requirement]) -> dict[str, str]:
-    """Name -> version of every installed distribution that the roots reach. Packages for other platforms are left out."""
+    """Name -> version of every installed distribution that the roots reach; other platforms' packages are left out."""
     found: dict[str, str] = {}
     seen: set[tuple[str, frozenset[str]]] = set()
     todo = list(roots)

@@ -56,8 +56,9 @@ def key(wanted: str) -> str:
     digest = hashlib.sha256()
     for name in ("pyproject.toml", "constraints.txt"):
         digest.update((ROOT / name).read_bytes())
-    version = subprocess.run([PYTHON, "-V"], capture_output=True, check=True).stdout
-    digest.update(version + str(ROOT).encode() + wanted.encode())
+    version = subprocess.run([PYTHON, "-V"], capture_output=True, text=True, check=True).stdout
+    asked_for = platform.python_version_tuple()[:2] if "PYTHON" in os.environ else ""
+    digest.update(f"{version} {asked_for} {ROOT} {wanted}".encode())
     return digest.hexdigest()
 
 
@@ -72,8 +73,9 @@ def is_done(extras: Sequence[str], wanted: str) -> bool:
 def make_venv() -> None:
     """A .venv whose Python and pip run; one that is broken or half made is made anew."""
     if runs(PYTHON, "-m", "pip", "--version"):
-        if not runs(PYTHON, "-c", "import sys; sys.exit(sys.version_info < (3, 11))"):
-            stop(f"{relative(VENV)} has a Python older than 3.11. Remove it and run this again: rm -r .venv")
+        is_asked_for = f"sys.version_info[:2] == {sys.version_info[:2]}" if "PYTHON" in os.environ else "True"
+        if not runs(PYTHON, "-c", f"import sys; sys.exit(sys.version_info < (3, 11) or not {is_asked_for})"):
+            stop(f"{relative(VENV)} was made with another Python. Remove it and run this again: rm -r .venv")
         return
     if importlib.util.find_spec("venv") is None or importlib.util.find_spec("ensurepip") is None:
         stop(
@@ -108,18 +110,18 @@ def install_torch(wanted: str) -> None:
         options = ("--index-url", CPU_INDEX, *QUICK)
         if offered_build(options) != "cpu":
             stop(
-                "torch's CPU build can't be had from here: the package index has only the CUDA build for this Python, and\n"
-                f"{CPU_INDEX} did not answer. Either\n"
-                f"  accept the CUDA build ({SIZES['cuda'][0]} to download, also runs on a CPU):  make install TORCH=cuda\n"
-                "  or use another Python, if your index has a CPU build for it:            make install PYTHON=python3.11"
+                "torch's CPU build can't be had from here: the package index has only the CUDA build for Python "
+                f"{platform.python_version()},\nand {CPU_INDEX} did not answer. Either\n"
+                f"  accept the CUDA build, {SIZES['cuda'][0]} (it runs on a CPU, too):  make install TORCH=cuda\n"
+                "  or try another Python:  rm -r .venv; make install PYTHON=python3.11"
             )
     elif build == "cuda" and offered == "cpu":
         say("the package index offers torch's CPU build only, so that is what comes")
         build = "cpu"
     check_disk(build)
-    say(f"downloading torch, {build.upper()} build, and the other packages: up to {SIZES[build][0]}, less what pip has cached")
+    say(f"downloading torch ({build.upper()} build) and the other packages: up to {SIZES[build][0]}")
+    pip("install", "setuptools")  # Builds LLMOS below, and torch needs it.
     pip("install", "--no-deps", *options, torch_requirement())
-    pip("install", "setuptools")  # Builds LLMOS below; torch needs it too.
 
 
 def torch_requirement() -> str:
@@ -170,7 +172,7 @@ def install_llmos(extras: Sequence[str]) -> None:
 
 
 def pip(command: str, *arguments: str) -> None:
-    looks = () if sys.stdout.isatty() else ("--quiet", "--progress-bar", "off")
+    looks = () if sys.stdout.isatty() else ("-qq", "--progress-bar", "off")
     run(PYTHON, "-m", "pip", command, *looks, "--constraint", "constraints.txt", *arguments)
 
 

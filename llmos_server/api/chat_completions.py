@@ -7,6 +7,7 @@ import functools
 import msgspec
 from litestar import post
 from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import JSONBody
 from litestar.types import ASGIApp
 
 from llmos_server.api import fields
@@ -40,7 +41,7 @@ class ChatBody(WireBody[ChatCompletionRequest]):
     description="With stream: true, server-sent events: ChatCompletionChunk objects, then [DONE].",
     responses={200: ResponseSpec(ChatCompletion, description="The whole answer."), **ERRORS},
 )
-async def create_chat_completion(request: AnyRequest, data: ChatCompletionRequest) -> ASGIApp:
+async def create_chat_completion(request: AnyRequest, data: JSONBody[ChatCompletionRequest]) -> ASGIApp:
     services = services_of(request)
     served = services.directory.get(data.model)
     check_stream_options(data)
@@ -68,7 +69,7 @@ async def create_chat_completion(request: AnyRequest, data: ChatCompletionReques
     summary="Render a chat without running it",
     responses={200: ResponseSpec(RenderResponse, description="The prompt, as text and token ids."), **ERRORS},
 )
-async def render_chat_completion(request: AnyRequest, data: ChatCompletionRequest) -> ASGIApp:
+async def render_chat_completion(request: AnyRequest, data: JSONBody[ChatCompletionRequest]) -> ASGIApp:
     services = services_of(request)
     served = services.directory.get(data.model)
     check_stream_options(data)

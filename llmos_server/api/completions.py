@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from litestar import post
 from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import JSONBody
 from litestar.types import ASGIApp
 
 from llmos_server.api import fields
@@ -34,7 +35,7 @@ class CompletionBody(WireBody[CompletionRequest]):
     description="With stream: true, server-sent events: objects of the same shape, then [DONE].",
     responses={200: ResponseSpec(Completion, description="The whole answer."), **ERRORS},
 )
-async def create_completion(request: AnyRequest, data: CompletionRequest) -> ASGIApp:
+async def create_completion(request: AnyRequest, data: JSONBody[CompletionRequest]) -> ASGIApp:
     services = services_of(request)
     served = services.directory.get(data.model)
     check_stream_options(data)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from litestar import get
 from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import FromPath
 from litestar.types import ASGIApp
 
 from llmos_server.api.responses import ERRORS, json_response
@@ -30,7 +31,7 @@ async def list_models(request: AnyRequest) -> ASGIApp:
     summary="One model, by name or alias",
     responses={200: ResponseSpec(Model, description="The model."), 404: ERRORS[404]},
 )
-async def retrieve_model(request: AnyRequest, model_id: str) -> ASGIApp:
+async def retrieve_model(request: AnyRequest, model_id: FromPath[str]) -> ASGIApp:
     """Names may hold slashes and colons; Litestar hands a path parameter over with a slash before it."""
     directory = services_of(request).directory
     return json_response(request, describe_model(directory, directory.get(str(model_id).removeprefix("/"))))

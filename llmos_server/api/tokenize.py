@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from litestar import post
 from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import JSONBody
 from litestar.types import ASGIApp
 
 from llmos_server.api import fields
@@ -42,7 +43,7 @@ class DetokenizeBody(WireBody[DetokenizeRequest]):
     summary="Text or messages to token ids",
     responses={200: ResponseSpec(TokenizeResponse, description="The ids."), 400: ERRORS[400], 404: ERRORS[404]},
 )
-async def tokenize(request: AnyRequest, data: TokenizeRequest) -> ASGIApp:
+async def tokenize(request: AnyRequest, data: JSONBody[TokenizeRequest]) -> ASGIApp:
     services = services_of(request)
     served = services.directory.get(data.model)
     tell_unread_variables(request, served, data.chat_template_kwargs)
@@ -61,7 +62,7 @@ async def tokenize(request: AnyRequest, data: TokenizeRequest) -> ASGIApp:
     summary="Token ids to text, special tokens included",
     responses={200: ResponseSpec(DetokenizeResponse, description="The text."), 400: ERRORS[400], 404: ERRORS[404]},
 )
-async def detokenize(request: AnyRequest, data: DetokenizeRequest) -> ASGIApp:
+async def detokenize(request: AnyRequest, data: JSONBody[DetokenizeRequest]) -> ASGIApp:
     services = services_of(request)
     renderer = services.directory.get(data.model).renderer
     ids = check_ids(data.tokens, renderer.vocab_size, "tokens")

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 PRIVATE_USE = range(0xF0000, 0xFFFFE)
-_PRIVATE_USE_RE = re.compile(r"[\U000f0000-\U000ffffd]|\\ud[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2}")
+_PRIVATE_USE_RE = re.compile(r"[\U000f0000-\U000ffffd]|\\ud[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2}|\\U000f[0-9a-f]{4}")
 
 Span = tuple[int, int]
 """First character and the one past the last."""
@@ -28,7 +28,7 @@ class Markers(NamedTuple):
     @classmethod
     def unused_in(cls, texts: Iterable[str]) -> Markers:
         used = {form for text in texts for form in _PRIVATE_USE_RE.findall(text)}
-        free = (chr(code) for code in PRIVATE_USE if used.isdisjoint((chr(code), _escaped(chr(code)))))
+        free = (chr(code) for code in PRIVATE_USE if used.isdisjoint(_forms(chr(code))))
         return cls(next(free), next(free), next(free))
 
 
@@ -50,9 +50,9 @@ class SpecialLiterals:
             start = head.start()
             if start < done:
                 continue
-            length = next((n for n in self._lengths if text[start : start + n] in self._literals), 0)
-            if length:
-                done = start + length
+            literal = next((part for n in self._lengths if (part := text[start : start + n]) in self._literals), "")
+            if literal:
+                done = start + len(literal)
                 yield start, done
 
     def mark(self, text: str, markers: Markers) -> str:
@@ -94,14 +94,14 @@ class SpecialLiterals:
         return text, spans
 
 
-def _escaped(marker: str) -> str:
-    """As JSON in ASCII writes it."""
-    return json.dumps(marker)[1:-1]
+def _forms(marker: str) -> tuple[str, str, str]:
+    """As it is, and as it stands in a template's output that holds strings as JSON in ASCII or in Python's notation."""
+    return marker, json.dumps(marker)[1:-1], repr(marker)[1:-1]
 
 
 def _take_out(rendered: str, markers: Markers) -> tuple[str, set[int], set[int]]:
-    """Templates may write user strings as JSON in ASCII, so a marker can stand there as an escape."""
-    forms = {form: mark for mark in markers[:2] for form in (mark, _escaped(mark))}
+    """The rendered text, and where in it START and END markers stood."""
+    forms = {form: mark for mark in markers[:2] for form in _forms(mark)}
     pattern = re.compile("|".join(map(re.escape, forms)))
     pieces: list[str] = []
     starts: set[int] = set()

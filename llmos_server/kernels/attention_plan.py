@@ -23,8 +23,8 @@ MIN_WIDE_TOKENS = 8
 """Fewer tokens than this at the end of a chunk run as narrow tiles."""
 ROW_MULTIPLE = 4
 """Products of fewer rows add in another order."""
-MAX_GROUP_BYTES = 64 * 2**20
-"""Of temporaries, so that long contexts don't grow memory."""
+MAX_GROUP_BYTES = 8 * 2**20
+"""Of temporaries: they stay in the processor's caches, and long contexts don't grow memory."""
 
 Ints = npt.NDArray[np.int64]
 

@@ -34,7 +34,7 @@ class ReferenceKernels:
         return TiledLinear(weight, bias, self._tile_rows[shape])
 
     def attention(self, layout: HeadLayout) -> TiledAttention:
-        return TiledAttention(layout, self._device)
+        return TiledAttention.probed(layout, self._device)
 
     def cache_shape(self, num_pages: int, layout: HeadLayout) -> tuple[int, ...]:
         """[pages, kv_heads, page_size, head_dim]: one head's part of a page is one run of memory, so gathering is cheap."""

@@ -7,6 +7,7 @@ other at load. The softmax takes the exact maximum over all key tiles first, the
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Self
 
 import torch
 
@@ -26,12 +27,20 @@ PROBE_MATRICES = 12
 class TiledAttention:
     """kernels.base.Attention over a cache of [pages, kv_heads, page_size, head_dim]."""
 
-    def __init__(self, layout: HeadLayout, device: torch.device) -> None:
-        self._layout = layout
+    def __init__(self, shape: TileShape, device: torch.device, product: Product, wide_tokens: int) -> None:
+        """product: batched product of matrices; wide_tokens: tokens of a wide query tile, 1 to use narrow ones only."""
+        self._shape = shape
+        self._layout = shape.layout
         self._device = device
-        self._shape = TileShape(layout)
-        self._scale = float(layout.head_dim) ** -0.5
-        self._product, self._wide_tokens = probe_products(self._shape, device)
+        self._product = product
+        self._wide_tokens = wide_tokens
+        self._scale = float(shape.layout.head_dim) ** -0.5
+
+    @classmethod
+    def probed(cls, layout: HeadLayout, device: torch.device) -> Self:
+        """With the fastest products that are exact on this machine."""
+        shape = TileShape(layout)
+        return cls(shape, device, *probe_products(shape, device))
 
     def plan(self, batch: PagedBatch, window: int | None) -> AttentionPlan:
         return plan_attention(self._shape, batch, window, self._wide_tokens, self._device)

@@ -25,13 +25,18 @@ from llmos_server.registry.sources.pypi import fetch_pypi
 
 
 class Registry:
-    """home: LLMOS_HOME. aliases: other name -> name. hub_timeout: seconds a model hub has to answer."""
+    """home: LLMOS_HOME. aliases: other name -> name. hub_timeout: seconds a model hub has to answer.
 
-    def __init__(self, home: Path, aliases: Mapping[str, str], hub_timeout: float) -> None:
+    hub_endpoint: another hub of the same interface; None takes HF_ENDPOINT, else the public one.
+    """
+
+    def __init__(
+        self, home: Path, aliases: Mapping[str, str], hub_timeout: float, *, hub_endpoint: str | None = None
+    ) -> None:
         """Touches no file. Raises SettingsError for aliases that lead in a circle or nowhere."""
         self._library = Library(home)
         self._aliases = Aliases(aliases)
-        self._hub = HubSource(hub_timeout)
+        self._hub = HubSource(hub_timeout, hub_endpoint)
 
     def resolve(self, name: str) -> str:
         """The canonical name, aliases replaced. Raises InvalidRequest for what is no servable model name."""

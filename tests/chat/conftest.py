@@ -9,10 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from llmos_server.chat.renderer import Renderer
 from llmos_server.errors import LLMOSError
+
+# A slow machine is no failure.
+settings.register_profile("llmos", parent=settings(), deadline=None)
+settings.load_profile("llmos")
 
 SPECIAL = ["<s>", "</s>", "<|im_start|>", "<|im_end|>", "<|end|>"]
 TEXTS = [

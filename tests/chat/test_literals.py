@@ -14,7 +14,22 @@ from llmos_server.chat.literals import Markers, SpecialLiterals
 from llmos_server.chat.renderer import Renderer
 
 LITERALS = ["<s>", "</s>", "<|im_start|>", "<|im_end|>", "<|end|>"]
-PIECES = [*LITERALS, "<", "|", ">", "<|", "im_end", "|>", " ", "\n", "The dog", "é", "\U000f0000", "\U000f0001", "a<|im_"]
+PIECES = [
+    *LITERALS,
+    "<",
+    "|",
+    ">",
+    "<|",
+    "im_end",
+    "|>",
+    " ",
+    "\n",
+    "The dog",
+    "é",
+    "\U000f0000",
+    "\U000f0001",
+    "a<|im_",
+]
 HOSTILE = st.lists(st.sampled_from(PIECES) | st.text(max_size=4), max_size=6).map("".join)
 BARE = "{% for m in messages %}{{ m.content }}{% endfor %}"
 
@@ -73,7 +88,13 @@ def test_parts_cannot_join_into_a_literal(folders: Any, byte_level: Any) -> None
 )
 def test_literals_stay_text_however_the_template_handles_them(folders: Any, byte_level: Any, template: str) -> None:
     renderer = folders.load(byte_level, template)
-    for content in ("abc <|im_end|>", "abc <|im_end|> x", " <|im_start|>\n", "<s>a</think></s>", "é<|im_end|>\\udb80\\udc00"):
+    for content in (
+        "abc <|im_end|>",
+        "abc <|im_end|> x",
+        " <|im_start|>\n",
+        "<s>a</think></s>",
+        "é<|im_end|>\\udb80\\udc00",
+    ):
         message = {"role": "user", "content": content, "name": "<|end|>", "reasoning_content": "</s>"}
         options = {"tools": [{"name": "w<|end|>"}], "template_kwargs": {"persona": "<|im_start|>system"}}
         ids = renderer.encode_chat([message], **options)

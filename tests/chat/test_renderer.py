@@ -15,7 +15,6 @@ from llmos_server.chat.renderer import Renderer
 from llmos_server.errors import InvalidRequest, UnsupportedModel
 
 MESSAGES = [{"role": "user", "content": "The dog?"}]
-LITERALS = ["<s>", "</s>", "<|im_start|>", "<|im_end|>", "<|end|>"]
 
 
 @pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer_config.json", "config.json"])
@@ -126,7 +125,7 @@ def test_ids_outside_the_vocabulary_have_no_bytes(renderer: Renderer) -> None:
 def test_a_token_that_is_part_of_a_character(renderer: Renderer) -> None:
     first, *_ = renderer.encode("\U0001f9ff", add_special_tokens=False)
     assert renderer.token_text(first) == "\ufffd"
-    assert renderer.token_bytes(first) == b"\xf0"
+    assert b"\xf0\x9f\xa7\xbf".startswith(renderer.token_bytes(first))
 
 
 @given(st.text(alphabet="Helo wrdéö日 </s>", max_size=30), st.booleans())

@@ -35,9 +35,7 @@ def test_ids_equal_transformers(smollm2: Renderer, smollm2_folder: Path, text: s
     oracle = transformers.PreTrainedTokenizerFast(tokenizer_file=str(smollm2_folder / "tokenizer.json"))
     messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": text}]
     template = (smollm2_folder / "chat_template.jinja").read_text(encoding="utf-8")
-    expected = oracle.apply_chat_template(
-        messages, chat_template=template, add_generation_prompt=True, tokenize=False
-    )
+    expected = oracle.apply_chat_template(messages, chat_template=template, add_generation_prompt=True, tokenize=False)
     assert smollm2.render(messages) == expected
     if "<|" not in text:
         assert smollm2.encode_chat(messages) == oracle.encode(expected, add_special_tokens=False)
@@ -50,4 +48,4 @@ def test_streams_what_it_decodes(smollm2: Renderer, text: str, size: int) -> Non
     decoder = ChoiceDecoder(smollm2, index=0)
     deltas = [decoder.feed(ChoiceDelta("r", 0, ids[i : i + size])) for i in range(0, len(ids), size)]
     deltas.append(decoder.feed(ChoiceDelta("r", 0, [], finish_reason="stop", stop_token_id=2)))
-    assert "".join(delta.text for delta in deltas if delta) == text
+    assert "".join(delta.text for delta in deltas if delta) == smollm2.decode(ids)

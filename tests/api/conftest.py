@@ -1,0 +1,74 @@
+"""An API over a scripted engine, in this process."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import httpx2
+import pytest
+
+from llmos_server.api.app import create_api
+from llmos_server.api.served import ModelDirectory, ServedModel
+from llmos_server.settings import ApiSettings
+
+
+def _load_fakes() -> ModuleType:
+    """tests/ is no package; the fakes are loaded once, by path."""
+    if "llmos_test_fakes" not in sys.modules:
+        spec = importlib.util.spec_from_file_location("llmos_test_fakes", Path(__file__).parents[1] / "fakes.py")
+        assert spec is not None and spec.loader is not None
+        module = sys.modules["llmos_test_fakes"] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    return sys.modules["llmos_test_fakes"]
+
+
+@pytest.fixture(scope="session")
+def fakes() -> ModuleType:
+    return _load_fakes()
+
+
+class Api:
+    """A Litestar app over one scripted model "tiny" (alias "gpt-4o-mini"), and a client that talks to it in process."""
+
+    def __init__(self, app: Any, generator: Any, renderer: Any) -> None:
+        self.app = app
+        self.generator = generator
+        self.renderer = renderer
+        self.http = httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="http://test")
+
+    async def post(self, path: str, body: Any = None, **options: Any) -> httpx2.Response:
+        return await self.http.post(path, json=body, **options)
+
+    async def chat(self, content: str = "Hi", *, headers: dict[str, str] | None = None, **fields: Any) -> httpx2.Response:
+        body = {"model": "tiny", "messages": [{"role": "user", "content": content}], **fields}
+        return await self.post("/v1/chat/completions", body, headers=headers)
+
+    async def complete(self, prompt: Any = "Once", **fields: Any) -> httpx2.Response:
+        return await self.post("/v1/completions", {"model": "tiny", "prompt": prompt, **fields})
+
+
+@pytest.fixture
+async def make_api(fakes: ModuleType) -> AsyncIterator[Callable[..., Api]]:
+    async with AsyncExitStack() as stack:
+
+        def make(script: Any = "Hello", *, renderer: Any = None, settings: dict[str, Any] | None = None, **engine: Any) -> Api:
+            generator = fakes.ScriptedGenerator(script, **engine)
+            renderer = renderer or fakes.ByteRenderer()
+            model = ServedModel(id="tiny", created=1700000000, renderer=renderer, generator=generator)
+            directory = ModelDirectory([model], aliases={"gpt-4o-mini": "tiny"})
+            api = Api(create_api(directory, ApiSettings(**(settings or {})), server_version="1.2.3"), generator, renderer)
+            stack.push_async_callback(api.http.aclose)
+            return api
+
+        yield make
+
+
+@pytest.fixture
+def api(make_api: Callable[..., Api]) -> Api:
+    return make_api()

@@ -1,0 +1,260 @@
+"""A scripted model without torch. As a script it is an engine worker around that model.
+
+Its "keys and values" are fingerprints of everything up to a position, and its next token is a function of the last
+fingerprint. So outputs don't depend on the schedule, and a page that was wrongly shared, copied or evicted shows.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import Any
+
+import msgspec
+import zmq
+
+from llmos_server.contracts import ChoiceDelta, EngineInfo, EngineStats, GenerateRequest, SamplingParams, TokenLogprob
+from llmos_server.engine.block_manager import BlockManager
+from llmos_server.engine.core import EngineCore
+from llmos_server.engine.messages import Ready, StepOutput, WorkerConfig
+from llmos_server.engine.scheduler import Scheduler
+from llmos_server.engine.sequence import Sequence
+from llmos_server.engine.step import SampledToken, StepPlan, StepResult
+from llmos_server.engine.worker import main
+from llmos_server.errors import UnsupportedModel
+
+VOCAB_SIZE = 50
+CRASH_TOKEN = 49
+"""In a prompt: the forward pass raises."""
+MASK = 2**61 - 1
+
+
+def mix(*values: int) -> int:
+    state = 1469598103934665603
+    for value in values:
+        state = (state ^ value) * 1099511628211 & MASK
+        state ^= state >> 29
+    return state
+
+
+def fingerprints(salt: str, token_ids: list[int]) -> list[int]:
+    """One per position, over all tokens up to it."""
+    chain = [root(salt)]
+    for token_id in token_ids:
+        chain.append(mix(chain[-1], token_id))
+    return chain[1:]
+
+
+def root(salt: str) -> int:
+    return mix(*salt.encode())
+
+
+def logprob_of(fingerprint: int, token_id: int) -> TokenLogprob:
+    return TokenLogprob(token_id, -(mix(fingerprint, token_id) % 1000) / 1000)
+
+
+def choose(fingerprint: int, request: GenerateRequest, index: int, num_output_tokens: int) -> int:
+    params = request.sampling
+    token_id = mix(fingerprint, params.seed, index) % (VOCAB_SIZE - 2)
+    while num_output_tokens < params.min_tokens and token_id in params.stop_token_ids:
+        token_id = (token_id + 1) % VOCAB_SIZE
+    return token_id
+
+
+class Expected(msgspec.Struct):
+    """What one choice must come to."""
+
+    token_ids: list[int]
+    finish_reason: str
+    stop_token_id: int | None
+    logprobs: list[TokenLogprob]
+    cumulative_logprob: float
+
+
+def expected_choice(request: GenerateRequest, index: int) -> Expected:
+    """The choice computed alone, token by token."""
+    params = request.sampling
+    choice = Expected([], "length", None, [], 0.0)
+    fingerprint = fingerprints(request.cache_salt, request.prompt_ids)[-1]
+    while len(choice.token_ids) < params.max_tokens:
+        token_id = choose(fingerprint, request, index, len(choice.token_ids))
+        logprob = logprob_of(fingerprint, token_id)
+        if params.logprobs is not None:
+            choice.cumulative_logprob += logprob.logprob
+        if token_id in params.stop_token_ids and len(choice.token_ids) >= params.min_tokens:
+            choice.finish_reason, choice.stop_token_id = "stop", token_id
+            break
+        choice.token_ids.append(token_id)
+        choice.logprobs.append(logprob)
+        fingerprint = mix(fingerprint, token_id)
+    return choice
+
+
+def expected_prompt_logprobs(request: GenerateRequest) -> list[TokenLogprob | None]:
+    chain = fingerprints(request.cache_salt, request.prompt_ids)
+    return [None, *(logprob_of(before, token) for before, token in zip(chain, request.prompt_ids[1:], strict=False))]
+
+
+class ScriptedRunner:
+    """A Runner. verify: recompute every fingerprint a chunk may read; step_seconds: what a forward pass takes."""
+
+    def __init__(self, num_pages: int, page_size: int, *, verify: bool = True, step_seconds: float = 0.0) -> None:
+        self.plans: list[StepPlan] = []
+        self._page_size = page_size
+        self._pages: list[list[int | None]] = [[None] * page_size for _ in range(num_pages)]
+        self._verify = verify
+        self._step_seconds = step_seconds
+
+    def forward(self, plan: StepPlan) -> list[list[int]]:
+        time.sleep(self._step_seconds)
+        if self._verify:
+            self.plans.append(plan)
+            self._check_plan(plan)
+        for source, destination in plan.page_copies:
+            self._pages[destination] = self._pages[source].copy()
+        rows = []
+        for chunk in plan.chunks:
+            sequence = chunk.sequence
+            if CRASH_TOKEN in sequence.request.prompt_ids:
+                raise RuntimeError("scripted crash")
+            state = root(sequence.request.cache_salt) if chunk.start == 0 else self._read(sequence, chunk.start - 1)
+            rows.append([])
+            for position in range(chunk.start, chunk.start + chunk.num_tokens):
+                state = mix(state, sequence.token_ids[position])
+                page, offset = divmod(position, self._page_size)
+                self._pages[sequence.pages[page]][offset] = state
+                rows[-1].append(state)
+        if self._verify:
+            self._check_pages(plan)
+        return rows
+
+    def sample(self, plan: StepPlan, hidden: list[list[int]]) -> StepResult:
+        sampled, prompt_logprobs = [], {}
+        for number, (chunk, rows) in enumerate(zip(plan.chunks, hidden, strict=True)):
+            for sequence in chunk.sample_for:
+                request = sequence.request
+                token_id = choose(rows[-1], request, sequence.index, sequence.num_output_tokens)
+                wants_logprob = request.sampling.logprobs is not None
+                sampled.append(
+                    SampledToken(sequence, token_id, logprob_of(rows[-1], token_id) if wants_logprob else None)
+                )
+            if chunk.wants_prompt_logprobs:
+                following = chunk.sequence.request.prompt_ids[chunk.start + 1 :]
+                prompt_logprobs[number] = [
+                    logprob_of(row, token) for row, token in zip(rows, following, strict=False)
+                ]
+        return StepResult(sampled, prompt_logprobs)
+
+    def _read(self, sequence: Sequence, position: int) -> int:
+        page, offset = divmod(position, self._page_size)
+        state = self._pages[sequence.pages[page]][offset]
+        assert state is not None, f"position {position} is read before it was written"
+        return state
+
+    def _check_plan(self, plan: StepPlan) -> None:
+        sequences = [id(chunk.sequence) for chunk in plan.chunks]
+        assert len(set(sequences)) == len(sequences), "a sequence has two chunks"
+        written = [
+            chunk.sequence.pages[page]
+            for chunk in plan.chunks
+            for page in range(
+                chunk.start // self._page_size, (chunk.start + chunk.num_tokens - 1) // self._page_size + 1
+            )
+        ]
+        assert len(set(written)) == len(written), "a page is written by two sequences"
+        destinations = [destination for _, destination in plan.page_copies]
+        assert len(set(destinations)) == len(destinations), "a page is copied to twice"
+        assert not set(destinations) & {source for source, _ in plan.page_copies}, "a copy depends on the order"
+
+    def _check_pages(self, plan: StepPlan) -> None:
+        for chunk in plan.chunks:
+            sequence, end = chunk.sequence, chunk.start + chunk.num_tokens
+            found = [self._read(sequence, position) for position in range(end)]
+            assert found == fingerprints(sequence.request.cache_salt, sequence.token_ids[:end]), "wrong keys and values"
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def make_info(num_pages: int, page_size: int) -> EngineInfo:
+    return EngineInfo(
+        model_digest="sha256:0",
+        architecture="Scripted",
+        dtype="int",
+        device="cpu",
+        vocab_size=VOCAB_SIZE,
+        context_length=num_pages * page_size,
+        max_model_len=num_pages * page_size,
+        page_size=page_size,
+        num_pages=num_pages,
+        load_seconds=0.0,
+    )
+
+
+class Engine:
+    """An EngineCore over the scripted model, with everything that tests want to look at."""
+
+    def __init__(
+        self, num_pages: int = 64, page_size: int = 4, max_num_seqs: int = 8, budget: int = 64, caching: bool = True
+    ) -> None:
+        self.clock = Clock()
+        self.runner = ScriptedRunner(num_pages, page_size)
+        self.blocks = BlockManager(num_pages, page_size, model_digest="sha256:0", prefix_caching=caching)
+        self.scheduler = Scheduler(self.blocks, max_num_seqs=max_num_seqs, max_num_batched_tokens=budget)
+        self.core = EngineCore(self.scheduler, self.runner, make_info(num_pages, page_size), self.clock)
+        self.deltas: dict[tuple[str, int], list[ChoiceDelta]] = {}
+
+    def step(self) -> list[ChoiceDelta]:
+        deltas = self.core.step()
+        self.scheduler.check_integrity()
+        for delta in deltas:
+            self.deltas.setdefault((delta.request_id, delta.index), []).append(delta)
+        return deltas
+
+    def run(self, max_steps: int = 2000) -> None:
+        for _ in range(max_steps):
+            if not self.core.has_work:
+                return
+            self.step()
+        raise AssertionError(f"not idle after {max_steps} steps")
+
+    def output(self, request_id: str, index: int = 0) -> list[int]:
+        return [token for delta in self.deltas.get((request_id, index), []) for token in delta.token_ids]
+
+
+def make_request(request_id: str, prompt_ids: list[int], max_tokens: int = 4, **fields: Any) -> GenerateRequest:
+    """fields: of GenerateRequest or of SamplingParams."""
+    own = {name: fields.pop(name) for name in ("n", "priority", "cache_salt") if name in fields}
+    sampling = SamplingParams(max_tokens=max_tokens, seed=fields.pop("seed", 7), **fields)
+    return GenerateRequest(request_id=request_id, prompt_ids=prompt_ids, sampling=sampling, **own)
+
+
+def create_scripted_runner(config: WorkerConfig) -> tuple[ScriptedRunner, EngineInfo]:
+    """model_digest scripts the load: "unsupported" refuses, "crash" dies, "late" sends messages of another epoch."""
+    if config.model_digest == "unsupported":
+        raise UnsupportedModel("Scripted models of this kind can't be served; choose another.")
+    if config.model_digest == "crash" or (config.model_digest == "crash once" and config.epoch == 1):
+        os._exit(3)
+    num_pages = config.cache_bytes
+    info = make_info(num_pages, config.page_size)
+    if config.model_digest == "late":
+        with zmq.Context() as context, context.socket(zmq.PUSH) as reports:
+            reports.connect(config.reports_endpoint)
+            late_info = msgspec.structs.replace(info, architecture="Late")
+            stats = EngineStats(num_preemptions=99)
+            for late in (
+                Ready(epoch=config.epoch + 1, info=late_info),
+                StepOutput(epoch=config.epoch - 1, deltas=[], stats=stats),
+            ):
+                reports.send(msgspec.msgpack.encode(late))
+    return ScriptedRunner(num_pages, config.page_size, verify=False, step_seconds=0.001), info
+
+
+if __name__ == "__main__":
+    sys.exit(main(create_scripted_runner))

@@ -1,0 +1,239 @@
+"""Stand-ins for an engine and a model's text side: scripted tokens, one byte a token."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from llmos_server.contracts import (
+    ChoiceDelta,
+    EngineInfo,
+    EngineState,
+    EngineStats,
+    GenerateRequest,
+    TokenLogprob,
+)
+from llmos_server.errors import InvalidRequest
+
+EOS, BOS, TURN = 256, 257, 258
+SPECIAL = {EOS: "<eos>", BOS: "<bos>", TURN: "<turn>"}
+
+
+class ByteRenderer:
+    """A tokenizer whose tokens are bytes, so that characters are torn; and a chat template of one line a message."""
+
+    vocab_size = 300
+    eos_ids = frozenset({EOS})
+    bos_id: int | None = BOS
+    special_ids = frozenset(SPECIAL)
+    strips_first_space = False
+    template_variables = frozenset({"messages", "add_generation_prompt", "enable_thinking"})
+
+    def __init__(self, *, has_template: bool = True, adds_bos: bool = False) -> None:
+        self.has_template = has_template
+        self._adds_bos = adds_bos
+
+    def render(self, messages: Sequence[Mapping[str, Any]], **options: Any) -> str:
+        return self.decode(self.encode_chat(messages, **options), skip_special_tokens=False)
+
+    def encode_chat(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        add_generation_prompt: bool = True,
+        continue_final_message: bool = False,
+        template_kwargs: Mapping[str, Any] | None = None,
+        tools: list[dict[str, Any]] | None = None,
+    ) -> list[int]:
+        ids: list[int] = []
+        for message in messages:
+            content = message["content"]
+            if not isinstance(content, str):
+                content = "\n".join(part["text"] for part in content)
+            if "REFUSE" in content:
+                raise InvalidRequest("The model's chat template refuses these messages: no", code="template_error")
+            calls = "".join(repr(call) for call in message.get("tool_calls", ()))
+            ids += [TURN, *f"{message['role']}:{content}{calls}\n".encode()]
+        if template_kwargs:
+            ids = [*repr(sorted(template_kwargs.items())).encode(), *ids]
+        if continue_final_message:
+            return ids[:-1]
+        return [*ids, TURN, *b"assistant:"] if add_generation_prompt else ids
+
+    def encode(self, text: str, *, add_special_tokens: bool = True, parse_special: bool = True) -> list[int]:
+        return [*([BOS] if self._adds_bos and add_special_tokens else []), *text.encode()]
+
+    def decode(self, ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
+        kept = [i for i in ids if not (skip_special_tokens and i in SPECIAL)]
+        return b"".join(self.token_bytes(i) for i in kept).decode("utf-8", "replace")
+
+    def token_bytes(self, token_id: int) -> bytes:
+        if token_id in SPECIAL:
+            return SPECIAL[token_id].encode()
+        return bytes([token_id]) if token_id < 256 else b""
+
+    def token_text(self, token_id: int) -> str:
+        return self.token_bytes(token_id).decode("utf-8", "replace")
+
+    def drop_oldest(
+        self, messages: Sequence[Mapping[str, Any]], limit: int, **options: Any
+    ) -> tuple[list[Mapping[str, Any]], int]:
+        for dropped in range(len(messages)):
+            if len(self.encode_chat(messages[dropped:], **options)) <= limit:
+                return list(messages[dropped:]), dropped
+        raise InvalidRequest("still too long", param="messages", code="context_length_exceeded")
+
+
+def logprob_of(token_id: int, position: int, num_top: int) -> TokenLogprob:
+    """Made up, but a function of the token and its place."""
+    value = -0.25 - (token_id * 7 + position * 13) % 40 / 16
+    top = [((token_id + 3 * rank) % 256, value - rank / 8) for rank in range(num_top)]
+    return TokenLogprob(token_id=token_id, logprob=value, top=top)
+
+
+Script = Callable[[GenerateRequest, int], Sequence[int]]
+
+
+class ScriptedGeneration:
+    """Walks through the script, `tokens_per_step` at a time, all choices in the same step."""
+
+    def __init__(self, generator: ScriptedGenerator, request: GenerateRequest) -> None:
+        self.request_id = request.request_id
+        self.request = request
+        self.aborted = threading.Event()
+        """Every choice was given up, by its index or altogether."""
+        self.aborted_choices: set[int] = set()
+        self._steps = self._run(generator)
+
+    def __aiter__(self) -> AsyncIterator[list[ChoiceDelta]]:
+        return self
+
+    async def __anext__(self) -> list[ChoiceDelta]:
+        return await anext(self._steps)
+
+    def abort(self, index: int | None = None) -> None:
+        self.aborted_choices |= set(range(self.request.n)) if index is None else {index}
+        if len(self.aborted_choices) == self.request.n:
+            self.aborted.set()
+
+    async def _run(self, generator: ScriptedGenerator) -> AsyncIterator[list[ChoiceDelta]]:
+        if generator.hold is not None:
+            await generator.hold.wait()
+        choices = [self._choice(generator, index) for index in range(self.request.n)]
+        open_choices = dict(enumerate(choices))
+        num_steps = 0
+        while open_choices := {i: c for i, c in open_choices.items() if i not in self.aborted_choices}:
+            if generator.fail_after is not None and num_steps >= generator.fail_after:
+                raise generator.failure
+            await asyncio.sleep(generator.step_seconds)
+            num_steps += 1
+            deltas = [next(choice) for choice in open_choices.values()]
+            ended = {delta.index for delta in deltas if delta.finish_reason is not None}
+            open_choices = {i: c for i, c in open_choices.items() if i not in ended}
+            yield [delta for delta in deltas if delta.index not in self.aborted_choices]
+
+    def _choice(self, generator: ScriptedGenerator, index: int) -> Iterator[ChoiceDelta]:
+        sampling, request = self.request.sampling, self.request
+        script = list(generator.script(request, index)) + [EOS]
+        extras: dict[str, Any] = {"queue_seconds": 0.001, "prefill_seconds": 0.002} if index == 0 else {}
+        if index == 0 and sampling.prompt_logprobs is not None:
+            entries = [logprob_of(t, p, sampling.prompt_logprobs) for p, t in enumerate(request.prompt_ids)]
+            extras["prompt_logprobs"] = [None, *entries[1:]]
+        extras["num_cached_tokens"] = min(generator.num_cached_tokens, len(request.prompt_ids) - 1)
+        token_ids: list[int] = []
+        finish: dict[str, Any] = {"finish_reason": "length"} if sampling.max_tokens == 0 else {}
+        place = count = 0
+        while not finish:
+            token = script[place % len(script)]
+            place += 1
+            if token in sampling.stop_token_ids and count >= sampling.min_tokens:
+                finish = {"finish_reason": "stop", "stop_token_id": token}
+                break
+            if token in sampling.stop_token_ids:
+                continue
+            token_ids.append(token)
+            count += 1
+            if count == sampling.max_tokens:
+                finish = {"finish_reason": "length"}
+            elif len(token_ids) == generator.tokens_per_step:
+                yield self._delta(index, token_ids, count, extras)
+                token_ids, extras = [], {}
+        yield self._delta(index, token_ids, count, {**extras, **finish})
+
+    def _delta(self, index: int, token_ids: list[int], count: int, extras: dict[str, Any]) -> ChoiceDelta:
+        num_top = self.request.sampling.logprobs
+        first = count - len(token_ids)
+        logprobs = None
+        if num_top is not None:
+            logprobs = [logprob_of(token, first + place, num_top) for place, token in enumerate(token_ids)]
+        return ChoiceDelta(
+            request_id=self.request_id, index=index, token_ids=list(token_ids), logprobs=logprobs, **extras
+        )
+
+
+class ScriptedGenerator:
+    """An engine that answers what it is told to.
+
+    script: text, or a function of (request, choice index) to token ids; the end token follows. hold: nothing is
+    generated before it is set. fail_after: raise `failure` after so many steps. submit_error: what submit raises.
+    """
+
+    def __init__(
+        self,
+        script: str | Script = "Hello",
+        *,
+        max_model_len: int = 400,
+        tokens_per_step: int = 1,
+        step_seconds: float = 0.0,
+        state: EngineState = "ready",
+    ) -> None:
+        self.script: Script = (lambda request, index: list(script.encode())) if isinstance(script, str) else script
+        self.tokens_per_step = tokens_per_step
+        self.step_seconds = step_seconds
+        self.state: EngineState = state
+        self.stats = EngineStats(num_running=1, num_waiting=2, num_free_pages=6, num_pages=8, prefix_queries=30, prefix_hits=20)
+        self.hold: asyncio.Event | None = None
+        self.loaded = asyncio.Event()
+        self.load_error: Exception | None = None
+        self.submit_error: Exception | None = None
+        self.fail_after: int | None = None
+        self.failure: Exception = RuntimeError("not told")
+        self.num_cached_tokens = 0
+        self.generations: list[ScriptedGeneration] = []
+        self._info = EngineInfo(
+            model_digest="sha256:" + "ab" * 32,
+            architecture="scripted",
+            dtype="float32",
+            device="cpu",
+            vocab_size=ByteRenderer.vocab_size,
+            context_length=max_model_len,
+            max_model_len=max_model_len,
+            page_size=16,
+            num_pages=8,
+            load_seconds=0.0,
+        )
+
+    @property
+    def info(self) -> EngineInfo | None:
+        return None if self.state in ("loading", "failed") else self._info
+
+    @property
+    def requests(self) -> list[GenerateRequest]:
+        return [generation.request for generation in self.generations]
+
+    async def wait_ready(self, timeout: float | None = None) -> EngineInfo:
+        if self.state != "ready":
+            await self.loaded.wait()
+            if self.load_error is not None:
+                raise self.load_error
+            self.state = "ready"
+        return self._info
+
+    def submit(self, request: GenerateRequest) -> ScriptedGeneration:
+        if self.submit_error is not None:
+            raise self.submit_error
+        generation = ScriptedGeneration(self, request)
+        self.generations.append(generation)
+        return generation
