@@ -9,6 +9,7 @@ import structlog
 import uvicorn
 from litestar import Litestar
 
+from llmos_server import __version__
 from llmos_server.api.app import create_api
 from llmos_server.api.served import ModelDirectory, ServedModel
 from llmos_server.chat.renderer import Renderer
@@ -54,7 +55,9 @@ def create_app(settings: Settings, version: ModelVersion) -> Litestar:
         version=version,
     )
     directory = ModelDirectory([model], aliases=dict(settings.models.aliases))
-    return create_api(directory, settings.api, on_startup=[engine.start], on_shutdown=[engine.stop])
+    return create_api(
+        directory, settings.api, on_startup=[engine.start], on_shutdown=[engine.stop], server_version=__version__
+    )
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import torch
 
 from llmos_server.kernels.base import HeadLayout
+from llmos_server.kernels.fixed_products import COLUMN_MULTIPLE
 from llmos_server.kernels.tiled_attention import TiledAttention
-from llmos_server.kernels.tiled_linear import TILE_ROWS, TiledLinear, cover_rows, probe_tile_rows
+from llmos_server.kernels.tiled_linear import ONE_ROW, TILE_ROWS, TiledLinear, cover_rows, probe_tile_rows
 
 
 class ReferenceKernels:
@@ -27,11 +28,19 @@ class ReferenceKernels:
         return num_rows
 
     def linear(self, weight: torch.Tensor, bias: torch.Tensor | None) -> TiledLinear:
-        """Probes each distinct shape once."""
+        """Probes each distinct shape once. A width at which no height is exact is filled up to whole vectors."""
+        tile_rows = self._probed(weight)
+        padding = -weight.shape[0] % COLUMN_MULTIPLE
+        if tile_rows == ONE_ROW and padding:
+            padded = torch.nn.functional.pad(weight, (0, 0, 0, padding))
+            return TiledLinear(padded, bias, self._probed(padded), num_out=weight.shape[0])
+        return TiledLinear(weight, bias, tile_rows, num_out=weight.shape[0])
+
+    def _probed(self, weight: torch.Tensor) -> tuple[int, ...]:
         shape = tuple(weight.shape)
         if shape not in self._tile_rows:
             self._tile_rows[shape] = probe_tile_rows(weight.t())
-        return TiledLinear(weight, bias, self._tile_rows[shape])
+        return self._tile_rows[shape]
 
     def attention(self, layout: HeadLayout) -> TiledAttention:
         return TiledAttention.probed(layout, self._device)

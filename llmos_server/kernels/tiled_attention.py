@@ -1,7 +1,7 @@
 """Paged attention in plain torch, bitwise the same for a token in any batch, chunk or cache situation.
 
 All products have one of two fixed shapes per model (narrow and wide query tiles against one key tile), checked against each
-other at load. The softmax takes the exact maximum over all key tiles first, then adds masses and weighted values tile by tile.
+other at load (fixed_products). The softmax takes the exact maximum over all key tiles first, then adds masses and weighted values tile by tile.
 """
 
 from __future__ import annotations
@@ -11,17 +11,9 @@ from typing import Self
 
 import torch
 
-from llmos_server.kernels.attention_plan import (
-    WIDE_TOKENS,
-    AttentionPlan,
-    QueryGroup,
-    TileShape,
-    plan_attention,
-)
+from llmos_server.kernels.attention_plan import AttentionPlan, QueryGroup, TileShape, plan_attention
 from llmos_server.kernels.base import HeadLayout, LayerCache, PagedBatch
-
-Product = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-PROBE_MATRICES = 12
+from llmos_server.kernels.fixed_products import Product, probe_products
 
 
 class TiledAttention:
@@ -90,39 +82,3 @@ def _fold(combine: Callable[..., torch.Tensor], parts: torch.Tensor, num_queries
         combine(total[:num], parts[start : start + num], out=total[:num])
         start += num
     return total
-
-
-def probe_products(shape: TileShape, device: torch.device) -> tuple[Product, int]:
-    """The batched product to use, and the tokens of a wide tile (1 if wide tiles would give other bits than narrow ones)."""
-    generator = torch.Generator().manual_seed(0)
-    rows, head_dim = shape.rows(WIDE_TOKENS), shape.layout.head_dim
-    keys = torch.randn(PROBE_MATRICES, shape.keys, head_dim, generator=generator).to(device)
-    queries = torch.randn(PROBE_MATRICES, rows, head_dim, generator=generator).to(device)
-    weights = torch.rand(PROBE_MATRICES, rows, shape.keys, generator=generator).to(device)
-    pairs = ((queries, keys.transpose(1, 2)), (weights, keys))
-    narrow = shape.rows(1)
-    product = torch.bmm if all(_is_batch_exact(*pair, narrow) for pair in pairs) else product_one_by_one
-    return product, WIDE_TOKENS if all(_is_wide_exact(product, *pair, narrow) for pair in pairs) else 1
-
-
-def product_one_by_one(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-    """The batched product as single ones of one shape, for libraries whose batched one depends on the batch."""
-    return torch.cat([torch.bmm(left[i : i + 1], right[i : i + 1]) for i in range(left.shape[0])])
-
-
-def _is_batch_exact(left: torch.Tensor, right: torch.Tensor, narrow: int) -> bool:
-    """Whether the batched product gives each matrix the bits that it gets alone, in both heights and in any place."""
-    top = left[:, :narrow].contiguous()
-    return (
-        torch.equal(torch.bmm(left, right), product_one_by_one(left, right))
-        and torch.equal(torch.bmm(top, right), product_one_by_one(top, right))
-        and torch.equal(torch.bmm(top, right), torch.bmm(top.roll(1, 1), right).roll(-1, 1))
-    )
-
-
-def _is_wide_exact(product: Product, left: torch.Tensor, right: torch.Tensor, narrow: int) -> bool:
-    whole = product(left, right)
-    return all(
-        torch.equal(product(left[:, i : i + narrow].contiguous(), right), whole[:, i : i + narrow])
-        for i in range(0, left.shape[1] - narrow + 1, narrow)
-    )

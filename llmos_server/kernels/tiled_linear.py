@@ -57,7 +57,11 @@ def cover_rows(num_rows: int, tile_rows: tuple[int, ...]) -> tuple[int, ...]:
 class TiledLinear:
     """x @ weight.T + bias for float32 [rows, in] -> [rows, out], tile by tile."""
 
-    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None, tile_rows: tuple[int, ...]) -> None:
+    def __init__(
+        self, weight: torch.Tensor, bias: torch.Tensor | None, tile_rows: tuple[int, ...], num_out: int
+    ) -> None:
+        """weight: [num_out or more, in]; rows beyond num_out are padding. bias: [num_out]."""
+        self._num_out = num_out
         self._weight_t = weight.t()
         self._bias = bias
         self._tile_rows = tile_rows
@@ -69,9 +73,11 @@ class TiledLinear:
         if num_padding:
             x = torch.cat((x, x.new_zeros(num_padding, x.shape[1])))
         out = torch.mm(x, self._weight_t) if len(tiles) == 1 else self._tiled(x, tiles)
+        if out.shape != (num_rows, self._num_out):
+            out = out[:num_rows, : self._num_out].contiguous()
         if self._bias is not None:
             out += self._bias
-        return out[:num_rows] if num_padding else out
+        return out
 
     def _tiled(self, x: torch.Tensor, tiles: tuple[int, ...]) -> torch.Tensor:
         out = x.new_empty(x.shape[0], self._weight_t.shape[1])

@@ -155,7 +155,9 @@ def write_wheel(folder: Path, package: str, version: str, files: Mapping[str, by
         for name, content in files.items():
             archive.writestr(name, content)
         archive.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n")
-        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: x\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(
+            f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: x\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
         archive.writestr(f"{info}/RECORD", "")
     return wheel, hashlib.sha256(wheel.read_bytes()).hexdigest()
 
@@ -221,7 +223,11 @@ class FakeHub:
     def _send_file(self, handler: BaseHTTPRequestHandler, name: str, with_body: bool) -> None:
         content = self.files[name]
         wanted = handler.headers.get("Range")
-        headers = {"ETag": f'"{hashlib.sha256(content).hexdigest()}"', "X-Repo-Commit": COMMIT, "Accept-Ranges": "bytes"}
+        headers = {
+            "ETag": f'"{hashlib.sha256(content).hexdigest()}"',
+            "X-Repo-Commit": COMMIT,
+            "Accept-Ranges": "bytes",
+        }
         if with_body:
             self.downloads.append((name, wanted))
         if wanted and with_body:

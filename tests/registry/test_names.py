@@ -117,7 +117,8 @@ class TestAliases:
         assert aliases.resolve("qwen:1b") == "qwen:1b"
 
     @pytest.mark.parametrize(
-        "mapping", [{"a": "a"}, {"a": "b", "b": "a"}, {"a": "b:x", "b": "a"}, {"a": "a:b"}, {"a": "b", "b": "c", "c": "b"}]
+        "mapping",
+        [{"a": "a"}, {"a": "b", "b": "a"}, {"a": "b:x", "b": "a"}, {"a": "a:b"}, {"a": "b", "b": "c", "c": "b"}],
     )
     def test_circles_are_refused_at_the_start(self, mapping: dict[str, str]) -> None:
         with pytest.raises(SettingsError, match="circle"):

@@ -1,0 +1,300 @@
+"""The one rule for fields."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from llmos_server.api import fields
+from llmos_server.api.field_rules import Status
+from llmos_server.api.schemas.chat import ChatCompletionRequest, ChatMessage, ContentPart
+from llmos_server.api.schemas.common import StreamOptions
+from llmos_server.api.schemas.completions import CompletionRequest
+from llmos_server.api.schemas.tokenize import DetokenizeRequest, TokenizeRequest
+
+STRUCTS = [
+    (fields.CHAT, ChatCompletionRequest),
+    (fields.COMPLETION, CompletionRequest),
+    (fields.MESSAGE, ChatMessage),
+    (fields.PART, ContentPart),
+    (fields.STREAM_OPTIONS, StreamOptions),
+    (fields.TOKENIZE, TokenizeRequest),
+    (fields.DETOKENIZE, DetokenizeRequest),
+]
+
+
+@pytest.mark.parametrize(("table", "struct"), STRUCTS)
+def test_a_field_is_in_the_struct_exactly_when_it_is_honoured(table, struct):
+    honoured = {name for name, rule in table.items() if rule.status is Status.HONOURED}
+    assert honoured == {field.encode_name for field in msgspec.structs.fields(struct)}
+
+
+def openai_fields(name: str) -> set[str]:
+    path = os.environ.get("OPENAI_OPENAPI", "")
+    if not Path(path).is_file():
+        pytest.skip("OPENAI_OPENAPI names no copy of OpenAI's openapi.json")
+    schemas = json.loads(Path(path).read_text())["components"]["schemas"]
+
+    def collect(schema: dict) -> set[str]:
+        if "$ref" in schema:
+            return collect(schemas[schema["$ref"].rsplit("/", 1)[1]])
+        found = set(schema.get("properties", {}))
+        for part in schema.get("allOf", []):
+            found |= collect(part)
+        return found
+
+    return collect(schemas[name])
+
+
+@pytest.mark.parametrize(
+    ("name", "table"),
+    [
+        ("CreateChatCompletionRequest", fields.CHAT),
+        ("CreateCompletionRequest", fields.COMPLETION),
+        ("ChatCompletionRequestAssistantMessage", fields.MESSAGE),
+        ("ChatCompletionRequestUserMessage", fields.MESSAGE),
+        ("ChatCompletionRequestToolMessage", fields.MESSAGE),
+        ("ChatCompletionResponseMessage", fields.MESSAGE),
+        ("ChatCompletionRequestMessageContentPartText", fields.PART),
+        ("ChatCompletionRequestMessageContentPartImage", fields.PART),
+        ("ChatCompletionRequestMessageContentPartAudio", fields.PART),
+        ("ChatCompletionRequestMessageContentPartFile", fields.PART),
+    ],
+)
+def test_every_field_of_openais_document_has_a_rule(name, table):
+    assert openai_fields(name) - set(table) == set()
+
+
+async def test_null_equals_absent(api):
+    nulls = {name: None for name in fields.CHAT if name not in ("messages", "model")}
+    reply = await api.chat(**nulls, unheard_of=None)
+    assert reply.status_code == 200
+    assert "X-LLMOS-Ignored" not in reply.headers
+    nulls = {name: None for name in fields.COMPLETION if name not in ("prompt", "model")}
+    assert (await api.complete(**nulls)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "harmless",
+    [
+        {"tools": []},
+        {"functions": [], "function_call": "none"},
+        {"tool_choice": "none"},
+        {"tool_choice": "auto", "parallel_tool_calls": True},
+        {"store": False},
+        {"service_tier": "auto"},
+        {"service_tier": "default"},
+        {"modalities": ["text"]},
+        {"response_format": {"type": "text"}},
+        {"use_beam_search": False, "length_penalty": 1.0, "repeat_penalty": 1},
+        {"prompt_cache_key": "k", "safety_identifier": "s", "verbosity": "low", "user": "u", "metadata": {"a": "b"}},
+        {"prediction": {"type": "content", "content": "x"}},
+        {"best_of": 1, "echo": False},
+        {"stop": []},
+    ],
+)
+async def test_what_asks_for_what_happens_anyway_is_honoured(api, harmless):
+    reply = await api.chat(**harmless, headers={"X-LLMOS-Strict": "1"})
+    assert reply.status_code == 200, reply.text
+
+
+@pytest.mark.parametrize(
+    ("refused", "param"),
+    [
+        ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools"),
+        ({"functions": [{"name": "f"}]}, "functions"),
+        ({"tool_choice": "required"}, "tool_choice"),
+        ({"tool_choice": {"type": "function", "function": {"name": "f"}}}, "tool_choice"),
+        ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"store": True}, "store"),
+        ({"service_tier": "flex"}, "service_tier"),
+        ({"modalities": ["text", "audio"]}, "modalities"),
+        ({"audio": {"voice": "x", "format": "wav"}}, "audio"),
+        ({"web_search_options": {"search_context_size": "low"}}, "web_search_options"),
+        ({"structured_outputs": {"regex": "a"}}, "structured_outputs"),
+        ({"guided_json": {"type": "object"}}, "guided_json"),
+        ({"use_beam_search": True}, "use_beam_search"),
+        ({"chat_template": "x"}, "chat_template"),
+        ({"prompt_logprobs": 1}, "prompt_logprobs"),
+        ({"n_predict": 5}, "n_predict"),
+        ({"repeat_penalty": 1.3}, "repeat_penalty"),
+        ({"length_penalty": True}, "length_penalty"),
+    ],
+)
+async def test_what_would_change_the_answer_is_refused_by_name(api, refused, param):
+    reply = await api.chat(**refused)
+    error = reply.json()["error"]
+    assert (reply.status_code, error["param"], error["type"]) == (400, param, "invalid_request_error")
+    assert param in error["message"]
+    assert api.generator.requests == []
+
+
+async def test_completions_refuse_a_suffix(api):
+    assert (await api.complete(suffix="x")).json()["error"]["param"] == "suffix"
+
+
+@pytest.mark.parametrize(
+    ("part", "param"),
+    [
+        ({"type": "image_url", "image_url": {"url": "data:"}}, "messages[0].content[1].image_url"),
+        ({"type": "input_audio", "input_audio": {"data": ""}}, "messages[0].content[1].input_audio"),
+        ({"type": "file", "file": {"file_id": "f"}}, "messages[0].content[1].file"),
+        ({"type": "hologram"}, "messages[0].content[1].type"),
+        ({"type": "text"}, "messages[0].content[1].text"),
+        ({"type": "text", "text": 5}, "messages[0].content[1].text"),
+        ("bare", "messages[0].content[1]"),
+    ],
+)
+async def test_parts_that_are_no_text_are_refused_by_place(api, part, param):
+    reply = await api.chat(messages=[{"role": "user", "content": [{"type": "text", "text": "a"}, part]}])
+    assert (reply.status_code, reply.json()["error"]["param"]) == (400, param)
+
+
+async def test_text_parts_are_read(api):
+    parts = [{"type": "text", "text": "a", "cache_control": {"type": "ephemeral"}}, {"type": "input_text", "text": "b"}]
+    reply = await api.chat(messages=[{"role": "user", "content": parts}])
+    assert "X-LLMOS-Ignored" not in reply.headers
+    assert api.renderer.decode(api.generator.requests[0].prompt_ids).startswith("user:a\nb\n")
+
+
+async def test_unknown_fields_are_ignored_and_told(api):
+    reply = await api.chat(
+        messages=[{"role": "user", "content": [{"type": "text", "text": "x", "shiny": 1}], "mood": "good"}],
+        tempratur=1, stream_options={"include_usage": True, "odd": 2}, stream=True,
+    )  # fmt: skip
+    assert reply.status_code == 200
+    told = reply.headers["X-LLMOS-Ignored"].split(", ")
+    assert sorted(told) == ["messages[0].content[0].shiny", "messages[0].mood", "stream_options.odd", "tempratur"]
+    metrics = (await api.http.get("/metrics")).text
+    assert 'llmos:ignored_request_fields_total{field="messages[].mood"} 1.0' in metrics
+
+
+async def test_the_header_stays_small_and_safe(api):
+    names = {f"field\r\nSet-Cookie: {i} é{'x' * 500}": 1 for i in range(500)}
+    reply = await api.chat(**names)
+    assert reply.status_code == 200
+    assert len(reply.headers["X-LLMOS-Ignored"]) < 2000
+    assert reply.headers["X-LLMOS-Ignored"].endswith("and 480 more")
+    assert "set-cookie" not in reply.headers
+    metrics = (await api.http.get("/metrics")).text
+    assert metrics.count("llmos:ignored_request_fields_total{") <= 101
+
+
+@pytest.mark.parametrize("how", ["header", "setting"])
+async def test_strict_refuses_unknown_fields(make_api, how):
+    api = make_api(settings={"strict": how == "setting"})
+    reply = await api.chat(tempratur=1, headers={"X-LLMOS-Strict": "1"} if how == "header" else {})
+    error = reply.json()["error"]
+    assert (reply.status_code, error["code"], error["param"]) == (400, "unknown_parameter", "tempratur")
+    assert "tempratur" in error["message"]
+
+
+async def test_template_variables_that_the_template_never_reads_are_told(api):
+    reply = await api.chat(chat_template_kwargs={"enable_thinking": False, "magic": 1})
+    assert reply.headers["X-LLMOS-Ignored"] == "chat_template_kwargs.magic"
+    reply = await api.chat(chat_template_kwargs={"magic": 1}, headers={"X-LLMOS-Strict": "1"})
+    assert reply.status_code == 400
+
+
+async def test_what_sdks_echo_back_is_accepted(api):
+    """Assistant messages as openai, litellm, langchain and others send them on the next turn."""
+    messages = [
+        {"role": "developer", "content": "Be brief."},
+        {"role": "user", "content": "Hi", "name": "ann"},
+        {
+            "role": "assistant", "content": "Hello", "refusal": None, "annotations": [], "audio": None,
+            "function_call": None, "tool_calls": None, "reasoning_content": "hm", "provider_specific_fields": {"a": 1},
+            "thinking_blocks": [], "parsed": None, "reasoning_details": [{}], "reasoning": "hm",
+        },
+        {"role": "user", "content": "Weather?"},
+        {
+            "role": "assistant", "content": None,
+            "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "w", "arguments": '{"city": "Rome"}'}}],
+        },
+        {"role": "tool", "tool_call_id": "c1", "content": "sunny"},
+        {"role": "assistant", "content": None, "function_call": {"name": "w", "arguments": "{}"}},
+        {"role": "function", "name": "w", "content": "rain"},
+        {"role": "assistant", "content": None, "refusal": "No."},
+        {"role": "assistant", "content": [{"type": "refusal", "refusal": "Never."}], "tool_calls": []},
+    ]  # fmt: skip
+    reply = await api.chat(messages=messages, headers={"X-LLMOS-Strict": "1"})
+    assert reply.status_code == 200, reply.text
+    text = api.renderer.decode(api.generator.requests[0].prompt_ids)
+    assert text.startswith("system:Be brief.\n")
+    assert "{'city': 'Rome'}" in text
+    assert "assistant:No.\n" in text
+    assert "assistant:Never.\n" in text
+
+
+@pytest.mark.parametrize(
+    ("messages", "param"),
+    [
+        ([], "messages"),
+        ("Hi", "messages"),
+        (["Hi"], "messages[0]"),
+        ([{"content": "x"}], "messages[0].role"),
+        ([{"role": "robot", "content": "x"}], "messages[0].role"),
+        ([{"role": "user"}], "messages[0].content"),
+        ([{"role": "user", "content": None}], "messages[0].content"),
+        ([{"role": "user", "content": 5}], "messages[0].content"),
+        ([{"role": "assistant", "content": "x", "audio": {"id": "a"}}], "messages[0].audio"),
+    ],
+)
+async def test_broken_messages_are_named(api, messages, param):
+    reply = await api.chat(messages=messages)
+    assert (reply.status_code, reply.json()["error"]["param"]) == (400, param), reply.text
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("temperature", [-0.1, 2.1, "0.5", [], True]),
+        ("top_p", [0, 1.1, -1]),
+        ("top_k", [-2, 1.5, "1"]),
+        ("min_p", [-0.1, 1.1]),
+        ("repetition_penalty", [0, -1]),
+        ("presence_penalty", [-2.1, 2.1]),
+        ("frequency_penalty", [-2.1, 2.1]),
+        ("n", [0, -1, 65, 1.5, "2"]),
+        ("max_tokens", [-1, 0, "5", 1.5, True]),
+        ("max_completion_tokens", [0, -5]),
+        ("min_tokens", [-1]),
+        ("seed", [2**63, -(2**63) - 1, 2**80, "1", 1.5]),
+        ("stop", ["", [""], ["a"] * 17, "x" * 513, [1], 5]),
+        ("stop_token_ids", [[-1], [300], ["1"], 5]),
+        ("logit_bias", [{"a": 1}, {"-1": 1}, {"300": 1}, {"1": 101}, {"1": -101}, {"1": "2"}, {"٣": 1}, {"9" * 5000: 1}, 5]),
+        ("logprobs", [1, "true"]),
+        ("stream", [1, "true"]),
+        ("priority", ["high", 2**40]),
+        ("cache_salt", [5, "x" * 257]),
+        ("chat_template_kwargs", [5, []]),
+        ("on_overflow", ["truncate", 1]),
+        ("ignore_eos", [1]),
+        ("model", [5]),
+    ],
+)
+async def test_values_out_of_range_are_refused_by_name(api, name, values):
+    for value in values:
+        reply = await api.chat(**{name: value})
+        error = reply.json()["error"]
+        assert reply.status_code == 400, (name, value)
+        assert error["param"].startswith(name), (name, value, error)
+        assert name in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("options", "param"),
+    [
+        ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
+        ({"logprobs": True, "top_logprobs": -1}, "top_logprobs"),
+        ({"top_logprobs": 1}, "top_logprobs"),
+        ({"min_tokens": 5, "max_tokens": 4}, "min_tokens"),
+    ],
+)
+async def test_fields_that_contradict_each_other_are_refused(api, options, param):
+    reply = await api.chat(**options)
+    assert (reply.status_code, reply.json()["error"]["param"]) == (400, param)

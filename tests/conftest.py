@@ -1,0 +1,65 @@
+"""What every test gets: a clean environment, no network but loopback, and the real model where it is at hand."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+KEPT_VARIABLES = ("LLMOS_HOME", "LLMOS_TEST_")
+
+# Before anything is imported that reads them.
+for _name in [name for name in os.environ if name.startswith("LLMOS_") and not name.startswith(KEPT_VARIABLES)]:
+    del os.environ[_name]
+os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", OMP_NUM_THREADS="1", NO_COLOR="1", COLUMNS="120")
+
+
+def is_local(host: object) -> bool:
+    if isinstance(host, bytes):
+        host = host.decode("ascii", "replace")
+    if host in (None, "", "localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(str(host)).is_loopback or str(host) == "0.0.0.0"  # noqa: S104
+    except ValueError:
+        return False
+
+
+def forbid_network(event: str, arguments: tuple[Any, ...]) -> None:
+    """An audit hook: names may be looked up, and sockets connected, on this machine only."""
+    if event in ("socket.connect", "socket.sendto"):
+        address = arguments[1]
+        host = address[0] if isinstance(address, tuple) else None  # Unix sockets have a path instead.
+    elif event == "socket.getaddrinfo":
+        host = arguments[0]
+    else:
+        return
+    if not is_local(host):
+        raise RuntimeError(f"A test reached for the network: {event} {host!r}. Use loopback or a fake.")
+
+
+sys.addaudithook(forbid_network)
+
+
+@pytest.fixture(scope="session")
+def project() -> Path:
+    """The repository's root."""
+    return Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> Any:
+    """The ModelVersion of the default model, pulled before the tests. Tests of this model skip without it."""
+    from llmos_server.errors import ModelNotFound
+    from llmos_server.registry.registry import Registry
+    from llmos_server.settings import load_settings
+
+    home = load_settings(env={name: os.environ[name] for name in ("LLMOS_HOME",) if name in os.environ}).home
+    try:
+        return Registry(home, {}, 1.0).get("smollm2:135m")
+    except ModelNotFound:
+        pytest.skip(f"the default model isn't in {home}; fetch it with: .venv/bin/llmos pull smollm2:135m")

@@ -1,0 +1,144 @@
+"""The arrows between folders, and what the processes may import. docs/architecture.md tells the reasons."""
+
+from __future__ import annotations
+
+import ast
+import json
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+EVERYBODY = {"contracts", "errors", "settings"}
+"""May be imported from everywhere."""
+
+ARROWS: dict[str, set[str]] = {
+    "__init__": set(),
+    "__main__": {"cli"},
+    "contracts": set(),
+    "errors": set(),
+    "settings": set(),
+    "logs": set(),
+    "http_client": set(),
+    "gguf": set(),
+    "chat": set(),
+    "registry": {"gguf"},
+    "kernels": set(),
+    "models": {"kernels", "gguf"},
+    "engine": {"models", "kernels"},
+    "api": {"chat", "registry"},
+    "bench": {"http_client"},
+    "terminal_chat": {"http_client"},
+    "doctor": {"engine", "registry"},
+    "app": {"api", "chat", "engine", "registry", "logs"},
+    "cli": {"app", "bench", "doctor", "http_client", "registry", "terminal_chat"},
+}
+"""Folder or module -> the others that it may import, beside EVERYBODY and itself."""
+
+STRICT_BASE = {"contracts": set(), "errors": set(), "settings": {"errors"}}
+"""What the modules that everybody imports may import of each other."""
+
+TORCH_FREE = ("api", "chat", "gguf", "registry", "app", "bench", "cli", "doctor", "http_client", "logs", "terminal_chat")
+"""With engine.client: what the API process and the CLI are made of."""
+
+HEAVY = ("torch", "transformers")
+OTHER_FRAMEWORKS = {"fastapi", "flask", "starlette", "django", "aiohttp", "requests", "httpx", "pydantic"}
+"""One library for each job: litestar, httpx2, msgspec. (sse-starlette brings starlette; we don't import it.)"""
+
+
+@pytest.fixture(scope="module")
+def package(project: Path) -> Path:
+    return project / "llmos_server"
+
+
+def sources(package: Path) -> Iterator[tuple[str, Path]]:
+    """(folder or root module, file) of every Python file."""
+    for path in sorted(package.rglob("*.py")):
+        yield path.relative_to(package).parts[0].removesuffix(".py"), path
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Dotted names of everything that a file imports, inside functions and for type checking, too."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield node.module or ""
+            if node.module == "llmos_server":
+                yield from (f"llmos_server.{alias.name}" for alias in node.names)
+
+
+def arrows_from(path: Path) -> set[str]:
+    parts = [name.split(".") for name in imports(path)]
+    return {part[1] for part in parts if part[0] == "llmos_server" and len(part) > 1 and part[1] != "__version__"}
+
+
+def test_every_folder_has_its_arrows_written_down(package: Path) -> None:
+    assert {folder for folder, _ in sources(package)} == set(ARROWS)
+
+
+def test_imports_follow_the_arrows(package: Path) -> None:
+    against = []
+    for folder, path in sources(package):
+        allowed = STRICT_BASE.get(folder, ARROWS[folder] | EVERYBODY) | {folder}
+        against += [f"{path.relative_to(package)} -> {other}" for other in sorted(arrows_from(path) - allowed)]
+    assert against == []
+
+
+def test_the_arrows_make_no_circle() -> None:
+    done: set[str] = set()
+    while len(done) < len(ARROWS):
+        ready = {folder for folder, others in ARROWS.items() if others <= done} - done
+        assert ready, f"a circle among {sorted(set(ARROWS) - done)}"
+        done |= ready
+
+
+def test_a_broken_arrow_would_be_seen(tmp_path: Path) -> None:
+    path = tmp_path / "bad.py"
+    path.write_text("def f():\n    from llmos_server.engine.worker import main\n    import llmos_server.api.app\n")
+    assert arrows_from(path) == {"engine", "api"}
+
+
+def test_inner_init_files_are_empty(package: Path) -> None:
+    """So that importing one module of a folder loads no other."""
+    full = [path for path in package.rglob("*/__init__.py") if path.parent != package and path.read_text().strip()]
+    assert full == []
+
+
+def test_one_library_for_each_job(package: Path) -> None:
+    found = {(path.name, name) for _, path in sources(package) for name in imports(path)}
+    assert [(file, name) for file, name in sorted(found) if name.split(".")[0] in OTHER_FRAMEWORKS] == []
+
+
+def test_files_have_one_reason_to_change(package: Path) -> None:
+    long = {path.name: num for _, path in sources(package) if (num := len(path.read_text().splitlines())) > 400}
+    assert long == {}
+
+
+def test_api_process_and_cli_load_no_torch(package: Path) -> None:
+    """In a fresh process: one import anywhere would be enough to break it."""
+    names = ["llmos_server.engine.client"]
+    for folder, path in sources(package):
+        if folder in TORCH_FREE:
+            names.append(".".join(("llmos_server", *path.relative_to(package).with_suffix("").parts)))
+    code = (
+        "import importlib, json, sys\n"
+        "for name in json.loads(sys.argv[1]): importlib.import_module(name)\n"
+        f"print(json.dumps([name for name in {HEAVY} if name in sys.modules]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, json.dumps(names)], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == []
+
+
+def test_tests_reach_no_network() -> None:
+    with socket.socket() as probe, pytest.raises(RuntimeError, match="reached for the network"):
+        probe.connect(("192.0.2.1", 80))
+    with pytest.raises(RuntimeError, match="reached for the network"):
+        socket.getaddrinfo("example.org", 80)
