@@ -43,8 +43,9 @@ def main(arguments: Sequence[str]) -> int:
     if is_done(extras, wanted):
         return 0
     make_venv()
-    if installed_torch() is None or wanted:
-        install_torch(wanted)
+    present = installed_torch()
+    if present is None or (wanted and wanted != build_of(present)):
+        install_torch(wanted, is_present=present is not None)
     install_llmos(extras)
     STAMP.write_text(json.dumps({"key": key(wanted), "extras": extras}), encoding="utf-8")
     say(f"ready: {relative(VENV / 'bin' / 'llmos')} (try: {relative(VENV / 'bin' / 'llmos')} --help)")
@@ -101,11 +102,16 @@ def pin(name: str) -> str | None:
     return next((line.partition("==")[2] for line in lines if line.startswith(name + "==")), None)
 
 
-def install_torch(wanted: str) -> None:
+def build_of(version: str) -> str:
+    return "cpu" if version.endswith("+cpu") or platform.system() != "Linux" else "cuda"
+
+
+def install_torch(wanted: str, is_present: bool) -> None:
     """Torch first and alone, so that which build comes is decided here and not by a resolver."""
     build = wanted or ("cuda" if has_nvidia_driver() else "cpu")
     offered = offered_build()
     options: tuple[str, ...] = ()
+    changes = ("--force-reinstall",) if is_present else ()  # To pip, both builds are one version.
     if build == "cpu" and offered == "cuda":
         options = ("--index-url", CPU_INDEX, *QUICK)
         if offered_build(options) != "cpu":
@@ -121,7 +127,7 @@ def install_torch(wanted: str) -> None:
     check_disk(build)
     say(f"downloading torch ({build.upper()} build) and the other packages: up to {SIZES[build][0]}")
     pip("install", "setuptools")  # Builds LLMOS below, and torch needs it.
-    pip("install", "--no-deps", *options, torch_requirement())
+    pip("install", "--no-deps", *changes, *options, torch_requirement())
 
 
 def torch_requirement() -> str:

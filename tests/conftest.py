@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import ipaddress
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ def is_local(host: object) -> bool:
     if host in (None, "", "localhost"):
         return True
     try:
-        return ipaddress.ip_address(str(host)).is_loopback or str(host) == "0.0.0.0"  # noqa: S104
+        return ipaddress.ip_address(str(host)).is_loopback or str(host) == "0.0.0.0"
     except ValueError:
         return False
 
@@ -63,3 +65,16 @@ def smollm2() -> Any:
         return Registry(home, {}, 1.0).get("smollm2:135m")
     except ModelNotFound:
         pytest.skip(f"the default model isn't in {home}; fetch it with: .venv/bin/llmos pull smollm2:135m")
+
+
+@pytest.fixture
+def sse_server() -> Iterator[Any]:
+    """A scripted streaming server (tests/sse_server.py) that answers with five texts."""
+    path = Path(__file__).parent / "sse_server.py"
+    spec = importlib.util.spec_from_file_location("sse_server", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    with module.serving(["One", " two", " three", " four", "."]) as server:
+        yield server

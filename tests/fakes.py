@@ -136,7 +136,7 @@ class ScriptedGeneration:
 
     def _choice(self, generator: ScriptedGenerator, index: int) -> Iterator[ChoiceDelta]:
         sampling, request = self.request.sampling, self.request
-        script = list(generator.script(request, index)) + [EOS]
+        script = [*generator.script(request, index), EOS]
         extras: dict[str, Any] = {"queue_seconds": 0.001, "prefill_seconds": 0.002} if index == 0 else {}
         if index == 0 and sampling.prompt_logprobs is not None:
             entries = [logprob_of(t, p, sampling.prompt_logprobs) for p, t in enumerate(request.prompt_ids)]
@@ -193,7 +193,9 @@ class ScriptedGenerator:
         self.tokens_per_step = tokens_per_step
         self.step_seconds = step_seconds
         self.state: EngineState = state
-        self.stats = EngineStats(num_running=1, num_waiting=2, num_free_pages=6, num_pages=8, prefix_queries=30, prefix_hits=20)
+        self.stats = EngineStats(
+            num_running=1, num_waiting=2, num_free_pages=6, num_pages=8, prefix_queries=30, prefix_hits=20
+        )
         self.hold: asyncio.Event | None = None
         self.loaded = asyncio.Event()
         self.load_error: Exception | None = None

@@ -41,7 +41,19 @@ ARROWS: dict[str, set[str]] = {
 STRICT_BASE = {"contracts": set(), "errors": set(), "settings": {"errors"}}
 """What the modules that everybody imports may import of each other."""
 
-TORCH_FREE = ("api", "chat", "gguf", "registry", "app", "bench", "cli", "doctor", "http_client", "logs", "terminal_chat")
+TORCH_FREE = (
+    "api",
+    "chat",
+    "gguf",
+    "registry",
+    "app",
+    "bench",
+    "cli",
+    "doctor",
+    "http_client",
+    "logs",
+    "terminal_chat",
+)
 """With engine.client: what the API process and the CLI are made of."""
 
 HEAVY = ("torch", "transformers")

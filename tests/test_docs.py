@@ -1,4 +1,4 @@
-"""The docs say what the code does: every setting, verb, flag and route is in them, links lead somewhere, examples parse."""
+"""The docs say what the code does: every setting, verb, flag and route is there, links lead somewhere, code parses."""
 
 from __future__ import annotations
 

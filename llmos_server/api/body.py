@@ -7,7 +7,7 @@ from collections.abc import Generator
 from typing import Any, ClassVar, TypeVar
 
 import msgspec
-from litestar.dto import AbstractDTO, DTOField
+from litestar.dto import AbstractDTO
 from litestar.typing import FieldDefinition
 
 from llmos_server.api.errors import UnsupportedMediaType
@@ -46,7 +46,9 @@ def convert(fields: dict[str, Any], struct: type[T]) -> T:
             param = f"{param}.{missing[1]}" if param else missing[1]
             raise InvalidRequest(f"{param} is missing.", param=param, code="missing_required_parameter") from None
         what = _PLACE.sub("", text)
-        raise InvalidRequest(f"{param or 'body'}: {what[:1].lower()}{what[1:]}.", param=param, code="invalid_value") from None
+        raise InvalidRequest(
+            f"{param or 'body'}: {what[:1].lower()}{what[1:]}.", param=param, code="invalid_value"
+        ) from None
     except RecursionError:
         raise InvalidRequest("The body is nested too deeply.", code="invalid_json") from None
 

@@ -15,15 +15,15 @@ from llmos_server.api.body import WireBody
 from llmos_server.api.chat_frames import ChatFrames, to_completion
 from llmos_server.api.chat_plan import plan_chat
 from llmos_server.api.context import DROPPED, response_headers
-from llmos_server.api.plans import Plan, wait_ready
 from llmos_server.api.disconnect import run_until_disconnect
+from llmos_server.api.plans import Plan, wait_ready
 from llmos_server.api.responses import ERRORS, json_response
 from llmos_server.api.sampling import check_stream_options
 from llmos_server.api.schemas.chat import ChatCompletion, ChatCompletionRequest
 from llmos_server.api.schemas.tokenize import RenderResponse
 from llmos_server.api.services import services_of
-from llmos_server.api.unknown_fields import tell_unread_variables
 from llmos_server.api.starting import AnyRequest, collect, create_start, open_stream
+from llmos_server.api.unknown_fields import tell_unread_variables
 from llmos_server.contracts import EngineInfo
 
 
@@ -84,7 +84,9 @@ async def render_chat_completion(request: AnyRequest, data: JSONBody[ChatComplet
         return RenderResponse(
             request_id=plan.id,
             token_ids=prompt,
-            sampling_params=msgspec.to_builtins({**msgspec.structs.asdict(plan.sampling), "n": plan.n, "stop": plan.stop}),
+            sampling_params=msgspec.to_builtins(
+                {**msgspec.structs.asdict(plan.sampling), "n": plan.n, "stop": plan.stop}
+            ),
             model=served.id,
             stream=bool(data.stream),
             cache_salt=data.cache_salt,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
 from llmos_server.api.messages import Message, count_chars, to_template_messages
@@ -51,12 +52,10 @@ async def plan_chat(services: Services, served: ServedModel, data: ChatCompletio
 
 
 async def encode_chat(
-    services: Services, served: ServedModel, messages: list[Message], options: TemplateOptions
+    services: Services, served: ServedModel, messages: Sequence[Mapping[str, Any]], options: TemplateOptions
 ) -> list[int]:
     """Off the event loop when there is much text."""
-    return await services.pool.run(
-        count_chars(messages), lambda: served.renderer.encode_chat(messages, **options)
-    )
+    return await services.pool.run(count_chars(messages), lambda: served.renderer.encode_chat(messages, **options))
 
 
 def template_options(
@@ -124,7 +123,7 @@ async def _encode(
             count_chars(messages),
             lambda: served.renderer.drop_oldest(messages, info.max_model_len - room, **options),
         )
-        prompt = await encode_chat(services, served, list(kept), options)
+        prompt = await encode_chat(services, served, kept, options)
     remedy = 'Shorten the messages, or send "on_overflow": "drop_oldest" to leave out the oldest turns.'
     check_room(len(prompt), 1, info, param="messages", remedy=remedy)
     if not prompt:

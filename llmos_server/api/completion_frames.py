@@ -77,9 +77,7 @@ def _logprob_per_token(parts: list[TextDelta]) -> float:
     return sum(logprobs) / max(len(logprobs), 1)
 
 
-def _completion(
-    answer: Answer, choices: list[CompletionChoice], usage: Usage | msgspec.UnsetType | None
-) -> Completion:
+def _completion(answer: Answer, choices: list[CompletionChoice], usage: Usage | msgspec.UnsetType | None) -> Completion:
     plan = answer.plan
     return Completion(
         id=plan.id,

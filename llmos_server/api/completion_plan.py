@@ -80,7 +80,9 @@ def check_best_of(data: CompletionRequest, max_n: int) -> int:
         )
     if data.stream and best_of > n:
         raise InvalidRequest(
-            "best_of above n can't be streamed: the best is known at the end only.", param="best_of", code="invalid_value"
+            "best_of above n can't be streamed: the best is known at the end only.",
+            param="best_of",
+            code="invalid_value",
         )
     return best_of
 
@@ -90,9 +92,7 @@ async def _encode(services: Services, served: ServedModel, prompt: Prompt, add_s
     renderer = served.renderer
     if isinstance(prompt, str):
         text = prompt
-        ids = await services.pool.run(
-            len(text), lambda: renderer.encode(text, add_special_tokens=add_special_tokens)
-        )
+        ids = await services.pool.run(len(text), lambda: renderer.encode(text, add_special_tokens=add_special_tokens))
     else:
         ids = check_ids(prompt, renderer.vocab_size, "prompt")
     if not ids and renderer.bos_id is not None:

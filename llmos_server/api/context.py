@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 import structlog
+from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 log = structlog.get_logger(__name__)
@@ -34,7 +35,7 @@ class RequestContext:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != ScopeType.HTTP:
             await self._app(scope, receive, send)
             return
         sent = dict(scope["headers"]).get(REQUEST_ID.lower().encode(), b"").decode("latin-1")

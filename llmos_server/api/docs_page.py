@@ -30,6 +30,9 @@ _STYLE = (
     "table{border-collapse:collapse;width:100%}td,th{text-align:left;vertical-align:top;padding:.2rem .6rem .2rem 0;"
     "border-bottom:1px solid #8884}code{font-family:ui-monospace,monospace}:root{color-scheme:light dark}"
 )
+_HEAD = (
+    f"<meta charset=utf-8><meta name=viewport content='width=device-width'><title>LLMOS</title><style>{_STYLE}</style>"
+)
 
 
 def field_rows(table: Table) -> list[tuple[str, str, str]]:
@@ -53,12 +56,13 @@ class DocsPage(OpenAPIRenderPlugin):
         info = openapi_schema["info"]
         parts = [f"<h1>{escape(info['title'])} {escape(info['version'])}</h1><p>{escape(info['description'])}</p>"]
         parts.append('<p>The OpenAPI document: <a href="/openapi.json">/openapi.json</a></p><h2>Endpoints</h2>')
-        parts.append(_html_table([(call, text) for call, text in _operations(openapi_schema)], ("Call", "What it does")))
+        parts.append(
+            _html_table([(call, text) for call, text in _operations(openapi_schema)], ("Call", "What it does"))
+        )
         for title, table in FIELD_TABLES.items():
             parts.append(f"<h2>Fields of {escape(title)}</h2>")
             parts.append(_html_table(field_rows(table), ("Field", "Status", "Note")))
-        head = f"<meta charset=utf-8><meta name=viewport content='width=device-width'><title>LLMOS</title><style>{_STYLE}</style>"
-        return f"<!doctype html><html lang=en><head>{head}</head><body>{''.join(parts)}</body></html>".encode()
+        return f"<!doctype html><html lang=en><head>{_HEAD}</head><body>{''.join(parts)}</body></html>".encode()
 
 
 def _operations(schema: dict[str, Any]) -> list[tuple[str, str]]:
@@ -73,7 +77,9 @@ def _operations(schema: dict[str, Any]) -> list[tuple[str, str]]:
 def _html_table(rows: list[Any], heads: tuple[str, ...]) -> str:
     header = "".join(f"<th>{escape(head)}</th>" for head in heads)
     body = "".join(
-        f"<tr><td><code>{escape(row[0])}</code></td>" + "".join(f"<td>{escape(cell)}</td>" for cell in row[1:]) + "</tr>"
+        f"<tr><td><code>{escape(row[0])}</code></td>"
+        + "".join(f"<td>{escape(cell)}</td>" for cell in row[1:])
+        + "</tr>"
         for row in rows
     )
     return f"<table><tr>{header}</tr>{body}</table>"
@@ -88,7 +94,12 @@ async def _refuse_unknown_pages(response: Response[Any]) -> Response[Any]:
 
 def create_openapi_config(version: str) -> OpenAPIConfig:
     router = Router(
-        "/docs", route_handlers=[], include_in_schema=False, dto=None, return_dto=None, after_request=_refuse_unknown_pages
+        "/docs",
+        route_handlers=[],
+        include_in_schema=False,
+        dto=None,
+        return_dto=None,
+        after_request=_refuse_unknown_pages,
     )
     return OpenAPIConfig(
         title="LLMOS",

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import structlog
 from litestar import MediaType, Request, Response
-from litestar.exceptions import HTTPException
+from litestar.exceptions import HTTPException, ValidationException
 
 from llmos_server.api.schemas.common import ErrorDetail, ErrorResponse
 from llmos_server.errors import (
@@ -69,7 +69,9 @@ def describe(error: BaseException) -> WireError:
         return WireError(500, str(error), type="server_error", code="server_error")
     if isinstance(error, ClientDisconnected):
         return WireError(499, "The client closed the connection.", code="client_disconnected")
-    return WireError(500, "Something went wrong in the server; its log tells more.", type="server_error", code="internal_error")
+    return WireError(
+        500, "Something went wrong in the server; its log tells more.", type="server_error", code="internal_error"
+    )
 
 
 def _describe_http(request: Request[Any, Any, Any], error: HTTPException) -> WireError:
@@ -77,12 +79,20 @@ def _describe_http(request: Request[Any, Any, Any], error: HTTPException) -> Wir
     place = f"{request.method} {request.url.path}"
     headers = {str(name): str(value) for name, value in (error.headers or {}).items()}
     if error.status_code == 404:
-        return WireError(404, f"There is no {place}. The API's base URL ends in /v1; /docs lists what there is.", code="unknown_url")
+        return WireError(
+            404, f"There is no {place}. The API's base URL ends in /v1; /docs lists what there is.", code="unknown_url"
+        )
     if error.status_code == 405:
         message = f"{place}: this URL takes another method. See /docs."
         return WireError(405, message, code="method_not_allowed", headers=headers)
     if error.status_code == 413:
-        return WireError(413, "The request body is larger than the setting api.max_body_bytes allows.", code="request_too_large")
+        return WireError(
+            413, "The request body is larger than the setting api.max_body_bytes allows.", code="request_too_large"
+        )
+    if isinstance(
+        error, ValidationException
+    ):  # handlers read nothing but the body, and WireBody judges any that is there
+        return WireError(400, "The request has no body; send a JSON object.", code="invalid_json")
     if error.status_code < 500:
         return WireError(error.status_code, error.detail, code="invalid_value", headers=headers)
     return WireError(error.status_code, error.detail, type="server_error", code="server_error")

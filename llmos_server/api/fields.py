@@ -1,7 +1,7 @@
 """Which request fields are honoured, refused or accepted as hints: the tables behind docs/api.md.
 
-A test holds that each honoured field is in the endpoint's struct, that each is in the docs, and that each field of OpenAI's
-own document is in a table.
+A test holds that each honoured field is in the endpoint's struct, that each is in the docs, and that each field of
+OpenAI's own document is in a table.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ _MEDIA = "this model reads text only; send text parts"
 
 def _equals(*accepted: Any) -> Any:
     """Exact: 1 and True are different values on the wire."""
-    return lambda value: any(value == other and isinstance(value, bool) == isinstance(other, bool) for other in accepted)
+    return lambda value: any(
+        value == other and isinstance(value, bool) == isinstance(other, bool) for other in accepted
+    )
 
 
 def _is_text_format(value: Any) -> bool:

@@ -14,7 +14,12 @@ from llmos_server.api.starting import AnyRequest
 from llmos_server.errors import EngineBusy, EngineFailed
 
 
-@get("/health", tags=["Server"], summary="Does the API live?", responses={200: ResponseSpec(Health, description="It does.")})
+@get(
+    "/health",
+    tags=["Server"],
+    summary="Does the API live?",
+    responses={200: ResponseSpec(Health, description="It does.")},
+)
 async def health(request: AnyRequest) -> ASGIApp:
     return json_response(request, Health(status="ok"))
 
@@ -35,7 +40,12 @@ async def ready(request: AnyRequest) -> ASGIApp:
     return json_response(request, Health(status="ready"))
 
 
-@get("/version", tags=["Server"], summary="The server's version", responses={200: ResponseSpec(Version, description="It.")})
+@get(
+    "/version",
+    tags=["Server"],
+    summary="The server's version",
+    responses={200: ResponseSpec(Version, description="It.")},
+)
 async def version(request: AnyRequest) -> ASGIApp:
     return json_response(request, Version(version=services_of(request).version))
 

@@ -39,7 +39,8 @@ def of_tokens(tokens: Sequence[TokenText], counter: OffsetCounter, num_top: int)
         tokens=[token_name(token.bytes) for token in tokens],
         token_logprobs=[token.logprob for token in tokens],
         top_logprobs=[
-            _top(token.bytes, token.logprob, [(data, value) for _, _, data, value in token.top], num_top) for token in tokens
+            _top(token.bytes, token.logprob, [(data, value) for _, _, data, value in token.top], num_top)
+            for token in tokens
         ],
         text_offset=[counter.add(token.bytes) for token in tokens],
     )
@@ -60,7 +61,9 @@ def of_prompt(
     top: list[dict[str, float] | None] = [
         None
         if entry is None
-        else _top(data, entry.logprob, [(renderer.token_bytes(token_id), value) for token_id, value in entry.top], num_top)
+        else _top(
+            data, entry.logprob, [(renderer.token_bytes(token_id), value) for token_id, value in entry.top], num_top
+        )
         for data, entry in zip(pieces, logprobs, strict=True)
     ]
     return LegacyLogprobs(

@@ -18,7 +18,7 @@ class Merged:
         self._wake = asyncio.Event()
 
     async def next(self) -> list[tuple[int, list[ChoiceDelta]]]:
-        """All that has arrived: the place of a generation and its deltas, none when it has ended. Raises what it raises."""
+        """All that has arrived: the place of a generation, and its deltas; none when it has ended."""
         if len(self._generations) == 1:
             return [(0, await anext(self._generations[0], []))]
         if not self._tasks:
@@ -39,7 +39,7 @@ class Merged:
         try:
             async for deltas in self._generations[place]:
                 self._put(place, deltas)
-        except Exception as error:  # noqa: BLE001 - told to whoever waits in next()
+        except Exception as error:
             self._error = error
         self._put(place, [])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -18,7 +18,7 @@ def to_template_messages(messages: Sequence[ChatMessage]) -> list[Message]:
     return [_to_template_message(message, f"messages[{place}]") for place, message in enumerate(messages)]
 
 
-def count_chars(messages: Sequence[Message]) -> int:
+def count_chars(messages: Sequence[Mapping[str, Any]]) -> int:
     """How much text there is, roughly: what rendering and encoding will cost."""
     return sum(len(str(value)) for message in messages for value in message.values())
 

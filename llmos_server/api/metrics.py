@@ -20,7 +20,7 @@ _PREFIX = "llmos:"
 _LINE_START = re.compile(r"^(# (?:HELP|TYPE) )?llmos:", re.MULTILINE)
 _CREATED = re.compile(r"^(?:# (?:HELP|TYPE) )?llmos:\w+_created.*\n", re.MULTILINE)
 _INDEX = re.compile(r"\[\d+\]")
-_FIRST_TOKEN = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
+_FIRST = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 _TOKEN = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.5, 5.0, 10.0)
 _REQUEST = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0)
 
@@ -59,10 +59,10 @@ class Metrics:
         self.ignored_fields = Counter(
             f"{_PREFIX}ignored_request_fields", "Unknown request fields.", ["field"], registry=self.registry
         )
-        self.time_to_first_token = self._histogram("time_to_first_token_seconds", "Arrival to first token.", _FIRST_TOKEN)
-        self.inter_token_latency = self._histogram("inter_token_latency_seconds", "Between the steps of a choice.", _TOKEN)
+        self.time_to_first_token = self._histogram("time_to_first_token_seconds", "Arrival to first token.", _FIRST)
+        self.inter_token_latency = self._histogram("inter_token_latency_seconds", "Between steps of a choice.", _TOKEN)
         self.e2e_latency = self._histogram("e2e_request_latency_seconds", "Arrival to end.", _REQUEST)
-        self.queue_time = self._histogram("request_queue_time_seconds", "Arrival in the engine to first step.", _REQUEST)
+        self.queue_time = self._histogram("request_queue_time_seconds", "Arrival in engine to first step.", _REQUEST)
         self.prefill_time = self._histogram("request_prefill_time_seconds", "First step to first token.", _REQUEST)
         self.decode_time = self._histogram("request_decode_time_seconds", "First token to last.", _REQUEST)
         self.registry.register(_EngineCollector(directory))

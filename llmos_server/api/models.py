@@ -44,6 +44,6 @@ def describe_model(directory: ModelDirectory, served: ServedModel) -> Model:
         created=served.created,
         max_model_len=served.max_model_len,
         capabilities=["chat", *capabilities] if served.renderer.has_template else capabilities,
-        aliases=directory.aliases_of(served.id),
+        aliases=list(directory.aliases_of(served.id)),
         state=served.generator.state,
     )

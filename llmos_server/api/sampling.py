@@ -88,20 +88,23 @@ def check_ids(ids: list[int], vocab_size: int, param: str) -> list[int]:
     for token_id in ids:
         if not 0 <= token_id < vocab_size:
             raise InvalidRequest(
-                f"{param}: {token_id} is no token of this model (0 to {vocab_size - 1}).", param=param, code="invalid_value"
+                f"{param}: {token_id} is no token of this model (0 to {vocab_size - 1}).",
+                param=param,
+                code="invalid_value",
             )
     return ids
 
 
 def _logit_bias(biases: dict[str, float], vocab_size: int) -> dict[int, float]:
     if len(biases) > MAX_LOGIT_BIASES:
-        raise InvalidRequest(f"logit_bias holds more than {MAX_LOGIT_BIASES} tokens.", param="logit_bias", code="invalid_value")
+        raise InvalidRequest(
+            f"logit_bias holds more than {MAX_LOGIT_BIASES} tokens.", param="logit_bias", code="invalid_value"
+        )
     parsed: dict[int, float] = {}
     for key, bias in biases.items():
         if not (key.isascii() and key.isdigit()) or len(key) > 10:
-            raise InvalidRequest(
-                f"logit_bias: {key[:40]!r} is no token id; /tokenize tells the ids of a text.", param="logit_bias", code="invalid_value"
-            )
+            message = f"logit_bias: {key[:40]!r} is no token id; /tokenize tells the ids of a text."
+            raise InvalidRequest(message, param="logit_bias", code="invalid_value")
         parsed[int(key)] = float(bias)
     check_ids(list(parsed), vocab_size, "logit_bias")
     return parsed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -60,5 +60,5 @@ class ModelDirectory:
     def list(self) -> list[ServedModel]:
         return list(self._models.values())
 
-    def aliases_of(self, model_id: str) -> list[str]:
+    def aliases_of(self, model_id: str) -> Sequence[str]:
         return sorted(alias for alias, target in self._aliases.items() if target == model_id)

@@ -21,6 +21,8 @@ from llmos_server.chat.deltas import TextDelta
 from llmos_server.contracts import EngineInfo
 from llmos_server.errors import EngineBusy
 
+SHUTTING_DOWN = "The server is shutting down and the grace time is over. Send the request again later."
+
 AnyRequest = Request[Any, Any, Any]
 
 
@@ -119,9 +121,8 @@ class StreamedAnswer:
                     yield written
                 texts = await answer.next()
             yield frames.end() + DONE
-        except Exception as error:  # noqa: BLE001 - told to the client, whatever it is
-            if self._expired:
-                error = EngineBusy("The server is shutting down and the grace time is over. Send the request again later.")
+        except Exception as caught:
+            error = EngineBusy(SHUTTING_DOWN) if self._expired else caught
             wire = describe(error)
             report(error, wire)
             yield frame(wire.body())

@@ -22,7 +22,7 @@ def tell_unknown(connection: Any, paths: list[str]) -> None:
     strict = connection.headers.get(STRICT, "").lower() in ("1", "true", "yes")
     if strict or services.settings.strict:
         raise InvalidRequest(
-            f"Without an effect here: {names}. Leave that out, or don't ask for strictness ({STRICT}) to have it ignored.",
+            f"Without an effect here: {names}. Leave that out, or don't ask for strictness ({STRICT}).",
             param=paths[0],
             code="unknown_parameter",
         )

@@ -34,7 +34,7 @@ class GenerationTag(Extension):
     The body is a call block, so that names set inside stay inside, as in Transformers.
     """
 
-    tags = {"generation"}  # noqa: RUF012 - jinja2 declares it as an instance variable
+    tags = {"generation"}
 
     def parse(self, parser: Parser) -> nodes.Node:
         line = next(parser.stream).lineno

@@ -97,7 +97,8 @@ def _prepend_never(step: Any) -> bool:
     if not isinstance(step, dict):
         return False
     if step["type"] == "Sequence":
-        return any([_prepend_never(part) for part in step["pretokenizers"]])
+        changed = [_prepend_never(part) for part in step["pretokenizers"]]
+        return any(changed)
     if step["type"] != "Metaspace" or step.get("prepend_scheme") != "first":
         return False
     step["prepend_scheme"] = "never"

@@ -42,16 +42,17 @@ class EngineCore:
         self._scheduler.abort(request_id, index)
 
     def step(self) -> list[ChoiceDelta]:
-        """Advance every planned sequence; at most one delta per choice. Checks the page bookkeeping on going idle."""
+        """Advance every planned sequence; at most one delta per choice."""
         plan = self._scheduler.schedule(self._clock())
-        deltas: list[ChoiceDelta] = []
-        if plan.chunks:
-            hidden = self._runner.forward(plan)
-            result = self._runner.sample(plan, hidden)
-            deltas = self._scheduler.postprocess(plan, result, self._clock())
-        if not self.has_work:
-            self._scheduler.check_integrity()
-        return deltas
+        if not plan.chunks:
+            return []
+        hidden = self._runner.forward(plan)
+        result = self._runner.sample(plan, hidden)
+        return self._scheduler.postprocess(plan, result, self._clock())
+
+    def check_integrity(self) -> None:
+        """Raise AssertionError that names a broken invariant of the page bookkeeping. For idle moments: O(pages)."""
+        self._scheduler.check_integrity()
 
     def stats(self) -> EngineStats:
         return self._scheduler.stats()

@@ -37,12 +37,14 @@ class ModelRunner:
 
     @torch.inference_mode()
     def forward(self, plan: StepPlan) -> torch.Tensor:
-        """Copies pages, then computes all chunks. Returns the hidden states, float32 [rows, hidden], chunk after chunk."""
+        """Copies pages, then computes all chunks. Returns hidden states, float32 [rows, hidden], chunk after chunk."""
         self._cache.copy_pages(plan.page_copies)
         if not plan.chunks:
             return torch.empty(0, self.config.hidden_size, device=self._device)
         num_padding = self._kernels.padded_rows(plan.num_tokens) - plan.num_tokens
-        token_ids, positions, spans = [], [], []
+        token_ids: list[int] = []
+        positions: list[int] = []
+        spans: list[Span] = []
         for chunk in plan.chunks:
             end = chunk.start + chunk.num_tokens
             spans.append(Span(len(token_ids), chunk.start, chunk.num_tokens, chunk.sequence.pages))
@@ -64,7 +66,9 @@ class ModelRunner:
         for chunk in plan.chunks:
             end += chunk.num_tokens
             ends.append(end)
-        drawing = [(end - 1, chunk.sample_for) for end, chunk in zip(ends, plan.chunks, strict=True) if chunk.sample_for]
+        drawing = [
+            (end - 1, chunk.sample_for) for end, chunk in zip(ends, plan.chunks, strict=True) if chunk.sample_for
+        ]
         sampled: list[SampledToken] = []
         for first in range(0, len(drawing), HEAD_ROWS):
             rows, sequences = zip(*drawing[first : first + HEAD_ROWS], strict=True)
@@ -129,5 +133,7 @@ def choose_device(name: str) -> torch.device:
     """Raises EngineFailed when the device isn't there."""
     device = torch.device(name)
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise EngineFailed("No CUDA device can be used. Start with --device cpu, or install torch's CUDA build and a driver.")
+        raise EngineFailed(
+            "No CUDA device can be used. Start with --device cpu, or install torch's CUDA build and a driver."
+        )
     return device

@@ -1,7 +1,7 @@
 """Logits to tokens. The order of the steps is SamplingParams' own; each step's result depends on its row alone.
 
-Rows that need nothing but the best token share one argmax; others go one by one, in fixed order and float64, so that a seed
-gives the same token in any batch.
+Rows that need nothing but the best token share one argmax; others go one by one, in fixed order and float64, so that
+a seed gives the same token in any batch.
 """
 
 from __future__ import annotations
@@ -116,7 +116,8 @@ def adjust(scores: torch.Tensor, sequence: Sequence) -> torch.Tensor:
     if sampling.repetition_penalty != 1:
         seen = torch.tensor(sequence.token_ids, device=scores.device).unique()
         values = scores[seen]
-        scores[seen] = torch.where(values < 0, values * sampling.repetition_penalty, values / sampling.repetition_penalty)
+        penalty = sampling.repetition_penalty
+        scores[seen] = torch.where(values < 0, values * penalty, values / penalty)
     if (sampling.presence_penalty or sampling.frequency_penalty) and sequence.num_output_tokens:
         seen, counts = torch.tensor(sequence.output_ids, device=scores.device).unique(return_counts=True)
         scores[seen] -= sampling.presence_penalty + sampling.frequency_penalty * counts

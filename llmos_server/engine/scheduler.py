@@ -37,6 +37,7 @@ class Scheduler:
         self._num_added = 0
         self._num_preemptions = 0
         self._num_steps = 0
+        self._num_turns = 0
         self._prefix_queries = 0
         self._prefix_hits = 0
 
@@ -119,7 +120,7 @@ class Scheduler:
 
         def turn(sequence: Sequence) -> tuple[bool, int, tuple[float, int, int]]:
             is_prefill = sequence.num_uncomputed_tokens > 1
-            return is_prefill, 0 if is_prefill else sequence.last_step, sequence.rank
+            return is_prefill, 0 if is_prefill else sequence.last_turn, sequence.rank
 
         budget = self.max_num_batched_tokens
         selected: dict[Sequence, int] = {}
@@ -129,6 +130,8 @@ class Scheduler:
                 break
             selected[sequence] = num_tokens
             budget -= num_tokens
+            self._num_turns += 1
+            sequence.last_turn = self._num_turns
         return selected
 
     def _make_room(self, sequence: Sequence, num_tokens: int) -> bool:
@@ -184,7 +187,6 @@ class Scheduler:
         return True
 
     def _chunk(self, sequence: Sequence, num_tokens: int) -> Chunk:
-        sequence.last_step = self._num_steps
         params = sequence.request.sampling
         is_last = num_tokens == sequence.num_uncomputed_tokens
         return Chunk(
@@ -212,7 +214,7 @@ class Scheduler:
                 self._forget(child)
             elif len(self.running) < self.max_num_seqs and self.blocks.fork(leader, child):
                 child.status = Status.RUNNING
-                child.last_step = leader.last_step
+                child.last_turn = leader.last_turn
                 self.running.append(child)
             else:
                 self._wait(child)

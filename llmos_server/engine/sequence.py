@@ -35,8 +35,8 @@ class Sequence:
     num_preemptions: int = 0
     rank: tuple[float, int, int] = (0.0, 0, 0)
     """The scheduler's order, lower first: (arrival shifted by priority, number of the request, index)."""
-    last_step: int = 0
-    """Number of the last step that computed a part of it; makes decodes take turns when the budget is short."""
+    last_turn: int = 0
+    """Number of its last turn in the budget; makes decodes take turns when that is short."""
     page_digests: list[bytes] = field(default_factory=list)
     """Chained digests of its first full pages, as far as they were needed. Tokens never change, so they stay valid."""
     num_registered_pages: int = 0

@@ -151,8 +151,10 @@ class Supervisor:
         try:
             process = await self._launcher.launch(self._configure(self.epoch, endpoints))
             return await self._watch(process, connection)
+        except OSError as error:
+            return f"it can't be started: {error}"
         except Exception as error:
-            log.exception("The engine worker of %s could not be started or understood.", self._name)
+            log.exception("The reports of the engine worker of %s could not be handled.", self._name)
             return f"{type(error).__name__}: {error}"
         finally:
             self.connection = None

@@ -37,6 +37,8 @@ from llmos_server.errors import InvalidRequest, LLMOSError
 
 CreateRunner = Callable[[WorkerConfig], tuple[Runner, EngineInfo]]
 
+IDLE_MS = 1000
+"""An engine that has had nothing to do for so long checks its page bookkeeping: nobody waits for it then."""
 LINGER_MS = 1000
 """How long a worker that ends waits for its last reports to be handed over."""
 
@@ -89,6 +91,9 @@ class _Link:
         self._commands.connect(config.commands_endpoint)
         self._reports = _connect_reports(context, config)
 
+    def has_command_within(self, milliseconds: int) -> bool:
+        return bool(self._commands.poll(milliseconds))
+
     def receive(self, *, block: bool) -> Iterator[AddRequest | AbortRequest | Shutdown]:
         """All commands that have arrived; with block, at least one."""
         while self._commands.poll(timeout=None if block else 0):
@@ -128,6 +133,8 @@ def _load(config: WorkerConfig, create_runner: CreateRunner, link: _Link) -> Eng
 
 def _serve(core: EngineCore, link: _Link) -> None:
     while True:
+        if not core.has_work and not link.has_command_within(IDLE_MS):
+            core.check_integrity()
         for command in link.receive(block=not core.has_work):
             if isinstance(command, Shutdown):
                 return

@@ -1,8 +1,9 @@
 """Index tensors of paged attention: which query rows meet which key tiles, made once per step for all layers.
 
-Keys are cut into tiles of fixed size, counted from position 0 of the sequence; queries into tiles of one token ("narrow") or of
-WIDE_TOKENS. A work item is one query tile against one key tile. A query's result is the sum over its key tiles in order of
-position; tiles beyond it or outside its window are left out or add exact zeros, so nothing depends on the batch.
+Keys are cut into tiles of fixed size, counted from position 0 of the sequence; queries into tiles of one token
+("narrow") or of WIDE_TOKENS. A work item is one query tile against one key tile. A query's result is the sum over its
+key tiles in order of position; tiles beyond it or outside its window are left out or add exact zeros, so nothing
+depends on the batch.
 """
 
 from __future__ import annotations
@@ -153,7 +154,7 @@ def _page_tables(shape: TileShape, batch: PagedBatch) -> Ints:
 
 
 def _row_places(shape: TileShape, tiles: list[QueryTile], rows: int) -> tuple[Ints, Ints]:
-    """Which token of its tile, and which head of its group, each of the tile's rows is; padding rows repeat the first."""
+    """Which token of its tile and which head of its group each row of a tile is; padding rows repeat the first."""
     order = np.arange(rows)
     num_tokens = np.array([tile.num_tokens for tile in tiles])[:, None]
     token = np.where(order // shape.layout.group_size < num_tokens, order // shape.layout.group_size, 0)

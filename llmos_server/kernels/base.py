@@ -1,7 +1,8 @@
 """The interface between the decoder and whatever computes it: one backend a module.
 
-Rows are tokens. A batch is packed and ragged: the rows of all sequences follow each other without gaps, padding rows (if the
-backend wants any) come last. Every backend on a CPU is batch-invariant: a row's result is bitwise the same in any batch.
+Rows are tokens. A batch is packed and ragged: the rows of all sequences follow each other without gaps, padding rows
+(if the backend wants any) come last. Every backend on a CPU is batch-invariant: a row's result is bitwise the same in
+any batch.
 """
 
 from __future__ import annotations

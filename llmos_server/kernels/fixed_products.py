@@ -1,7 +1,7 @@
 """Batched matrix products for attention whose rows are bitwise the same in any batch, chosen by a probe at load.
 
-The candidates from fast to slow; the last one is exact by construction. What a library does at odd widths or with few matrices
-can't be known beforehand, so it is tried out.
+The candidates from fast to slow; the last one is exact by construction. What a library does at odd widths or with few
+matrices can't be known beforehand, so it is tried out.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ PRODUCTS: tuple[Product, ...] = (torch.bmm, padded_product, product_one_by_one)
 
 
 def probe_products(shape: TileShape, device: torch.device) -> tuple[Product, int]:
-    """The fastest exact product, and the tokens of a wide tile (1 if wide tiles would give other bits than narrow ones)."""
+    """The fastest exact product, and the tokens of a wide tile (1 if wide tiles give other bits than narrow ones)."""
     generator = torch.Generator().manual_seed(0)
     rows, head_dim = shape.rows(WIDE_TOKENS), shape.layout.head_dim
     keys = torch.randn(PROBE_MATRICES, shape.keys, head_dim, generator=generator).to(device)

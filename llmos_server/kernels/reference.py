@@ -1,8 +1,8 @@
 """The `exact` numerics mode: float32 in plain torch, the truth that other backends are measured against.
 
-Bitwise batch-invariant: matrix products run in probed tiles (tiled_linear, tiled_attention), sums run over one row of fixed
-width, and the only transcendental function on the way is exp, whose vector and tail paths agree. silu and softmax of torch don't
-have that property (their tails use another exp), so both are written out here.
+Bitwise batch-invariant: matrix products run in probed tiles (tiled_linear, tiled_attention), sums run over one row of
+fixed width, and the only transcendental function on the way is exp, whose vector and tail paths agree. torch's silu
+doesn't have that property (its tails use another exp), so it is written out here.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class ReferenceKernels:
         return TiledAttention.probed(layout, self._device)
 
     def cache_shape(self, num_pages: int, layout: HeadLayout) -> tuple[int, ...]:
-        """[pages, kv_heads, page_size, head_dim]: one head's part of a page is one run of memory, so gathering is cheap."""
+        """[pages, kv_heads, page_size, head_dim]: a head's part of a page is one run of memory, cheap to gather."""
         return (num_pages, layout.num_kv_heads, layout.page_size, layout.head_dim)
 
     def rms_norm(self, x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:

@@ -1,7 +1,8 @@
 """Paged attention in plain torch, bitwise the same for a token in any batch, chunk or cache situation.
 
-All products have one of two fixed shapes per model (narrow and wide query tiles against one key tile), checked against each
-other at load (fixed_products). The softmax takes the exact maximum over all key tiles first, then adds masses and weighted values tile by tile.
+All products have one of two fixed shapes per model (narrow and wide query tiles against one key tile), checked
+against each other at load (fixed_products). The softmax takes the exact maximum over all key tiles first, then adds
+masses and weighted values tile by tile.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Matrix products whose rows are bitwise the same in any batch.
 
-A matrix library picks its inner loops by the number of rows, and different loops add in different orders. So the rows of a
-batch are cut into tiles of a few fixed heights, and a height is used only if a probe at load has found that it gives every row
-bitwise what all the others give, wherever the row stands. One operator per weight, fixed at load, never chosen by row count.
+A matrix library picks its inner loops by the number of rows, and different loops add in different orders. So the rows
+of a batch are cut into tiles of a few fixed heights, and a height is used only if a probe at load has found that it
+gives every row bitwise what all the others give, wherever the row stands. One operator per weight, fixed at load,
+never chosen by row count.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ def _product_in_tiles(x: torch.Tensor, weight_t: torch.Tensor, rows: int) -> tor
 def cover_rows(num_rows: int, tile_rows: tuple[int, ...]) -> tuple[int, ...]:
     """Heights of the tiles that cover num_rows, tallest first; their sum may be more.
 
-    A tile that would be more than three quarters full is taken whole: one padded product is cheaper than several small ones.
+    A tile that would be more than three quarters full is taken whole: one padded product is cheaper than several small
+    ones.
     """
     tiles: list[int] = []
     left = num_rows

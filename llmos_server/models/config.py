@@ -21,6 +21,8 @@ CAUSAL_LM = frozenset({"LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausal
 
 DEFAULT_RMS_NORM_EPS = 1e-6
 DEFAULT_MISTRAL_WINDOW = 4096
+DEFAULT_MISTRAL_KV_HEADS = 8
+DEFAULT_QWEN3_HEAD_DIM = 128
 DEFAULT_MAX_WINDOW_LAYERS = 28
 
 
@@ -77,8 +79,9 @@ def read_config(values: Mapping[str, Any]) -> ModelConfig:
         raise UnsupportedModel(f"config.json: model_type {family!r} is not supported; known are {', '.join(FAMILIES)}.")
     _refuse_unsupported(values)
     hidden_size, num_heads = _count(values, "hidden_size"), _count(values, "num_attention_heads")
-    num_kv_heads = values.get("num_key_value_heads") or (8 if family == "mistral" else num_heads)
-    head_dim = values.get("head_dim") or (128 if family == "qwen3" else hidden_size // num_heads)
+    default_kv_heads = DEFAULT_MISTRAL_KV_HEADS if family == "mistral" else None
+    num_kv_heads = values.get("num_key_value_heads", default_kv_heads) or num_heads
+    head_dim = values.get("head_dim") or (DEFAULT_QWEN3_HEAD_DIM if family == "qwen3" else hidden_size // num_heads)
     if num_heads % num_kv_heads or head_dim % 2:
         raise UnsupportedModel(
             f"config.json: {num_heads} heads over {num_kv_heads} KV heads of size {head_dim} is not a possible shape."
@@ -109,7 +112,7 @@ def read_config(values: Mapping[str, Any]) -> ModelConfig:
 def _refuse_unsupported(values: Mapping[str, Any]) -> None:
     architectures = values.get("architectures") or []
     if architectures and not CAUSAL_LM.intersection(architectures):
-        raise UnsupportedModel(f"config.json: architectures {architectures} has no language-model head that is supported.")
+        raise UnsupportedModel(f"config.json: architectures {architectures} is none of {', '.join(sorted(CAUSAL_LM))}.")
     if values.get("quantization_config"):
         method = values["quantization_config"].get("quant_method", "unknown")
         raise UnsupportedModel(

@@ -21,7 +21,9 @@ from llmos_server.models.weights import WeightLoader
 class DecoderLayer:
     """Attention and feed-forward with their norms; q, k and v are one product, gate and up another."""
 
-    def __init__(self, config: ModelConfig, kernels: Kernels, attention: Attention, loader: WeightLoader, index: int) -> None:
+    def __init__(
+        self, config: ModelConfig, kernels: Kernels, attention: Attention, loader: WeightLoader, index: int
+    ) -> None:
         self._config = config
         self._kernels = kernels
         self._attention = attention
@@ -98,7 +100,7 @@ class Decoder:
         return x
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        """hidden: [n, hidden], rows of what `forward` returned. Returns [n, vocab]; keep n small, vocabularies are large."""
+        """hidden: [n, hidden], rows of what `forward` returned. Returns [n, vocab]: keep n small."""
         return self._head(self._kernels.rms_norm(hidden, self._final_norm, self._config.rms_norm_eps))
 
 

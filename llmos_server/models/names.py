@@ -10,7 +10,12 @@ HEAD = "lm_head.weight"
 ROPE_DIVISORS = "rope_freqs.weight"
 """GGUF only, and optional: divides the RoPE frequencies, [head_dim / 2]."""
 
-GGUF_TOP = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head", "rope_freqs": "rope_freqs"}
+GGUF_TOP = {
+    "token_embd": "model.embed_tokens",
+    "output_norm": "model.norm",
+    "output": "lm_head",
+    "rope_freqs": "rope_freqs",
+}
 GGUF_LAYER = {
     "attn_norm": "input_layernorm",
     "attn_q": "self_attn.q_proj",

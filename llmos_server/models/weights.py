@@ -54,7 +54,9 @@ class SafetensorsSource:
             part = file.get_slice(name)
             if part.get_dtype() not in SAFETENSORS_DTYPES and not is_ignored(name):
                 known = ", ".join(SAFETENSORS_DTYPES)
-                raise UnsupportedModel(f"{path.name}: tensor {name!r} is of type {part.get_dtype()}; known are {known}.")
+                raise UnsupportedModel(
+                    f"{path.name}: tensor {name!r} is of type {part.get_dtype()}; known are {known}."
+                )
             self._files[name] = file
             self.shapes[name] = tuple(part.get_shape())
 
@@ -70,8 +72,9 @@ class GGUFSource:
         self._file = GGUFFile.open(path)
         architecture = self._file.metadata.get("general.architecture")
         if architecture not in GGUF_ARCHITECTURES:
-            known = ", ".join(GGUF_ARCHITECTURES)
-            raise UnsupportedModel(f"{path.name}: GGUF architecture {architecture!r} is not supported; known are {known}.")
+            raise UnsupportedModel(
+                f"{path.name}: general.architecture is {architecture!r}; known are {', '.join(GGUF_ARCHITECTURES)}."
+            )
         self._heads = {"q_proj": config.num_heads, "k_proj": config.num_kv_heads} if architecture == "llama" else {}
         self._names = {from_gguf(name): name for name in self._file.tensors}
         self.shapes = {name: tuple(self._file.tensors[stored].shape) for name, stored in self._names.items()}
@@ -87,7 +90,7 @@ class GGUFSource:
 
 
 def unpermute(rows: torch.Tensor, num_heads: int) -> torch.Tensor:
-    """Back from GGUF's interleaved rotation pairs to halves. rows: [num_heads * head_dim, ...], of arch llama's q or k."""
+    """From GGUF's interleaved rotation pairs back to halves. rows: [num_heads * head_dim, ...], llama's q or k."""
     pairs = rows.view(num_heads, rows.shape[0] // num_heads // 2, 2, *rows.shape[1:])
     return pairs.transpose(1, 2).reshape(rows.shape)
 
@@ -129,7 +132,7 @@ def check_tensors(source: TensorSource, config: ModelConfig) -> None:
     ]
     for label, names in (("lack", missing), ("hold unexpected", unexpected), ("don't fit config.json:", misshapen)):
         if names:
-            raise UnsupportedModel(f"The weights {label} {_some(names)}. Check that config.json belongs to these files.")
+            raise UnsupportedModel(f"The weights {label} {_some(names)}. Does config.json belong to these files?")
     if config.is_tied and HEAD in source.shapes and not torch.equal(source.read(HEAD), source.read(EMBEDDING)):
         raise UnsupportedModel(f"config.json ties the head to the embedding, but the weights hold another {HEAD}.")
 

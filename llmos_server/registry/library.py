@@ -142,9 +142,15 @@ class Library:
     @staticmethod
     def _read(path: Path) -> Manifest | None:
         try:
-            return msgspec.json.decode(path.read_bytes(), type=Manifest)
+            manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
         except (OSError, msgspec.MsgspecError):
             return None
+        # LLMOS_HOME may have been moved or copied since: what lies in it is found from where the manifest is now.
+        then = manifest.version.folder
+        now = str(path.parent / Path(then).name)
+        weights = [now + w.removeprefix(then) if w.startswith(then + os.sep) else w for w in manifest.version.weights]
+        version = msgspec.structs.replace(manifest.version, folder=now, weights=weights)
+        return msgspec.structs.replace(manifest, version=version)
 
 
 def model_digest(configs: Path, weights: Sequence[str]) -> str:

@@ -94,7 +94,7 @@ def parse_name(text: str) -> ModelName:
 
     Raises InvalidRequest (param "model", code "invalid_model_name") that says what is expected.
     """
-    if not text or len(text) > MAX_LENGTH or any(ord(c) < 32 for c in text):
+    if not text or len(text) > MAX_LENGTH or any(ord(c) < 32 or "\ud800" <= c <= "\udfff" for c in text):
         raise _invalid(text, "a name has 1 to 1024 printable characters")
     scheme, colon, rest = text.partition(":")
     if colon and scheme in _SCHEMES:
@@ -128,7 +128,7 @@ def _file(text: str, rest: str) -> FileReference:
     if not rest:
         raise _invalid(text, "a file reference is written file:/path")
     path = "/" + rest.lstrip("/") if rest.startswith("/") else rest
-    return FileReference(path=Path(os.path.abspath(Path(path).expanduser())))
+    return FileReference(path=Path(os.path.abspath(os.path.expanduser(path))))
 
 
 def _pypi(text: str, rest: str) -> PypiReference:

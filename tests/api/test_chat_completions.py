@@ -48,9 +48,9 @@ async def test_an_unknown_model_is_a_404_that_lists_the_known(api):
 
 async def test_fields_reach_the_engine(api):
     await api.chat(
-        temperature=0.5, top_p=0.9, top_k=7, min_p=0.1, repetition_penalty=1.2, presence_penalty=1, frequency_penalty=-1,
-        logit_bias={"65": -3}, seed=-1, stop_token_ids=[10], min_tokens=2, max_tokens=9, n=2, priority=-4, cache_salt="s",
-        logprobs=True, top_logprobs=3,
+        temperature=0.5, top_p=0.9, top_k=7, min_p=0.1, repetition_penalty=1.2, presence_penalty=1,
+        frequency_penalty=-1, logit_bias={"65": -3}, seed=-1, stop_token_ids=[10], min_tokens=2, max_tokens=9, n=2,
+        priority=-4, cache_salt="s", logprobs=True, top_logprobs=3,
     )  # fmt: skip
     [request] = api.generator.requests
     sampling = request.sampling

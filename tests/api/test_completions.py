@@ -9,7 +9,9 @@ async def test_answers_in_openais_shape(api):
     body = (await api.complete("Once", max_tokens=3)).json()
     assert body["id"].startswith("cmpl-")
     assert body["object"] == "text_completion"
-    assert body["choices"] == [{"index": 0, "text": "Hel", "logprobs": None, "finish_reason": "length", "stop_reason": None}]
+    assert body["choices"] == [
+        {"index": 0, "text": "Hel", "logprobs": None, "finish_reason": "length", "stop_reason": None}
+    ]
     assert body["usage"]["prompt_tokens"] == 4
 
 
@@ -39,9 +41,7 @@ async def test_choices_are_numbered_prompt_major(make_api):
     assert [choice["text"] for choice in choices] == ["a0", "a1", "b0", "b1"]
 
 
-@pytest.mark.parametrize(
-    "prompt", [[], [[]], ["a", [97]], ["a", 97], [300], [-1], [True], {"a": 1}, ["x"] * 300, 5]
-)
+@pytest.mark.parametrize("prompt", [[], [[]], ["a", [97]], ["a", 97], [300], [-1], [True], {"a": 1}, ["x"] * 300, 5])
 async def test_unusable_prompts_are_refused(make_api, prompt):
     renderer = make_api().renderer
     renderer.bos_id = None

@@ -6,6 +6,19 @@ import pytest
 
 from llmos_server.errors import EngineBusy, EngineFailed
 
+BROKEN = [
+    b"",
+    b"{",
+    b"[]",
+    b"5",
+    b"null",
+    b'"x"',
+    b"\xff\xfe",
+    b'{"a": NaN}',
+    b'{"a": 1e999}',
+    b"[" * 10**5,
+    b'{"a":' * 10**5,
+]
 JSON = {"content-type": "application/json"}
 
 
@@ -30,7 +43,20 @@ async def test_unknown_routes_and_methods(api):
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions", "/tokenize", "/detokenize"])
 @pytest.mark.parametrize(
-    "body", [b"", b"{", b"[]", b"5", b"null", b'"x"', b"\xff\xfe", b'{"a": NaN}', b'{"a": 1e999}', b"[" * 100000, b'{"a":' * 50000]
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"5",
+        b"null",
+        b'"x"',
+        b"\xff\xfe",
+        b'{"a": NaN}',
+        b'{"a": 1e999}',
+        b"[" * 100000,
+        b'{"a":' * 50000,
+    ],
 )
 async def test_bodies_that_are_no_json_object(api, path, body):
     check(await api.http.post(path, content=body, headers=JSON), 400, "invalid_json")

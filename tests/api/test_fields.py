@@ -200,6 +200,9 @@ async def test_template_variables_that_the_template_never_reads_are_told(api):
     assert reply.status_code == 400
 
 
+ROME = '{"city": "Rome"}'
+
+
 async def test_what_sdks_echo_back_is_accepted(api):
     """Assistant messages as openai, litellm, langchain and others send them on the next turn."""
     messages = [
@@ -213,7 +216,7 @@ async def test_what_sdks_echo_back_is_accepted(api):
         {"role": "user", "content": "Weather?"},
         {
             "role": "assistant", "content": None,
-            "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "w", "arguments": '{"city": "Rome"}'}}],
+            "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "w", "arguments": ROME}}],
         },
         {"role": "tool", "tool_call_id": "c1", "content": "sunny"},
         {"role": "assistant", "content": None, "function_call": {"name": "w", "arguments": "{}"}},
@@ -266,7 +269,10 @@ async def test_broken_messages_are_named(api, messages, param):
         ("seed", [2**63, -(2**63) - 1, 2**80, "1", 1.5]),
         ("stop", ["", [""], ["a"] * 17, "x" * 513, [1], 5]),
         ("stop_token_ids", [[-1], [300], ["1"], 5]),
-        ("logit_bias", [{"a": 1}, {"-1": 1}, {"300": 1}, {"1": 101}, {"1": -101}, {"1": "2"}, {"٣": 1}, {"9" * 5000: 1}, 5]),
+        (
+            "logit_bias",
+            [{"a": 1}, {"-1": 1}, {"300": 1}, {"1": 101}, {"1": -101}, {"1": "2"}, {"٣": 1}, {"9" * 5000: 1}, 5],
+        ),
         ("logprobs", [1, "true"]),
         ("stream", [1, "true"]),
         ("priority", ["high", 2**40]),

@@ -246,7 +246,12 @@ async def test_streamed_chat_equals_unstreamed(make_api, replies, tokens_per_ste
     prompts=st.one_of(TEXTS.filter(bool), st.lists(TEXTS.filter(bool), min_size=1, max_size=3)),
     tokens_per_step=st.integers(1, 4),
     options=st.fixed_dictionaries(
-        {**COMMON, "logprobs": st.one_of(st.none(), st.integers(0, 3)), "echo": st.booleans(), "max_tokens": st.integers(0, 20)}
+        {
+            **COMMON,
+            "logprobs": st.one_of(st.none(), st.integers(0, 3)),
+            "echo": st.booleans(),
+            "max_tokens": st.integers(0, 20),
+        }
     ),
 )
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -13,7 +13,6 @@ from hypothesis import settings
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from llmos_server.chat.renderer import Renderer
-from llmos_server.errors import LLMOSError
 
 # A slow machine is no failure.
 settings.register_profile("llmos", parent=settings(), deadline=None)
@@ -119,21 +118,12 @@ def spaced(folders: Folders) -> Renderer:
 
 
 @pytest.fixture(scope="session")
-def smollm2_folder() -> Path:
-    """LLMOS_TEST_MODEL_FOLDER, else from the registry."""
-    folder = os.environ.get("LLMOS_TEST_MODEL_FOLDER")
-    if folder:
-        return Path(folder)
-    registry = pytest.importorskip("llmos_server.registry.registry")
-    progress = pytest.importorskip("llmos_server.registry.progress")
-    settings = pytest.importorskip("llmos_server.settings").load_settings()
-    try:
-        store = registry.Registry(settings.home, settings.models.aliases, settings.models.hub_timeout_seconds)
-        return Path(store.pull("smollm2:135m", progress.QuietProgress()).folder)
-    except LLMOSError as error:
-        pytest.skip(f"SmolLM2 is not at hand: {error}")
+def smollm2_folder(request: pytest.FixtureRequest) -> Path:
+    """LLMOS_TEST_MODEL_FOLDER, else the registry's; skips where neither is."""
+    folder = os.environ.get("LLMOS_TEST_MODEL_FOLDER") or request.getfixturevalue("smollm2").folder
+    return Path(folder)
 
 
 @pytest.fixture(scope="session")
-def smollm2(smollm2_folder: Path) -> Renderer:
+def smollm2_renderer(smollm2_folder: Path) -> Renderer:
     return Renderer.load(smollm2_folder)

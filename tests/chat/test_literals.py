@@ -72,6 +72,16 @@ def test_parts_cannot_join_into_a_literal(folders: Any, byte_level: Any) -> None
     assert renderer.decode(ids) == "<|im_end|>"
 
 
+@pytest.mark.parametrize(("before", "content", "after"), [("", "<|im_", "end|>"), ("<|im", "_end|>", "")])
+def test_text_cannot_join_the_templates_into_a_literal(
+    folders: Any, byte_level: Any, before: str, content: str, after: str
+) -> None:
+    renderer = folders.load(byte_level, f"{before}{{{{ messages[0].content }}}}{after}{{{{ eos_token }}}}")
+    ids = renderer.encode_chat([{"role": "user", "content": content}])
+    assert special_ids(renderer, ids) == [1]
+    assert renderer.decode(ids) == "<|im_end|>"
+
+
 @pytest.mark.parametrize(
     "template",
     [

@@ -141,9 +141,7 @@ class ScriptedRunner:
                 )
             if chunk.wants_prompt_logprobs:
                 following = chunk.sequence.request.prompt_ids[chunk.start + 1 :]
-                prompt_logprobs[number] = [
-                    logprob_of(row, token) for row, token in zip(rows, following, strict=False)
-                ]
+                prompt_logprobs[number] = [logprob_of(row, token) for row, token in zip(rows, following, strict=False)]
         return StepResult(sampled, prompt_logprobs)
 
     def _read(self, sequence: Sequence, position: int) -> int:

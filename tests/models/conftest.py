@@ -75,8 +75,11 @@ class Checkpoint:
     folder: Path
 
     def load(self, page_size: int = 16, cache_bytes: int = 2**21) -> Driver:
+        return Driver(*create_runner(self.worker_config(page_size, cache_bytes)))
+
+    def worker_config(self, page_size: int = 16, cache_bytes: int = 2**21) -> WorkerConfig:
         weights = sorted(str(path) for path in self.folder.glob("*.safetensors"))
-        return Driver(*create_runner(worker_config(self.folder, weights, page_size, cache_bytes)))
+        return worker_config(self.folder, weights, page_size, cache_bytes)
 
     def generate(self, prompt: list[int], num_tokens: int) -> list[int]:
         """Transformers' own greedy tokens."""
@@ -87,7 +90,7 @@ class Checkpoint:
         return out[0, len(prompt) :].tolist()
 
 
-def worker_config(folder: Path, weights: list[str], page_size: int = 16, cache_bytes: int = 2**21) -> WorkerConfig:
+def worker_config(folder: Path, weights: list[str], page_size: int, cache_bytes: int) -> WorkerConfig:
     return WorkerConfig(
         epoch=0,
         commands_endpoint="",

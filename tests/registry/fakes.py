@@ -236,9 +236,8 @@ class FakeHub:
             self._send(handler, 206, content[start:], headers, with_body)
             return
         cut = self.cut_after if with_body and name.endswith((".safetensors", ".gguf")) else None
-        if cut is None:
-            self._send(handler, 200, content, headers, with_body)
-            return
+        if cut is not None:
+            self.cut_after = None
         self._send(handler, 200, content, headers, with_body, cut=cut)
 
     @staticmethod

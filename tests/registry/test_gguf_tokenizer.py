@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -31,17 +30,20 @@ def ids(tokenizer: Tokenizer, text: str, *, parse_special: bool = True) -> list[
     return list(tokenizer.encode(text, add_special_tokens=False).ids)
 
 
+@pytest.mark.real_model
 def test_the_record_belongs_to_the_real_file(smollm2_gguf: Path) -> None:
     assert hashlib.sha256(smollm2_gguf.read_bytes()).hexdigest() == RECORD["gguf_sha256"]
     assert len(CASES) >= 150
 
 
+@pytest.mark.real_model
 def test_ids_equal_llama_cpp_with_special_tokens_parsed(real_metadata: dict[str, Any]) -> None:
     tokenizer = build_tokenizer(real_metadata)
     wrong = [case["text"] for case in CASES if ids(tokenizer, case["text"]) != case["ids"]]
     assert wrong == []
 
 
+@pytest.mark.real_model
 def test_ids_equal_llama_cpp_with_special_tokens_as_text(real_metadata: dict[str, Any]) -> None:
     tokenizer = build_tokenizer(real_metadata)
     expected = {case["text"]: case.get("ids_without_special", case["ids"]) for case in CASES}
@@ -49,6 +51,7 @@ def test_ids_equal_llama_cpp_with_special_tokens_as_text(real_metadata: dict[str
     assert wrong == []
 
 
+@pytest.mark.real_model
 @pytest.mark.parametrize("pre", ["gpt-2", "llama-bpe", "qwen2"])
 def test_other_split_rules_equal_llama_cpp_over_the_same_vocabulary(real_metadata: dict[str, Any], pre: str) -> None:
     tokenizer = build_tokenizer({**real_metadata, "tokenizer.ggml.pre": pre})
@@ -57,13 +60,13 @@ def test_other_split_rules_equal_llama_cpp_over_the_same_vocabulary(real_metadat
     assert wrong == []
 
 
+@pytest.mark.real_model
 def test_text_comes_back_from_its_ids(real_metadata: dict[str, Any]) -> None:
     tokenizer = build_tokenizer(real_metadata)
     texts = [case["text"] for case in CASES if "ids_without_special" not in case]
     lost = [text for text in texts if tokenizer.decode(ids(tokenizer, text)) != text]
-    assert lost == [
-        "\x1c\x1d\x1e\x1f"
-    ]  # this vocabulary has no tokens for some of these bytes; llama.cpp loses them too
+    # This vocabulary has no tokens for some of these bytes; llama.cpp loses them too.
+    assert lost == ["\x1c\x1d\x1e\x1f"]
 
 
 class TestSmallVocabulary:
@@ -110,7 +113,7 @@ class TestSmallVocabulary:
     def test_an_unknown_split_rule_is_refused_by_name(self, fakes: ModuleType) -> None:
         with pytest.raises(UnsupportedModel, match="'my-own'"):
             build_tokenizer(self.metadata(fakes, pre="my-own"))
-        with pytest.raises(UnsupportedModel, match="no tokenizer.ggml.pre"):
+        with pytest.raises(UnsupportedModel, match=r"no tokenizer\.ggml\.pre"):
             build_tokenizer(self.metadata(fakes, pre=None))
 
     @pytest.mark.parametrize(

@@ -107,6 +107,13 @@ def test_weights_with_another_digest_are_refused(fakes: ModuleType, hub: Any, on
     assert online.pull(f"hf:{REPO}", fakes.RecordingProgress()).name == f"hf:{REPO}"
 
 
+def test_a_dropped_connection_is_tried_again(fakes: ModuleType, hub: Any, online: Registry) -> None:
+    hub.cut_after = 20
+    version = online.pull(f"hf:{REPO}", fakes.RecordingProgress())
+    assert Path(version.weights[0]).read_bytes() == hub.files["model.safetensors"]
+    assert [name for name, _ in hub.downloads].count("model.safetensors") == 2
+
+
 def test_an_unknown_repository_says_so(fakes: ModuleType, online: Registry) -> None:
     with pytest.raises(PullError, match="no such repository, or a private one"):
         online.pull("hf:org/absent", fakes.RecordingProgress())

