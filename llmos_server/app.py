@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 from pathlib import Path
 
@@ -36,11 +37,14 @@ def serve(settings: Settings) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=int(settings.api.grace_seconds),
+        timeout_graceful_shutdown=int(settings.api.grace_seconds) + 5,  # After the streams' own last words.
         timeout_keep_alive=60,
     )
     host, port = listener.getsockname()[:2]
     log.info("serving", url=f"http://{host}:{port}/v1", model=version.name, docs=f"http://{host}:{port}/docs")
+    # uvicorn raises the signal that stopped it once more after a clean end; then it has done its work.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
     uvicorn.Server(config).run(sockets=[listener])
 
 

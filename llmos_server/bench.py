@@ -239,16 +239,18 @@ def quantiles(seconds: Sequence[float]) -> Quantiles:
 
 def print_report(report: Report) -> None:
     """A table on stdout, and below it the first error of each run that had one."""
+    from rich import box
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=f"{report.model} at {report.options.url}")
-    columns = ("in flight", "requests", "errors", "output tok/s", "total tok/s", "cached")
-    for name in (*columns, "TTFT p50/p99 ms", "ITL p50/p99 ms", "end to end p50/p99 ms"):
-        table.add_column(name, justify="right")
+    title = f"{report.model} at {report.options.url}"
+    table = Table(title=title, caption="ms: median/p99", box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 0, 0, 1))
+    counts = ("in\nflight", "\nsent", "\nfailed", "output\ntok/s", "total\ntok/s", "\ncached")
+    for name in (*counts, "TTFT\nms", "ITL\nms", "end to end\nms"):
+        table.add_column(name, justify="right", no_wrap=True)
     for run in report.runs:
         cached = f"{100 * run.cached_tokens / run.prompt_tokens:.0f} %" if run.prompt_tokens else "-"
-        rates = (f"{run.output_tokens_per_second:.1f}", f"{run.total_tokens_per_second:.1f}", cached)
+        rates = (_rate(run.output_tokens_per_second), _rate(run.total_tokens_per_second), cached)
         times = (_cell(run.ttft_ms), _cell(run.itl_ms), _cell(run.e2e_ms))
         table.add_row(str(run.concurrency), str(run.num_requests), str(run.num_errors), *rates, *times)
     console = Console()
@@ -261,4 +263,8 @@ def print_report(report: Report) -> None:
 def _cell(value: Quantiles) -> str:
     if value.median is None or value.p99 is None:
         return "-"
-    return f"{value.median:.0f} / {value.p99:.0f}"
+    return f"{value.median:.0f}/{value.p99:.0f}"
+
+
+def _rate(value: float) -> str:
+    return f"{value:.1f}" if value < 1000 else f"{value:.0f}"

@@ -10,7 +10,7 @@ import sys
 from typing import TextIO
 
 import structlog
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor, WrappedLogger
 
 from llmos_server.settings import LogSettings
 
@@ -68,8 +68,14 @@ def _formatter(shared: list[Processor], as_console: bool, colors: bool) -> loggi
     if as_console:
         last = [structlog.dev.ConsoleRenderer(colors=colors)]
     else:
-        last = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        last = [structlog.processors.format_exc_info, _event_first, structlog.processors.JSONRenderer()]
     return structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=shared,
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
     )
+
+
+def _event_first(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    """What a person looks for stands at the start of each line."""
+    first = {key: event[key] for key in ("timestamp", "level", "event") if key in event}
+    return {**first, **event}

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 import random
 from dataclasses import dataclass
+from itertools import pairwise
 
 import pytest
 import torch
 import torch.nn.functional as F
 
-from llmos_server.kernels.attention_plan import MAX_GROUP_BYTES, TileShape
 from llmos_server.kernels.base import HeadLayout, LayerCache, PagedBatch, Span
+from llmos_server.kernels.attention_plan import MAX_GROUP_BYTES, WIDE_TOKENS, TileShape
 from llmos_server.kernels.fixed_products import (
-    WIDE_TOKENS,
+    is_batch_exact,
+    is_height_exact,
     padded_product,
     probe_products,
     product_one_by_one,
@@ -26,8 +29,10 @@ LAYOUT = HeadLayout(num_heads=6, num_kv_heads=2, head_dim=16, page_size=16)
 
 
 @pytest.fixture(autouse=True, params=[1, 2])
-def threads(request: pytest.FixtureRequest) -> None:
+def threads(request: pytest.FixtureRequest) -> Iterator[None]:
     torch.set_num_threads(request.param)
+    yield
+    torch.set_num_threads(1)
 
 
 @dataclass
@@ -107,26 +112,25 @@ def test_equals_plain_attention(layout: HeadLayout, window: int | None) -> None:
 @pytest.mark.parametrize("layout", [LAYOUT, HeadLayout(6, 6, 10, 16), HeadLayout(5, 1, 6, 16)])
 def test_bitwise_the_same_in_any_cut(layout: HeadLayout, window: int | None) -> None:
     pool = probed(layout)
-    sequence, other = pool.tokens(300), pool.tokens(140)
+    sequence, other, single = pool.tokens(300), pool.tokens(140), pool.tokens(1)
     expected = pool.run([(sequence, 0, 300)], window)
-    for cuts in ([0, 1, 130, 131, 300], [0, 9, 16, 48, 255, 300], [0, 299, 300]):
-        for first, last in zip(cuts, cuts[1:], strict=False):
-            out = pool.run([(other, 0, 140), (sequence, first, last), (pool.tokens(1), 0, 1)], window)
+    for cuts in ([0, 1, 130, 300], [0, 9, 48, 255, 300], [0, 299, 300]):
+        for first, last in pairwise(cuts):
+            out = pool.run([(other, 0, 140), (sequence, first, last), (single, 0, 1)], window)
             assert torch.equal(out[140:-1], expected[first:last])
-            pool.free += [pool.free.pop()]
 
 
 def test_long_batches_run_in_bounded_groups() -> None:
     layout = HeadLayout(num_heads=8, num_kv_heads=8, head_dim=64, page_size=16)
     pool = probed(layout)
-    sequence = pool.tokens(1500)
-    plan = pool.attention.plan(PagedBatch((Span(0, 0, 1500, sequence.pages),), 1500), None)
+    sequence = pool.tokens(1000)
+    plan = pool.attention.plan(PagedBatch((Span(0, 0, 1000, sequence.pages),), 1000), None)
     assert len(plan.groups) > 2
     shape = TileShape(layout)
     for group in plan.groups:
         is_small = sum(group.num_queries) * shape.item_bytes(group.num_rows) <= MAX_GROUP_BYTES
         assert is_small or group.num_queries[0] == 1
-    torch.testing.assert_close(pool.run([(sequence, 0, 1500)]), sequence.expected(None), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(pool.run([(sequence, 0, 1000)]), sequence.expected(None), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("product", [torch.bmm, padded_product, product_one_by_one, product_row_by_row])
@@ -138,7 +142,20 @@ def test_every_product_that_the_probe_may_choose(product: object, wide_tokens: i
     torch.testing.assert_close(out, sequence.expected(None), rtol=1e-4, atol=1e-5)
 
 
-def test_the_probe_refuses_a_product_that_looks_at_the_batch() -> None:
-    product, wide_tokens = probe_products(TileShape(LAYOUT), CPU)
-    assert product is not product_row_by_row
+def test_the_probe_finds_what_depends_on_the_batch() -> None:
+    left, right = torch.randn(3, 8, 16), torch.randn(3, 16, 32)
+    place = torch.arange(8)[:, None]
+    assert is_batch_exact(product_row_by_row, left, right)
+    assert is_height_exact(product_row_by_row, left, right, 4)
+    assert not is_batch_exact(lambda a, b: torch.bmm(a, b) + a.shape[0], left, right)
+    assert not is_batch_exact(lambda a, b: torch.bmm(a, b) + place, left, right)
+    assert not is_height_exact(lambda a, b: torch.bmm(a, b) + a.shape[1], left, right, 4)
+
+
+@pytest.mark.parametrize("head_dim", [2, 6, 10, 64])
+def test_what_the_probe_chooses_is_exact(head_dim: int) -> None:
+    shape = TileShape(HeadLayout(6, 2, head_dim, 16))
+    product, wide_tokens = probe_products(shape, CPU)
+    weights, values = torch.rand(3, shape.rows(1), shape.keys), torch.randn(3, shape.keys, head_dim)
+    assert is_batch_exact(product, weights, values)
     assert wide_tokens in (1, WIDE_TOKENS)

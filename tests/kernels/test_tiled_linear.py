@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 import pytest
 import torch
 
@@ -12,8 +13,10 @@ SHAPES = [(96, 64), (37, 41), (5, 7), (10, 41), (1, 3), (300, 128)]
 
 
 @pytest.fixture(autouse=True, params=[1, 2])
-def threads(request: pytest.FixtureRequest) -> None:
+def threads(request: pytest.FixtureRequest) -> Iterator[None]:
     torch.set_num_threads(request.param)
+    yield
+    torch.set_num_threads(1)
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -1,0 +1,73 @@
+"""How large the pool is, and copies of pages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from llmos_server.engine.kv_cache import (
+    MAX_DEFAULT_BYTES,
+    KVCache,
+    default_budget,
+    memory_limit,
+    num_pages_for,
+    page_bytes,
+)
+from llmos_server.errors import EngineFailed
+from llmos_server.kernels.base import HeadLayout
+from llmos_server.kernels.reference import ReferenceKernels
+
+CPU = torch.device("cpu")
+LAYOUT = HeadLayout(num_heads=4, num_kv_heads=2, head_dim=8, page_size=16)
+MIB = 2**20
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def test_pages_are_copied_whole_and_only_those() -> None:
+    cache = KVCache(ReferenceKernels(CPU), LAYOUT, num_layers=3, num_pages=6, device=CPU)
+    tensors = [tensor for layer in cache.layers for tensor in layer]
+    assert all(tensor.shape[0] == 6 and not tensor.any() for tensor in tensors)
+    for tensor in tensors:
+        tensor.copy_(torch.randn(tensor.shape))
+    before = [tensor.clone() for tensor in tensors]
+    cache.copy_pages([(0, 4), (0, 5), (2, 3)])
+    cache.copy_pages([])
+    for old, new in zip(before, tensors, strict=True):
+        assert torch.equal(new, old[[0, 1, 2, 2, 0, 0]])
+
+
+def test_pages_that_fit() -> None:
+    size = page_bytes(LAYOUT, 3)
+    assert size == 2 * 4 * 3 * 2 * 16 * 8
+    assert num_pages_for(10 * size + 1, LAYOUT, 3, max_useful=1000) == 10
+    assert num_pages_for(10 * size, LAYOUT, 3, max_useful=7) == 7
+    with pytest.raises(EngineFailed, match=f"a page needs {size} bytes"):
+        num_pages_for(size - 1, LAYOUT, 3, max_useful=1)
+
+
+def test_limit_of_cgroup_2_is_the_tightest_above_the_process(tmp_path: Path) -> None:
+    write(tmp_path / "proc/self/cgroup", "0::/a/b\n")
+    write(tmp_path / "sys/fs/cgroup/a/memory.max", f"{300 * MIB}\n")
+    write(tmp_path / "sys/fs/cgroup/a/b/memory.max", "max\n")
+    assert memory_limit(tmp_path) == 300 * MIB
+    write(tmp_path / "sys/fs/cgroup/memory.max", f"{200 * MIB}\n")
+    assert memory_limit(tmp_path) == 200 * MIB
+    assert default_budget(CPU, tmp_path) == 50 * MIB
+
+
+def test_limit_of_cgroup_1(tmp_path: Path) -> None:
+    write(tmp_path / "proc/self/cgroup", "5:cpu,cpuacct:/x\n4:memory:/x\n")
+    write(tmp_path / "sys/fs/cgroup/memory/x/memory.limit_in_bytes", f"{100 * MIB}\n")
+    write(tmp_path / "sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n")
+    assert memory_limit(tmp_path) == 100 * MIB
+
+
+def test_without_cgroups_the_machines_memory_counts(tmp_path: Path) -> None:
+    assert memory_limit(tmp_path) >= memory_limit() > 0
+    assert 0 < default_budget(CPU, tmp_path) <= MAX_DEFAULT_BYTES
