@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 
 import structlog
@@ -31,7 +32,8 @@ def serve(settings: Settings) -> None:
     listener = listen(settings.api.host, settings.api.port)
     registry = Registry(settings.home, settings.models.aliases, settings.models.hub_timeout_seconds)
     version = registry.pull(settings.models.default, create_progress())
-    api = create_app(settings, version)
+    aliases = {alias: registry.resolve(alias) for alias in settings.models.aliases}
+    api = create_app(settings, version, aliases)
     config = uvicorn.Config(
         api,
         log_config=None,
@@ -48,8 +50,8 @@ def serve(settings: Settings) -> None:
     uvicorn.Server(config).run(sockets=[listener])
 
 
-def create_app(settings: Settings, version: ModelVersion) -> Litestar:
-    """The API over one model, with the engine worker started and stopped with it."""
+def create_app(settings: Settings, version: ModelVersion, aliases: Mapping[str, str]) -> Litestar:
+    """The API over one model, with the engine worker started and stopped with it. aliases: name -> canonical name."""
     engine = EngineClient(version, settings.engine)
     model = ServedModel(
         id=version.name,
@@ -58,7 +60,7 @@ def create_app(settings: Settings, version: ModelVersion) -> Litestar:
         generator=engine,
         version=version,
     )
-    directory = ModelDirectory([model], aliases=dict(settings.models.aliases))
+    directory = ModelDirectory([model], aliases=aliases)
     return create_api(
         directory, settings.api, on_startup=[engine.start], on_shutdown=[engine.stop], server_version=__version__
     )

@@ -110,6 +110,9 @@ def to_response(request: Request[Any, Any, Any], error: Exception) -> Response[b
 
 def report(error: BaseException, wire: WireError) -> None:
     """To the log: a traceback for what nobody foresaw, one line for a server's failure, nothing for a client's."""
+    if isinstance(error, EngineBusy):
+        log.debug("request refused", error=str(error), code=wire.code)  # The request's own line tells the status.
+        return
     if wire.code == "internal_error":
         log.error("unexpected error", exc_info=error)
     elif wire.status >= 500:

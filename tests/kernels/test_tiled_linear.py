@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+
 import pytest
 import torch
 
@@ -28,7 +29,7 @@ def test_rows_are_bitwise_the_same_in_any_batch(shape: tuple[int, int], has_bias
     x = torch.randn(300, shape[1])
     expected = linear(x)
     torch.testing.assert_close(expected, torch.nn.functional.linear(x, weight, bias), rtol=1e-4, atol=1e-4)
-    for num_rows in (*range(1, 40), 63, 100, 255, 257):
+    for num_rows in (*range(1, 18), 31, 63, 100, 257):
         for first in (0, 1, 5, 43):
             assert torch.equal(linear(x[first : first + num_rows]), expected[first : first + num_rows])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,8 @@ from llmos_server.engine.messages import WorkerConfig
 from llmos_server.engine.model_runner import ModelRunner, create_runner
 from llmos_server.engine.sequence import Sequence
 from llmos_server.engine.step import Chunk, StepPlan, StepResult
+
+sys.path.insert(0, str(Path(__file__).parent))  # for gguf_reference, which tests/proof imports, too
 
 TINY: dict[str, Any] = {
     "vocab_size": 97,
@@ -189,6 +192,16 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[s
 
     yield make
     made.clear()
+
+
+@pytest.fixture(scope="session")
+def make_driver() -> type[Driver]:
+    return Driver
+
+
+@pytest.fixture(scope="session")
+def make_worker_config() -> Callable[..., WorkerConfig]:
+    return worker_config
 
 
 @pytest.fixture(params=sorted(CHECKPOINTS))
