@@ -76,6 +76,7 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise SettingsError(
-            f"Can't listen on {host}:{port} ({error.strerror}). Is another server running? Choose another port with --port."
+            f"Can't listen on {host}:{port} ({error.strerror}). Is another server running? "
+            "Choose another port with --port."
         ) from None
     return listener

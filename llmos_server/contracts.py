@@ -41,7 +41,7 @@ class SamplingParams(msgspec.Struct, frozen=True, kw_only=True):
     """Both over the output only, as at OpenAI. 0 is off."""
     logit_bias: dict[int, float] = {}
     stop_token_ids: tuple[int, ...] = ()
-    """Ends the choice; includes the model's end-of-turn ids unless the client sent ignore_eos. Never part of the output."""
+    """Ends the choice; holds the model's end-of-turn ids unless the client sent ignore_eos. Not part of the output."""
     logprobs: int | None = None
     """None: none. k: the chosen token's, and the k best alternatives (k may be 0). Before penalties and temperature."""
     prompt_logprobs: int | None = None

@@ -183,7 +183,7 @@ def _build(cls: type[Any], values: dict[str, Any], section: str) -> Any:
 
 
 def _convert(value: Any, hint: Any, where: str) -> Any:
-    """Strings (from the environment) are read as the type asks: JSON for lists and tables, commas for plain lists."""
+    """Strings (from the environment) are read as the type asks: JSON for tables and lists, or commas for lists."""
     if isinstance(value, str) and hint is not str and typing.get_origin(hint) is not Literal:
         if typing.get_origin(hint) is tuple and not value.startswith("["):
             value = [part.strip() for part in value.split(",") if part.strip()]

@@ -1,6 +1,7 @@
 """What crosses between the API process and an engine worker: frozen structs, as msgpack over ZeroMQ, nothing else.
 
-Every message carries the worker's epoch (it counts the starts of one worker), so a late one from a dead worker is dropped.
+Every message carries the worker's epoch (it counts the starts of one worker), so a late one from a dead worker is
+dropped.
 """
 
 from __future__ import annotations

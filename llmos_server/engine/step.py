@@ -48,8 +48,8 @@ class SampledToken(NamedTuple):
 
 @dataclass(slots=True)
 class StepResult:
-    """sampled: one entry per entry of every chunk's sample_for, in order. prompt_logprobs: per chunk that wants them (by
-    its place in plan.chunks), one entry per prompt token predicted by its rows; a row whose next token is not part
+    """sampled: one entry per entry of every chunk's sample_for, in order. prompt_logprobs: per chunk that wants them
+    (by its place in plan.chunks), one entry per prompt token predicted by its rows; a row whose next token is not part
     of the prompt adds none."""
 
     sampled: list[SampledToken]

@@ -61,7 +61,12 @@ OPTIONS: list[dict[str, Any]] = [
     {"temperature": 0, "max_tokens": 12, "logprobs": True, "top_logprobs": 4},
     {"temperature": 0.9, "seed": -3, "max_tokens": 16, "presence_penalty": 0.7, "frequency_penalty": 0.4, "top_p": 0.8},
     {"temperature": 0, "max_tokens": 16, "logit_bias": {"7042": -100}},
-    {"temperature": 1.2, "seed": 11, "max_tokens": 20, "extra_body": {"top_k": 20, "min_p": 0.05, "repetition_penalty": 1.1}},
+    {
+        "temperature": 1.2,
+        "seed": 11,
+        "max_tokens": 20,
+        "extra_body": {"top_k": 20, "min_p": 0.05, "repetition_penalty": 1.1},
+    },
     {"temperature": 0, "max_tokens": 10, "extra_body": {"ignore_eos": True}},
 ]
 

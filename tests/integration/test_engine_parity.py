@@ -1,7 +1,7 @@
 """The whole engine (scheduler, pages, decoder, sampler) against Transformers' generate, on tiny random models.
 
-Whatever the scheduler does to a request (batching, chunks, prefix hits, preemption, forks), its tokens are the ones that
-`generate` gives it alone, and its log-probabilities are bitwise those that it has alone.
+Whatever the scheduler does to a request (batching, chunks, prefix hits, preemption, forks), its tokens are the ones
+that `generate` gives it alone, and its log-probabilities are bitwise those that it has alone.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def tiny(request, tmp_path_factory) -> TinyModel:
     reference = AutoModelForCausalLM.from_config(config).float().eval()
     # Biases start at zero, norms at one: make them matter.
     with torch.no_grad():
-        for name, parameter in reference.named_parameters():
+        for _, parameter in reference.named_parameters():
             if parameter.dim() == 1:
                 parameter.add_(torch.randn_like(parameter) * 0.3)
     reference.save_pretrained(folder)
