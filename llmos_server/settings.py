@@ -106,7 +106,12 @@ class Settings:
     log: LogSettings = field(default_factory=LogSettings)
 
 
-SECTIONS: dict[str, type[Any]] = {"api": ApiSettings, "models": ModelsSettings, "engine": EngineSettings, "log": LogSettings}
+SECTIONS: dict[str, type[Any]] = {
+    "api": ApiSettings,
+    "models": ModelsSettings,
+    "engine": EngineSettings,
+    "log": LogSettings,
+}
 
 
 def load_settings(
