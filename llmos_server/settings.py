@@ -9,16 +9,21 @@ import dataclasses
 import difflib
 import os
 import tomllib
-import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from llmos_server.errors import SettingsError
+
+Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+AtLeastZero = Annotated[int, msgspec.Meta(ge=0)]
+AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
+Seconds = Annotated[float, msgspec.Meta(ge=0)]
+SomeSeconds = Annotated[float, msgspec.Meta(ge=0.1)]
 
 ENV_PREFIX = "LLMOS_"
 RESERVED_ENV = frozenset({"LLMOS_HOME", "LLMOS_CONFIG", "LLMOS_URL", "LLMOS_API_KEY"})
@@ -29,7 +34,7 @@ class ApiSettings:
     """The [api] section: HTTP in, HTTP out."""
 
     host: str = "127.0.0.1"
-    port: int = 8000
+    port: Port = 8000
     insecure: bool = False
     """Allow a non-loopback host although nothing asks for a key yet."""
     cors_origins: tuple[str, ...] = ()
@@ -38,16 +43,16 @@ class ApiSettings:
     """Refuse unknown request fields with a 400 instead of ignoring and naming them."""
     on_overflow: Literal["error", "drop_oldest"] = "error"
     """What happens to a chat that is longer than the context: a 400, or the oldest turns are dropped, and told."""
-    ping_seconds: float = 15.0
+    ping_seconds: SomeSeconds = 15.0
     """Comment pings on an idle stream."""
-    grace_seconds: float = 30.0
+    grace_seconds: Seconds = 30.0
     """How long running streams may go on after SIGTERM."""
-    load_timeout_seconds: float = 300.0
+    load_timeout_seconds: Seconds = 300.0
     """How long a request waits for a model that is still loading."""
-    max_body_bytes: int = 16 * 2**20
-    max_n: int = 64
+    max_body_bytes: AtLeastOne = 16 * 2**20
+    max_n: AtLeastOne = 64
     """Most choices for one prompt (n, best_of)."""
-    max_prompts: int = 256
+    max_prompts: AtLeastOne = 256
     """Most prompts in one /v1/completions request."""
     metrics_prefix: Literal["llmos", "vllm", "both"] = "llmos"
     """Prefix of the Prometheus names; "vllm" makes vLLM's dashboards work."""
@@ -60,7 +65,7 @@ class ModelsSettings:
     default: str = "smollm2:135m"
     aliases: dict[str, str] = field(default_factory=dict)
     """Other names for served models, e.g. "gpt-4o-mini" = "smollm2:135m"."""
-    hub_timeout_seconds: float = 5.0
+    hub_timeout_seconds: SomeSeconds = 5.0
     """Connect time-out for model hubs, so that an unreachable one fails soon."""
 
 
@@ -69,20 +74,20 @@ class EngineSettings:
     """The [engine] section: one worker process per base model."""
 
     device: Literal["cpu", "cuda"] = "cpu"
-    threads: int = 0
+    threads: AtLeastZero = 0
     """CPU threads of a worker; 0 takes the cores this process may use."""
-    page_size: int = 16
+    page_size: AtLeastOne = 16
     """Tokens per page of the KV cache."""
-    cache_bytes: int = 0
+    cache_bytes: AtLeastZero = 0
     """Budget of the KV cache; 0 takes a quarter of the memory limit, at most 4 GiB."""
-    max_num_seqs: int = 64
+    max_num_seqs: AtLeastOne = 64
     """Sequences in one step."""
-    max_num_batched_tokens: int = 512
+    max_num_batched_tokens: AtLeastOne = 512
     """Tokens in one step, prefill chunks and decodes together."""
     prefix_caching: bool = True
-    max_waiting: int = 4096
+    max_waiting: AtLeastOne = 4096
     """Requests that may wait; one more gets 429."""
-    heartbeat_timeout_seconds: float = 60.0
+    heartbeat_timeout_seconds: SomeSeconds = 60.0
     """A loaded worker that is silent for longer is killed and started again."""
 
 
@@ -121,15 +126,15 @@ def load_settings(
 ) -> Settings:
     """Merge the three sources.
 
-    config: the file; None looks at LLMOS_CONFIG, ./config.toml, then LLMOS_HOME/config.toml, and takes the first.
+    config: the one file to read; None reads LLMOS_CONFIG's if that is set, else LLMOS_HOME/config.toml and, over it,
+    ./config.toml, where they exist.
     flags: section -> key -> value, from the command line; None values are skipped.
     Raises SettingsError with the place and the remedy.
     """
     env = os.environ if env is None else env
     home = Path(env.get("LLMOS_HOME") or Path.home() / ".llmos").expanduser().absolute()
     values: dict[str, dict[str, Any]] = {name: {} for name in SECTIONS}
-    path = config or _find_config(env, home)
-    if path is not None:
+    for path in [config] if config else _find_configs(env, home):
         _merge(values, _read_toml(path), where=str(path))
     _merge(values, _read_env(env), where="environment")
     for section, keys in (flags or {}).items():
@@ -138,10 +143,10 @@ def load_settings(
     return Settings(home=home, **sections)
 
 
-def _find_config(env: Mapping[str, str], home: Path) -> Path | None:
+def _find_configs(env: Mapping[str, str], home: Path) -> list[Path]:
     if env.get("LLMOS_CONFIG"):
-        return Path(env["LLMOS_CONFIG"]).expanduser()
-    return next((p for p in (Path("config.toml"), home / "config.toml") if p.is_file()), None)
+        return [Path(env["LLMOS_CONFIG"]).expanduser()]
+    return [path for path in (home / "config.toml", Path("config.toml")) if path.is_file()]
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -182,17 +187,18 @@ def _nearest(word: str, known: typing.Iterable[str]) -> str:
 
 
 def _build(cls: type[Any], values: dict[str, Any], section: str) -> Any:
-    hints = typing.get_type_hints(cls)
+    hints = typing.get_type_hints(cls, include_extras=True)
     converted = {key: _convert(value, hints[key], f"{section}.{key}") for key, value in values.items()}
     return cls(**converted)
 
 
 def _convert(value: Any, hint: Any, where: str) -> Any:
     """Strings (from the environment) are read as the type asks: JSON for tables and lists, or commas for lists."""
-    if isinstance(value, str) and hint is not str and typing.get_origin(hint) is not Literal:
-        if typing.get_origin(hint) is tuple and not value.startswith("["):
+    kind = typing.get_origin(hint)
+    if isinstance(value, str) and kind in (tuple, dict):
+        if kind is tuple and not value.startswith("["):
             value = [part.strip() for part in value.split(",") if part.strip()]
-        elif typing.get_origin(hint) in (tuple, dict) or isinstance(hint, types.GenericAlias):
+        else:
             try:
                 value = msgspec.json.decode(value)
             except msgspec.DecodeError:

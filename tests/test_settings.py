@@ -36,13 +36,14 @@ def test_the_stronger_source_wins_key_by_key(tmp_path: Path) -> None:
     assert settings.log.level == "debug"
 
 
-def test_the_file_is_looked_for_in_order(tmp_path: Path) -> None:
+def test_the_files_are_looked_for_in_order(tmp_path: Path) -> None:
     home = tmp_path / "home"
     env = {"LLMOS_HOME": str(home)}
-    write(home / "config.toml", "[api]\nport = 3\n")
+    write(home / "config.toml", "[api]\nport = 3\nmax_n = 5\n")
     assert load_settings(env=env).api.port == 3
     write(tmp_path / "config.toml", "[api]\nport = 2\n")
     assert load_settings(env=env).api.port == 2
+    assert load_settings(env=env).api.max_n == 5
     named = write(tmp_path / "named.toml", "[api]\nport = 1\n")
     assert load_settings(env=env | {"LLMOS_CONFIG": str(named)}).api.port == 1
     flag = write(tmp_path / "flag.toml", "[api]\nport = 9\n")
@@ -113,3 +114,12 @@ def test_a_missing_file_is_told(tmp_path: Path) -> None:
 def test_other_variables_are_left_alone() -> None:
     env = {"LLMOS_URL": "x", "LLMOS_API_KEY": "x", "LLMOS_TEST_MODEL_FOLDER": "x", "OTHER__KEY": "x"}
     assert load_settings(env=env) == load_settings(env={})
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [("api", "port", 99999), ("engine", "threads", -3), ("engine", "page_size", 0), ("api", "max_n", 0)],
+)
+def test_a_value_out_of_range_is_refused_by_name(section: str, key: str, value: int) -> None:
+    with pytest.raises(SettingsError, match=rf"{section}\.{key}"):
+        load_settings(env={}, flags={section: {key: value}})

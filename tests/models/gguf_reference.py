@@ -11,7 +11,6 @@ from pathlib import Path
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
-from transformers.utils.logging import disable_progress_bar
 
 COMPARED = (
     "hidden_size",
@@ -26,7 +25,6 @@ COMPARED = (
 
 def load_reference(folder: Path, weights: Path) -> PreTrainedModel:
     """folder: the registry's, with a config.json. Transformers' reading of the file must agree with it."""
-    disable_progress_bar()
     logging.getLogger("transformers").setLevel(logging.ERROR)
     config = AutoConfig.from_pretrained(folder)
     model = AutoModelForCausalLM.from_config(config, attn_implementation="eager", dtype=torch.float32)

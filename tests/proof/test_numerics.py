@@ -90,10 +90,9 @@ def test_logprobs_of_the_exact_mode(runner: ModelRunner, reference: PreTrainedMo
     mean = sum(differences) / len(differences)
     perplexity, expected_perplexity = (math.exp(-sum(values) / len(values)) for values in (served, expected))
     change = abs(perplexity / expected_perplexity - 1)
-    print(
-        f"\nexact mode, {len(served)} tokens: perplexity {perplexity:.5f}, float32 Transformers "
-        f"{expected_perplexity:.5f} (change {change:.2e}); |log-probability difference| mean {mean:.2e}, largest {max(differences):.2e}"
-    )
+    print(f"\nexact mode over {len(served)} tokens, against float32 Transformers:")
+    print(f"  perplexity {perplexity:.5f} and {expected_perplexity:.5f}, relative change {change:.2e}")
+    print(f"  |difference of log-probabilities| mean {mean:.2e}, largest {max(differences):.2e}")
     assert change < MAX_PERPLEXITY_CHANGE
     assert mean < MAX_MEAN_DIFFERENCE
 
