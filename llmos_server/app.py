@@ -52,7 +52,7 @@ def serve(settings: Settings) -> None:
 
 def create_app(settings: Settings, version: ModelVersion, aliases: Mapping[str, str]) -> Litestar:
     """The API over one model, with the engine worker started and stopped with it. aliases: name -> canonical name."""
-    engine = EngineClient(version, settings.engine)
+    engine = EngineClient(version, settings.engine, settings.log)
     model = ServedModel(
         id=version.name,
         created=version.created,

@@ -91,6 +91,8 @@ class ChoiceDelta(msgspec.Struct, frozen=True, array_like=True):
     """In choice 0's first delta: arrival in the engine to first scheduling."""
     prefill_seconds: float | None = None
     """In choice 0's first delta: first scheduling to first token."""
+    stop_logprob: TokenLogprob | None = None
+    """Of the stop token, when log-probabilities were asked for."""
 
 
 class EngineInfo(msgspec.Struct, frozen=True, kw_only=True):

@@ -41,4 +41,8 @@ class EngineBusy(LLMOSError):
 
 
 class EngineFailed(LLMOSError):
-    """The engine died under the request, or could not load its model."""
+    """The engine died under the request, or could not load its model. retry_after: None where a retry is no use."""
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after

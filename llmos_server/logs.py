@@ -65,8 +65,8 @@ def _shared_processors() -> list[Processor]:
 
 def _formatter(shared: list[Processor], as_console: bool, colors: bool) -> logging.Formatter:
     last: list[Processor]
-    if as_console:
-        last = [structlog.dev.ConsoleRenderer(colors=colors)]
+    if as_console:  # Plain tracebacks: the default ones show local variables, and so prompts.
+        last = [structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=structlog.dev.plain_traceback)]
     else:
         last = [structlog.processors.format_exc_info, _event_first, structlog.processors.JSONRenderer()]
     return structlog.stdlib.ProcessorFormatter(

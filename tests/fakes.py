@@ -150,6 +150,8 @@ class ScriptedGeneration:
             place += 1
             if token in sampling.stop_token_ids and count >= sampling.min_tokens:
                 finish = {"finish_reason": "stop", "stop_token_id": token}
+                if sampling.logprobs is not None:
+                    finish["stop_logprob"] = logprob_of(token, count, sampling.logprobs)
                 break
             if token in sampling.stop_token_ids:
                 continue

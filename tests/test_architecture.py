@@ -28,7 +28,7 @@ ARROWS: dict[str, set[str]] = {
     "registry": {"gguf"},
     "kernels": set(),
     "models": {"kernels", "gguf"},
-    "engine": {"models", "kernels"},
+    "engine": {"models", "kernels", "logs"},
     "api": {"chat", "registry"},
     "bench": {"http_client"},
     "terminal_chat": {"http_client"},

@@ -91,6 +91,21 @@ def test_a_traceback_is_one_json_line() -> None:
     assert "ValueError: broken" in event["exception"]
 
 
+@pytest.mark.parametrize("format", ["console", "json"])
+def test_a_traceback_shows_no_local_variables(format: Any) -> None:
+    """They hold prompts."""
+    stream = io.StringIO()
+    configure_logging(LogSettings(format=format), stream)
+    prompt = "".join(reversed("terces"))
+    try:
+        raise ValueError(f"broken after {len(prompt)} characters")
+    except ValueError:
+        structlog.get_logger("x").exception("failed")
+        logging.getLogger("y").exception("failed, too")
+    assert stream.getvalue().count("broken after 6 characters") == 2
+    assert "secret" not in stream.getvalue()
+
+
 @pytest.mark.parametrize(
     ("format", "stream", "is_json"),
     [

@@ -66,6 +66,11 @@ class Answer:
             for choice in range(plan.n)
         ]
 
+    @property
+    def is_over(self) -> bool:
+        """Every choice has ended, with the texts that next() returned last."""
+        return not self._num_open
+
     async def next(self) -> list[TextDelta]:
         """What the engine's next step adds; empty once every choice has ended. Raises EngineFailed."""
         texts: list[TextDelta] = []

@@ -10,6 +10,7 @@ import msgspec
 from litestar.dto import AbstractDTO
 from litestar.typing import FieldDefinition
 
+from llmos_server.api.broken_json import explain
 from llmos_server.api.errors import UnsupportedMediaType
 from llmos_server.api.field_rules import Table, check_fields
 from llmos_server.api.unknown_fields import tell_unknown
@@ -26,7 +27,8 @@ def decode_json(raw: bytes) -> dict[str, Any]:
     try:
         body = msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidRequest(f"The body is not valid JSON: {error}.", code="invalid_json") from None
+        param, message = explain(raw, error)
+        raise InvalidRequest(message, param=param, code="invalid_json") from None
     except RecursionError:
         raise InvalidRequest("The body is nested too deeply.", code="invalid_json") from None
     if not isinstance(body, dict):

@@ -7,7 +7,7 @@ from typing import Any, TypedDict
 
 from llmos_server.api.messages import Message, count_chars, to_template_messages
 from llmos_server.api.plans import Plan, check_room, new_id
-from llmos_server.api.sampling import num_choices, stop_strings, to_sampling
+from llmos_server.api.sampling import ALL_ROOM, num_choices, stop_strings, to_sampling
 from llmos_server.api.schemas.chat import ChatCompletionRequest
 from llmos_server.api.schemas.tokenize import TokenizeRequest
 from llmos_server.api.served import ServedModel
@@ -96,7 +96,7 @@ def _max_tokens(data: ChatCompletionRequest) -> int | None:
         return data.max_completion_tokens
     if data.max_tokens == 0:
         raise InvalidRequest("max_tokens must be at least 1.", param="max_tokens", code="invalid_value")
-    return data.max_tokens
+    return None if data.max_tokens == ALL_ROOM else data.max_tokens
 
 
 def _logprobs(data: ChatCompletionRequest) -> int | None:

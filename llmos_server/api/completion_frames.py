@@ -27,6 +27,7 @@ class ChoiceWriter:
         self._place = index // answer.plan.n
         self._prompt = prompts[self._place]
         self._counter = OffsetCounter()
+        self._skipped_ids = answer.plan.served.renderer.special_ids if answer.plan.skip_special_tokens else frozenset()
 
     def echo(self) -> tuple[str, LegacyLogprobs | None]:
         """The prompt as the answer's beginning; nothing without echo."""
@@ -43,9 +44,15 @@ class ChoiceWriter:
         return shown, piece
 
     def piece(self, text: TextDelta) -> tuple[str, LegacyLogprobs | None]:
+        """The stop token, which the text leaves out, is the last entry: clients cut the last one off as the answer."""
         if self._data.logprobs is None:
             return text.text, None
-        return text.text, of_tokens(text.tokens or [], self._counter, self._data.logprobs)
+        piece = of_tokens(text.tokens or [], self._counter, self._data.logprobs, hidden_ids=self._skipped_ids)
+        if text.stop_token is None:
+            return text.text, piece
+        hidden = frozenset({text.stop_token.token_id})
+        ended = of_tokens([text.stop_token], self._counter, self._data.logprobs, hidden_ids=hidden)
+        return text.text, join([piece, ended])
 
 
 def to_completion(

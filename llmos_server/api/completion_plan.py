@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from llmos_server.api.plans import Plan, check_room, new_id
-from llmos_server.api.sampling import check_ids, num_choices, stop_strings, to_sampling
+from llmos_server.api.sampling import ALL_ROOM, check_ids, chosen_seed, num_choices, stop_strings, to_sampling
 from llmos_server.api.schemas.completions import CompletionRequest
 from llmos_server.api.served import ServedModel
 from llmos_server.api.services import Services
@@ -41,6 +41,8 @@ async def plan_completion(
 ) -> Plan:
     """n of the plan is best_of, when that is larger than n. Raises InvalidRequest."""
     max_tokens = DEFAULT_MAX_TOKENS if data.max_tokens is None else data.max_tokens
+    if max_tokens == ALL_ROOM:
+        max_tokens = info.max_model_len
     num_run = check_best_of(data, services.settings.max_n)
     logprobs = data.logprobs
     sampling = to_sampling(
@@ -59,7 +61,7 @@ async def plan_completion(
         prompts=encoded,
         sampling=sampling,
         n=num_run,
-        seeded=data.seed is not None,
+        seeded=chosen_seed(data) is not None,
         stop=stop_strings(data),
         skip_special_tokens=data.skip_special_tokens is not False,
         priority=data.priority or 0,

@@ -29,7 +29,10 @@ _QUIET_PATHS = frozenset({"/health", "/ready", "/metrics"})
 
 
 class RequestContext:
-    """ASGI middleware around the whole app, so that unknown routes and broken requests have an id, too."""
+    """ASGI middleware around the whole app, so that unknown routes and broken requests have an id, too.
+
+    HEAD is answered as GET without the body: Litestar itself knows only handlers of their own for it.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -43,6 +46,7 @@ class RequestContext:
         headers: dict[str, str] = {REQUEST_ID: request_id}
         scope["state"][_HEADERS_KEY] = headers
         status = 0
+        is_head = scope["method"] == "HEAD"
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
@@ -50,12 +54,14 @@ class RequestContext:
                 status = message["status"]
                 extra = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
                 message["headers"] = [*message.get("headers", ()), *extra]
+            elif is_head:
+                message["body"] = b""
             await send(message)
 
         started = time.perf_counter()
         bound = structlog.contextvars.bind_contextvars(request_id=request_id)
         try:
-            await self._app(scope, receive, send_with_headers)
+            await self._app({**scope, "method": "GET"} if is_head else scope, receive, send_with_headers)
         finally:
             tell = log.debug if scope["path"] in _QUIET_PATHS else log.info
             seconds = round(time.perf_counter() - started, 4)

@@ -59,12 +59,13 @@ def describe(error: BaseException) -> WireError:
     if isinstance(error, ModelNotFound):
         return WireError(404, str(error), param="model", code="model_not_found")
     if isinstance(error, EngineBusy):
-        retry = {"Retry-After": str(max(1, math.ceil(error.retry_after)))}
+        retry = _retry_after(error.retry_after)
         if isinstance(error, QueueFull):
             return WireError(429, str(error), type="rate_limit_error", code="queue_full", headers=retry)
         return WireError(503, str(error), type="service_unavailable_error", code="engine_busy", headers=retry)
     if isinstance(error, EngineFailed):
-        return WireError(503, str(error), type="service_unavailable_error", code="engine_failed")
+        retry = {} if error.retry_after is None else _retry_after(error.retry_after)
+        return WireError(503, str(error), type="service_unavailable_error", code="engine_failed", headers=retry)
     if isinstance(error, LLMOSError):
         return WireError(500, str(error), type="server_error", code="server_error")
     if isinstance(error, ClientDisconnected):
@@ -72,6 +73,10 @@ def describe(error: BaseException) -> WireError:
     return WireError(
         500, "Something went wrong in the server; its log tells more.", type="server_error", code="internal_error"
     )
+
+
+def _retry_after(seconds: float) -> dict[str, str]:
+    return {"Retry-After": str(max(1, math.ceil(seconds)))}
 
 
 def _describe_http(request: Request[Any, Any, Any], error: HTTPException) -> WireError:

@@ -99,7 +99,7 @@ def _check_nested(value: Any, table: Table, path: str, unknown: list[str]) -> An
 def _refuse_unless_harmless(rule: Rule, value: Any, path: str) -> None:
     if rule.status is Status.HINT or (rule.accepts is not None and rule.accepts(value)):
         return
-    if rule.status is Status.REFUSED and value in ([], {}):
+    if rule.status is Status.REFUSED and value in ([], {}, ""):
         return
     what = "isn't supported" if rule.status is Status.REFUSED else f"can't be {_shown(value)}"
     raise InvalidRequest(f"{path} {what}: {rule.note}", param=path, code=rule.code)

@@ -33,8 +33,10 @@ class OffsetCounter:
         return start
 
 
-def of_tokens(tokens: Sequence[TokenText], counter: OffsetCounter, num_top: int) -> LegacyLogprobs:
-    """A piece of the answer; the counter goes on from the piece before."""
+def of_tokens(
+    tokens: Sequence[TokenText], counter: OffsetCounter, num_top: int, *, hidden_ids: frozenset[int] = frozenset()
+) -> LegacyLogprobs:
+    """A piece of the answer; the counter goes on from the piece before. hidden_ids: tokens that the text leaves out."""
     return LegacyLogprobs(
         tokens=[token_name(token.bytes) for token in tokens],
         token_logprobs=[token.logprob for token in tokens],
@@ -42,7 +44,7 @@ def of_tokens(tokens: Sequence[TokenText], counter: OffsetCounter, num_top: int)
             _top(token.bytes, token.logprob, [(data, value) for _, _, data, value in token.top], num_top)
             for token in tokens
         ],
-        text_offset=[counter.add(token.bytes) for token in tokens],
+        text_offset=[counter.add(b"" if token.token_id in hidden_ids else token.bytes) for token in tokens],
     )
 
 

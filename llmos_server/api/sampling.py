@@ -11,6 +11,12 @@ from llmos_server.errors import InvalidRequest
 
 MAX_LOGIT_BIASES = 1024
 
+ALL_ROOM = -1
+"""A max_tokens that is no bound, as in llama.cpp."""
+
+RANDOM_SEED = -1
+"""A seed that asks for a random one, as in llama.cpp and vLLM."""
+
 
 def to_sampling(
     wire: GenerationFields,
@@ -31,7 +37,7 @@ def to_sampling(
     return SamplingParams(
         max_tokens=max_tokens,
         min_tokens=min_tokens,
-        seed=random_seed() if wire.seed is None else wire.seed % 2**63,
+        seed=random_seed() if (seed := chosen_seed(wire)) is None else seed % 2**63,
         temperature=_or(wire.temperature, 1.0),
         top_p=_or(wire.top_p, 1.0),
         top_k=max(wire.top_k or 0, 0),
@@ -44,6 +50,11 @@ def to_sampling(
         logprobs=logprobs,
         prompt_logprobs=prompt_logprobs,
     )
+
+
+def chosen_seed(wire: GenerationFields) -> int | None:
+    """None: the client leaves it to chance."""
+    return None if wire.seed == RANDOM_SEED else wire.seed
 
 
 def random_seed() -> int:

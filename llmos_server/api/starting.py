@@ -116,11 +116,11 @@ class StreamedAnswer:
                 raise EngineBusy("The engine was stopped.")
             answer, texts = self._first.result()
             frames = self._make_frames(answer)
-            while texts:
+            while not answer.is_over:
                 if written := frames.step(texts):
                     yield written
                 texts = await answer.next()
-            yield frames.end() + DONE
+            yield frames.step(texts) + frames.end() + DONE
         except Exception as caught:
             error = EngineBusy(SHUTTING_DOWN) if self._expired else caught
             wire = describe(error)

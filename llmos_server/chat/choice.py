@@ -122,7 +122,11 @@ class ChoiceDecoder:
         if match is not None:
             return self._cut(match)
         return self._create_delta(
-            list(self._held), self._num_decoded, finish_reason=delta.finish_reason, stop=delta.stop_token_id
+            list(self._held),
+            self._num_decoded,
+            finish_reason=delta.finish_reason,
+            stop=delta.stop_token_id,
+            stop_token=None if delta.stop_logprob is None else self._describe(delta.stop_logprob),
         )
 
     def _create_delta(
@@ -132,6 +136,7 @@ class ChoiceDecoder:
         *,
         finish_reason: FinishReason | None = None,
         stop: str | int | None = None,
+        stop_token: TokenText | None = None,
     ) -> TextDelta:
         num_chars = end - self._num_released
         text, self._text = self._text[:num_chars], self._text[num_chars:]
@@ -144,6 +149,7 @@ class ChoiceDecoder:
             finish_reason=finish_reason,
             num_tokens=len(tokens),
             stop=stop,
+            stop_token=stop_token,
         )
 
     def _describe(self, logprob: TokenLogprob) -> TokenText:

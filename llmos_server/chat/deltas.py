@@ -35,3 +35,5 @@ class TextDelta(msgspec.Struct, frozen=True):
     """Length of token_ids; the sum over a choice is its completion_tokens."""
     stop: str | int | None
     """With finish_reason "stop": the stop string that matched, or the stop token."""
+    stop_token: TokenText | None = None
+    """The stop token's log-probability, when asked for; it is not among `tokens`."""

@@ -12,7 +12,7 @@ from llmos_server.engine.launcher import Launcher, SubprocessLauncher, num_usabl
 from llmos_server.engine.messages import RequestFailed, StepOutput, WorkerConfig
 from llmos_server.engine.supervisor import Backoff, Supervisor
 from llmos_server.errors import EngineBusy, EngineFailed, InvalidRequest
-from llmos_server.settings import EngineSettings
+from llmos_server.settings import EngineSettings, LogSettings
 
 MAX_HEARTBEAT_SECONDS = 2.0
 NUM_BEATS_IN_TIMEOUT = 10
@@ -25,13 +25,15 @@ class EngineClient:
         self,
         model: ModelVersion,
         settings: EngineSettings,
+        log: LogSettings,
         *,
         launcher: Launcher | None = None,
         backoff: Backoff | None = None,
     ) -> None:
-        """launcher and backoff: None for a process on this machine and the usual delays."""
+        """log: how the worker logs. launcher and backoff: None for a process on this machine and the usual delays."""
         self._model = model
         self._settings = settings
+        self._log = log
         self._stats = EngineStats()
         self._open: dict[str, EngineGeneration] = {}
         self._all_closed = asyncio.Event()
@@ -78,7 +80,7 @@ class EngineClient:
             self._all_closed.clear()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._all_closed.wait(), grace)
-        self._fail_open(EngineFailed("The server is shutting down; send the request again."))
+        self._fail_open(EngineFailed("The server is shutting down; send the request again.", retry_after=5.0))
         await self._supervisor.stop()
 
     async def wait_ready(self, timeout: float | None = None) -> EngineInfo:
@@ -112,6 +114,7 @@ class EngineClient:
             max_num_seqs=settings.max_num_seqs,
             max_num_batched_tokens=settings.max_num_batched_tokens,
             prefix_caching=settings.prefix_caching,
+            log=self._log,
             heartbeat_seconds=min(MAX_HEARTBEAT_SECONDS, settings.heartbeat_timeout_seconds / NUM_BEATS_IN_TIMEOUT),
         )
 
@@ -140,9 +143,10 @@ class EngineClient:
         if not self._open:
             self._all_closed.set()
 
-    def _lose(self, reason: str) -> None:
+    def _lose(self, reason: str, retry_after: float) -> None:
         self._stats = EngineStats()
-        self._fail_open(EngineFailed(f"The engine stopped while it answered ({reason}); send the request again."))
+        message = f"The engine stopped while it answered ({reason}); send the request again."
+        self._fail_open(EngineFailed(message, retry_after=retry_after))
 
     def _fail_open(self, error: EngineFailed) -> None:
         for generation in list(self._open.values()):

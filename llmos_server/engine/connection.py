@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,6 @@ import zmq.asyncio
 
 from llmos_server.contracts import GenerateRequest
 from llmos_server.engine.messages import AbortRequest, AddRequest, Command, Report, Shutdown
-
-MAX_SOCKET_PATH = 90
-"""Unix allows about 100 bytes for a socket's path, its name included."""
 
 
 class Endpoints:
@@ -63,13 +59,6 @@ class Connection:
         """Returns at once and keeps the order. What a dead worker has not read is lost with it."""
         sent = asyncio.ensure_future(self._commands.send(msgspec.msgpack.encode(command)))
         sent.add_done_callback(_forget_outcome)
-
-
-def create_socket_folder() -> Path:
-    """A new 0700 folder with a path short enough for Unix sockets."""
-    folder = Path(tempfile.gettempdir())
-    is_short = len(str(folder).encode()) < MAX_SOCKET_PATH - len("/llmos-xxxxxxxx/r99999999")
-    return Path(tempfile.mkdtemp(prefix="llmos-", dir=folder if is_short else "/tmp"))
 
 
 def _forget_outcome(sent: asyncio.Future[Any]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from llmos_server.contracts import ChoiceDelta, EngineInfo, EngineStats, GenerateRequest
+from llmos_server.settings import LogSettings
 
 
 class AddRequest(msgspec.Struct, frozen=True, tag="add"):
@@ -85,4 +86,5 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     max_num_seqs: int
     max_num_batched_tokens: int
     prefix_caching: bool
+    log: LogSettings = LogSettings()
     heartbeat_seconds: float = 2.0

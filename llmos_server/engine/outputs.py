@@ -19,7 +19,7 @@ def append_token(sequence: Sequence, token_id: int, logprob: TokenLogprob | None
         sequence.cumulative_logprob += logprob.logprob
     if is_stop:
         sequence.finish_reason = "stop"
-        return _delta(sequence, [], [], is_first=is_first, now=now, stop_token_id=token_id)
+        return _delta(sequence, [], [], is_first=is_first, now=now, stop_token_id=token_id, stop_logprob=logprob)
     sequence.token_ids.append(token_id)
     if sequence.num_output_tokens >= params.max_tokens:
         sequence.finish_reason = "length"
@@ -40,6 +40,7 @@ def _delta(
     is_first: bool,
     now: float,
     stop_token_id: int | None = None,
+    stop_logprob: TokenLogprob | None = None,
 ) -> ChoiceDelta:
     request = sequence.request
     opens_request = is_first and sequence.index == 0
@@ -57,4 +58,5 @@ def _delta(
         prompt_logprobs=sequence.prompt_logprobs if opens_request and wants_prompt else None,
         queue_seconds=started - sequence.arrival if opens_request and started is not None else None,
         prefill_seconds=now - started if opens_request and started is not None else None,
+        stop_logprob=stop_logprob,
     )

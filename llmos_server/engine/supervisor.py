@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import shutil
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +12,10 @@ from pathlib import Path
 import zmq.asyncio
 
 from llmos_server.contracts import EngineInfo, EngineState
-from llmos_server.engine.connection import Connection, Endpoints, create_socket_folder
+from llmos_server.engine.connection import Connection, Endpoints
 from llmos_server.engine.launcher import Launcher, WorkerProcess
 from llmos_server.engine.messages import LoadFailed, Ready, RequestFailed, StepOutput, WorkerConfig
+from llmos_server.engine.socket_folder import socket_folder
 from llmos_server.errors import EngineBusy, EngineFailed
 
 SHUTDOWN_SECONDS = 5.0
@@ -23,6 +24,9 @@ LAST_WORDS_SECONDS = 0.2
 """How long the reports of a worker that has exited are still read: it may have finished a stream."""
 NUM_SILENT_TICKS = 4
 """The heartbeat time-out is watched in so many parts, so that a pause of this process counts once, not as silence."""
+
+MAX_FIRST_STARTS = 5
+"""A worker that has never been ready and ends so often has failed: something is wrong that time doesn't mend."""
 
 log = logging.getLogger("llmos.engine")
 
@@ -46,7 +50,8 @@ class Supervisor:
     """Everything runs on the event loop that called start().
 
     name: the model's, for messages. configure(epoch, endpoints): the worker's configuration.
-    on_report: every step, and every refused request. on_loss(reason): the worker and all that it was doing are gone.
+    on_report: every step, and every refused request. on_loss(reason, retry_after): the worker and all that it was doing
+    are gone; seconds until another may be ready.
     """
 
     def __init__(
@@ -58,7 +63,7 @@ class Supervisor:
         heartbeat_timeout: float,
         backoff: Backoff,
         on_report: Callable[[StepOutput | RequestFailed], None],
-        on_loss: Callable[[str], None],
+        on_loss: Callable[[str, float], None],
     ) -> None:
         self.state: EngineState = "loading"
         self.info: EngineInfo | None = None
@@ -112,7 +117,7 @@ class Supervisor:
     def require_ready(self) -> Connection:
         """The way to a worker that is ready. Raises EngineFailed or EngineBusy when there is none."""
         if self.state == "failed":
-            raise EngineFailed(f"{self._name} could not be loaded: {self._failure}")
+            raise EngineFailed(f"{self._name} could not be loaded: {self._failure}. The server's log tells more.")
         if self.state == "stopped":
             raise EngineBusy("The server is shutting down; try again in a moment.", retry_after=5.0)
         if self.state != "ready" or self.connection is None:
@@ -120,27 +125,37 @@ class Supervisor:
         return self.connection
 
     async def _run(self) -> None:
-        context = zmq.asyncio.Context()
-        folder = create_socket_folder()
-        try:
-            while True:
-                reason = await self._live(context, folder)
-                healthy_seconds = 0.0 if self._ready_at is None else _now() - self._ready_at
-                self._ready_at = None
-                if self.state not in ("failed", "stopped"):
-                    self._set_state("restarting")
-                self._on_loss(reason)
-                if self.state != "restarting":
-                    return
-                delay = self._backoff.delay_after(healthy_seconds)
-                self._retry_after = delay + (self.info.load_seconds if self.info else 0.0)
-                log.error("The engine worker of %s ended (%s); starting again in %.1f s.", self._name, reason, delay)
-                await asyncio.sleep(delay)
-                self.num_restarts += 1
-        finally:
-            self.connection = None
-            context.destroy(linger=0)
-            shutil.rmtree(folder, ignore_errors=True)
+        with socket_folder() as folder:
+            context = zmq.asyncio.Context()
+            try:
+                while await self._survives(await self._live(context, folder)):
+                    self.num_restarts += 1
+            finally:
+                self.connection = None
+                context.destroy(linger=0)
+
+    async def _survives(self, reason: str) -> bool:
+        """After a worker's end: tell it, and wait until another may be started. False: none may."""
+        healthy_seconds = 0.0 if self._ready_at is None else _now() - self._ready_at
+        self._ready_at = None
+        if self.state not in ("failed", "stopped"):
+            if self.info is None and self.epoch >= MAX_FIRST_STARTS:
+                self._fail(f"its engine worker ended {self.epoch} times before it was ready ({reason})")
+            else:
+                self._set_state("restarting")
+        delay = self._backoff.delay_after(healthy_seconds)
+        self._retry_after = delay + (self.info.load_seconds if self.info else 0.0)
+        self._on_loss(reason, self._retry_after)
+        if self.state != "restarting":
+            return False
+        log.error("The engine worker of %s ended (%s); starting again in %.1f s.", self._name, reason, delay)
+        await asyncio.sleep(delay)
+        return True
+
+    def _fail(self, reason: str) -> None:
+        self._failure = reason
+        log.error("%s could not be loaded: %s. It is not tried again; mend the cause and restart.", self._name, reason)
+        self._set_state("failed")
 
     async def _live(self, context: zmq.asyncio.Context, folder: Path) -> str:
         """One life of the worker, from its start to its end; returns why it ended."""
@@ -175,7 +190,7 @@ class Supervisor:
             if reader.done():
                 return reader.result()
             if exit_status.done():
-                return f"exit status {exit_status.result()}"
+                return _describe_exit(exit_status.result())
             return f"no heartbeat for {self._heartbeat_timeout:g} s"
         finally:
             for task in tasks:
@@ -193,12 +208,12 @@ class Supervisor:
                 case Ready():
                     self.info = report.info
                     self._ready_at = _now()
+                    log.info("%s is loaded (%.1f s).", self._name, report.info.load_seconds)
                     if self.state != "stopped":
                         self._set_state("ready")
                 case LoadFailed():
-                    self._failure = report.message
                     if self.state != "stopped":
-                        self._set_state("failed")
+                        self._fail(report.message.rstrip("."))
                     return report.message
 
     async def _wait_for_silence(self) -> None:
@@ -214,6 +229,13 @@ class Supervisor:
         self.state = state
         self._state_changed.set()
         self._state_changed = asyncio.Event()
+
+
+def _describe_exit(status: int) -> str:
+    if status >= 0:
+        return f"exit status {status}"
+    name = signal.Signals(-status).name
+    return f"killed by {name}, perhaps for want of memory" if name == "SIGKILL" else f"killed by {name}"
 
 
 def _now() -> float:

@@ -34,6 +34,7 @@ from llmos_server.engine.messages import (
 from llmos_server.engine.scheduler import Scheduler
 from llmos_server.engine.step import Runner
 from llmos_server.errors import InvalidRequest, LLMOSError
+from llmos_server.logs import configure_logging
 
 CreateRunner = Callable[[WorkerConfig], tuple[Runner, EngineInfo]]
 
@@ -50,9 +51,9 @@ def main(create_runner: CreateRunner | None = None) -> int:
     # The API process decides when a worker ends. Ctrl-C and service managers signal the whole group.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     with open(0, "rb", buffering=0, closefd=False) as stdin:
         config = msgspec.json.decode(stdin.readline(), type=WorkerConfig)
+    configure_logging(config.log)
     threading.Thread(target=_exit_at_eof, name="parent-watch", daemon=True).start()
     try:
         run_worker(config, create_runner or _create_torch_runner)
@@ -115,8 +116,9 @@ def _load(config: WorkerConfig, create_runner: CreateRunner, link: _Link) -> Eng
     try:
         runner, info = create_runner(config)
     except Exception as error:
-        log.exception("The model could not be loaded.")
-        reason = str(error) if isinstance(error, LLMOSError) else f"{type(error).__name__}: {error}"
+        is_expected = isinstance(error, LLMOSError)
+        reason = str(error) if is_expected else f"{type(error).__name__}: {error}"
+        log.error("The model could not be loaded: %s", reason, exc_info=not is_expected)
         link.send(LoadFailed(epoch=link.epoch, message=reason))
         while not any(isinstance(command, Shutdown) for command in link.receive(block=True)):
             pass

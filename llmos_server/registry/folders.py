@@ -8,10 +8,14 @@ import shutil
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from tokenizers import Tokenizer
+
 from llmos_server.errors import PullError, UnsupportedModel
 from llmos_server.registry.importing import write_json
 
 MODEL_TYPES = ("llama", "mistral", "qwen2", "qwen3")
+ARCHITECTURES = frozenset({"LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM"})
+ROPE_TYPES = ("default", "linear", "llama3")
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 INDEX = "model.safetensors.index.json"
 MAX_JSON_BYTES = 64 * 2**20
@@ -50,6 +54,7 @@ def import_folder(source: Path, target: Path) -> None:
             f"{source}: has no tokenizer.json, and other tokenizer files are not read. Make one: "
             "transformers.AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)"
         )
+    _check_tokenizer(source / "tokenizer.json")
     write_json(target / "config.json", config)
     shutil.copyfile(source / "tokenizer.json", target / "tokenizer.json")
     tokenizer_config = _optional_json(source / "tokenizer_config.json")
@@ -68,9 +73,28 @@ def check_config(config: dict[str, Any]) -> None:
         raise UnsupportedModel(f"config.json: model_type is {model_type!r}; known are {', '.join(MODEL_TYPES)}.")
     if config.get("quantization_config"):
         raise UnsupportedModel("config.json: quantised safetensors can't be read; take the full version, or a GGUF.")
+    architectures = config.get("architectures") or []
+    if architectures and not ARCHITECTURES.intersection(architectures):
+        raise UnsupportedModel(
+            f"config.json: architectures is {architectures}; known are {', '.join(sorted(ARCHITECTURES))}."
+        )
+    activation = config.get("hidden_act", "silu")
+    if activation not in ("silu", "swish"):
+        raise UnsupportedModel(f"config.json: hidden_act is {activation!r}; known is 'silu'.")
+    rope = {**(config.get("rope_scaling") or {}), **(config.get("rope_parameters") or {})}
+    rope_type = rope.get("rope_type") or rope.get("type") or "default"
+    if rope_type not in ROPE_TYPES:
+        raise UnsupportedModel(f"config.json: RoPE scaling is {rope_type!r}; known are {', '.join(ROPE_TYPES)}.")
     length = config.get("max_position_embeddings")
     if type(length) is not int or length < 1:
         raise UnsupportedModel(f"config.json: max_position_embeddings is {length!r}; a positive number is needed.")
+
+
+def _check_tokenizer(path: Path) -> None:
+    try:
+        Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises nothing narrower
+        raise PullError(f"{path}: can't be read as a tokenizer ({error}). Mend it, or fetch it again.") from None
 
 
 def read_json(path: Path, remedy: str) -> dict[str, Any]:

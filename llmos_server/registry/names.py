@@ -100,6 +100,8 @@ def parse_name(text: str) -> ModelName:
     if colon and scheme in _SCHEMES:
         return _SCHEMES[scheme](text, rest)
     found = SHORT.fullmatch(text)
+    if found is None and ("/" in text or text.endswith(".gguf")):
+        raise _invalid(text, f"a path on this machine is written file:{text[:200]}, a hub's repository hf:org/name")
     if found is None:
         raise _invalid(text, "write name:tag, name:tag:adapter, skill:x, hf:org/name, file:/path or pypi:name==version")
     return ShortName(**found.groupdict())

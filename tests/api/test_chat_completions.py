@@ -49,7 +49,7 @@ async def test_an_unknown_model_is_a_404_that_lists_the_known(api):
 async def test_fields_reach_the_engine(api):
     await api.chat(
         temperature=0.5, top_p=0.9, top_k=7, min_p=0.1, repetition_penalty=1.2, presence_penalty=1,
-        frequency_penalty=-1, logit_bias={"65": -3}, seed=-1, stop_token_ids=[10], min_tokens=2, max_tokens=9, n=2,
+        frequency_penalty=-1, logit_bias={"65": -3}, seed=-2, stop_token_ids=[10], min_tokens=2, max_tokens=9, n=2,
         priority=-4, cache_salt="s", logprobs=True, top_logprobs=3,
     )  # fmt: skip
     [request] = api.generator.requests
@@ -57,11 +57,20 @@ async def test_fields_reach_the_engine(api):
     assert (sampling.temperature, sampling.top_p, sampling.top_k, sampling.min_p) == (0.5, 0.9, 7, 0.1)
     assert (sampling.repetition_penalty, sampling.presence_penalty, sampling.frequency_penalty) == (1.2, 1.0, -1.0)
     assert sampling.logit_bias == {65: -3.0}
-    assert sampling.seed == 2**63 - 1
+    assert sampling.seed == 2**63 - 2
     assert sampling.stop_token_ids == (10, 256)
     assert (sampling.min_tokens, sampling.max_tokens, sampling.logprobs) == (2, 9, 3)
     assert sampling.prompt_logprobs is None
     assert (request.n, request.priority, request.cache_salt) == (2, -4, "s")
+
+
+async def test_llama_cpps_words_for_no_bound_and_no_seed(api):
+    for _ in range(2):
+        assert (await api.chat(max_tokens=-1, seed=-1)).status_code == 200
+        assert (await api.complete(["a", "a"], max_tokens=-1, seed=-1)).status_code == 200
+    requests = api.generator.requests
+    assert {len(request.prompt_ids) + request.sampling.max_tokens for request in requests} == {400}
+    assert len({request.sampling.seed for request in requests}) == len(requests)
 
 
 async def test_defaults(api):

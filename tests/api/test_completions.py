@@ -86,6 +86,25 @@ async def test_echo_goes_before_the_answer(make_api, fakes):
     assert choice["logprobs"]["top_logprobs"] == [None, {}, {}, {}, {}]
 
 
+async def test_an_answer_that_ends_at_once_still_has_an_entry_after_the_prompts(make_api):
+    """lm-evaluation-harness asks for one token and cuts the last entry off: without one, it would lose the prompt's."""
+    [choice] = (await make_api("").complete("ab", echo=True, logprobs=1, max_tokens=1)).json()["choices"]
+    assert (choice["text"], choice["finish_reason"]) == ("ab", "stop")
+    logprobs = choice["logprobs"]
+    assert logprobs["tokens"] == ["a", "b", "<eos>"]
+    assert logprobs["text_offset"] == [0, 1, 2]
+    assert logprobs["top_logprobs"][2]["<eos>"] == logprobs["token_logprobs"][2]
+
+
+@pytest.mark.parametrize(("skips", "offsets"), [(True, [0, 1, 1, 2]), (False, [0, 1, 7, 8])])
+async def test_special_tokens_that_the_text_leaves_out_take_no_place_in_it(make_api, fakes, skips, offsets):
+    api = make_api(lambda request, index: [*b"a", fakes.TURN, *b"b"])
+    [choice] = (await api.complete(logprobs=0, skip_special_tokens=skips)).json()["choices"]
+    assert choice["text"] == ("ab" if skips else "a<turn>b")
+    assert choice["logprobs"]["tokens"] == ["a", "<turn>", "b", "<eos>"]
+    assert choice["logprobs"]["text_offset"] == offsets
+
+
 async def test_echo_without_logprobs_asks_for_none(api):
     [choice] = (await api.complete([97, 98], echo=True)).json()["choices"]
     assert choice["text"] == "abHello"

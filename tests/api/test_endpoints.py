@@ -112,6 +112,16 @@ async def test_health_ready_and_version(api):
     assert (await api.http.get("/health")).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("path", "status"), [("/health", 200), ("/v1/models", 200), ("/nowhere", 404), ("/v1/chat/completions", 405)]
+)
+async def test_head_is_get_without_the_body(api, path, status):
+    got, head = await api.http.get(path), await api.http.head(path)
+    assert (head.status_code, head.content) == (status, b"")
+    assert head.headers["content-length"] == got.headers["content-length"]
+    assert head.headers["x-request-id"] != got.headers["x-request-id"]
+
+
 async def test_metrics_count(api):
     api.generator.num_cached_tokens = 3
     await api.chat(n=2)

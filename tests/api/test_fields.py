@@ -263,7 +263,7 @@ async def test_broken_messages_are_named(api, messages, param):
         ("presence_penalty", [-2.1, 2.1]),
         ("frequency_penalty", [-2.1, 2.1]),
         ("n", [0, -1, 65, 1.5, "2"]),
-        ("max_tokens", [-1, 0, "5", 1.5, True]),
+        ("max_tokens", [-2, 0, "5", 1.5, True]),
         ("max_completion_tokens", [0, -5]),
         ("min_tokens", [-1]),
         ("seed", [2**63, -(2**63) - 1, 2**80, "1", 1.5]),

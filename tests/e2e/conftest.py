@@ -10,13 +10,15 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from llmos_server.contracts import ModelVersion
+
+sys.path.insert(0, str(Path(__file__).parent))  # for tiny_models
 
 READY_SECONDS = 120
 
@@ -89,6 +91,11 @@ def start_server(folder: Path, model: str, *flags: str, env: dict[str, str] | No
             command, cwd=folder, stdout=out, stderr=subprocess.STDOUT, env={**os.environ, **(env or {})}
         )
     return LiveServer(process, port, log)
+
+
+@pytest.fixture(scope="session", name="start_server")
+def start_server_fixture() -> Callable[..., LiveServer]:
+    return start_server
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import stat
@@ -19,9 +20,9 @@ from llmos_server.contracts import Generation, Generator, ModelVersion
 from llmos_server.engine.client import EngineClient
 from llmos_server.engine.launcher import SubprocessLauncher, WorkerProcess
 from llmos_server.engine.messages import WorkerConfig
-from llmos_server.engine.supervisor import Backoff
+from llmos_server.engine.supervisor import MAX_FIRST_STARTS, Backoff
 from llmos_server.errors import EngineBusy, EngineFailed, InvalidRequest
-from llmos_server.settings import EngineSettings
+from llmos_server.settings import EngineSettings, LogSettings
 
 NUM_PAGES = 4096
 SCRIPT = engine_fakes.__file__
@@ -46,7 +47,11 @@ class RecordingLauncher:
 
 @asynccontextmanager
 async def running_client(
-    script: str = "sha256:0", *, launcher: RecordingLauncher | None = None, **fields: object
+    script: str = "sha256:0",
+    *,
+    launcher: RecordingLauncher | None = None,
+    log: LogSettings = LogSettings(),  # noqa: B008 - frozen
+    **fields: object,
 ) -> AsyncIterator[tuple[EngineClient, RecordingLauncher]]:
     """script: see create_scripted_runner. fields: of EngineSettings."""
     launcher = launcher or RecordingLauncher()
@@ -54,7 +59,7 @@ async def running_client(
         name="scripted", source="", digest=script, folder="", weights=[], context_length=0, size_bytes=0, created=0
     )
     settings = EngineSettings(cache_bytes=NUM_PAGES, threads=1, **fields)
-    client = EngineClient(model, settings, launcher=launcher, backoff=Backoff(first=0.01, maximum=0.02))
+    client = EngineClient(model, settings, log, launcher=launcher, backoff=Backoff(first=0.01, maximum=0.02))
     await client.start()
     try:
         yield client, launcher
@@ -177,8 +182,9 @@ async def test_killed_worker_fails_its_streams_and_is_started_again() -> None:
         await anext(streams[0])
         os.kill(launcher.processes[0].pid, signal.SIGKILL)
         for stream in streams:
-            with pytest.raises(EngineFailed, match="send the request again"):
+            with pytest.raises(EngineFailed, match="send the request again") as lost:
                 await within(30, collect(stream))
+            assert lost.value.retry_after is not None
             stream.abort()
         assert client.num_open_requests == 0
         await until(lambda: client.state == "ready")
@@ -200,6 +206,16 @@ async def test_step_that_raises_ends_the_worker_without_showing_the_prompt(
     errors = capfd.readouterr().err
     assert "scripted crash" in errors
     assert "11, 12, 13" not in errors
+
+
+async def test_the_worker_logs_as_the_server_does(capfd: pytest.CaptureFixture[str]) -> None:
+    async with running_client(log=LogSettings(level="error", format="json")) as (client, _):
+        await ready(client)
+        with pytest.raises(EngineFailed):
+            await within(30, collect(client.submit(make_request("a", [CRASH_TOKEN]))))
+    told = [json.loads(line) for line in capfd.readouterr().err.splitlines() if line.startswith("{")]
+    assert [(line["level"], line["logger"]) for line in told] == [("error", "llmos.worker")]
+    assert "scripted crash" in told[0]["exception"]
 
 
 async def test_silent_worker_is_replaced() -> None:
@@ -239,6 +255,27 @@ async def test_worker_that_cannot_be_started_is_tried_again() -> None:
         await until(lambda: client.num_restarts >= 2)
         with pytest.raises(EngineBusy):
             client.submit(make_request("a", [1]))
+        await until(lambda: client.state == "failed")
+
+
+async def test_worker_that_crashes_at_every_first_start_is_given_up() -> None:
+    launcher = RecordingLauncher((sys.executable, "-c", "raise SystemExit(7)"))
+    async with running_client(launcher=launcher) as (client, _):
+        await until(lambda: client.state == "failed")
+        assert len(launcher.processes) == MAX_FIRST_STARTS
+        for ask in (client.wait_ready(30), asyncio.to_thread(client.submit, make_request("a", [1]))):
+            with pytest.raises(EngineFailed, match=r"ended 5 times before it was ready \(exit status 7\).*log") as failed:
+                await ask
+            assert failed.value.retry_after is None
+
+
+async def test_worker_that_was_ready_once_is_never_given_up() -> None:
+    async with running_client() as (client, launcher):
+        for num_kills in range(1, MAX_FIRST_STARTS + 2):
+            await until(lambda: client.state == "ready")
+            os.kill(launcher.processes[-1].pid, signal.SIGKILL)
+            await until(lambda num=num_kills: client.num_restarts == num)
+        await until(lambda: client.state == "ready")
 
 
 async def test_messages_of_another_epoch_are_dropped() -> None:

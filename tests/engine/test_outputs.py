@@ -23,3 +23,4 @@ def test_cumulative_logprob_counts_the_stop_token() -> None:
     last = append_token(sequence, 5, TokenLogprob(5, -0.5), now=0.0)
     assert last.cumulative_logprob == -1.5
     assert last.logprobs == []
+    assert last.stop_logprob == TokenLogprob(5, -0.5)

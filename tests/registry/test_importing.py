@@ -10,6 +10,8 @@ import pytest
 from tokenizers import Tokenizer
 
 from llmos_server.errors import PullError, UnsupportedModel
+from llmos_server.models import config, rope
+from llmos_server.registry import folders
 from llmos_server.registry.folders import find_shards, import_folder
 from llmos_server.registry.importing import import_gguf
 
@@ -153,7 +155,7 @@ class TestFolder:
         generation = {"temperature": 0.6, "eos_token_id": [7], "bos_token_id": 1}
         assert read(target, "generation_config.json") == generation
         assert (target / "chat_template.jinja").read_text() == "T"
-        assert (target / "tokenizer.json").read_text() == '{"version": "1.0"}'
+        assert (target / "tokenizer.json").read_bytes() == (source / "tokenizer.json").read_bytes()
         assert not list(target.glob("*.safetensors"))
 
     def test_the_template_file_wins_and_the_list_form_is_searched(self, fakes: ModuleType, tmp_path: Path) -> None:
@@ -181,6 +183,10 @@ class TestFolder:
             ({"model_type": "gpt2"}, "'gpt2'"),
             ({"quantization_config": {"bits": 4}}, "quantised"),
             ({"max_position_embeddings": None}, "max_position_embeddings"),
+            ({"architectures": ["LlamaForSequenceClassification"]}, "LlamaForSequenceClassification"),
+            ({"hidden_act": "gelu"}, "'gelu'"),
+            ({"rope_scaling": {"type": "dynamic", "factor": 2.0}}, "'dynamic'"),
+            ({"rope_parameters": {"rope_type": "yarn", "factor": 2.0}}, "'yarn'"),
         ],
     )
     def test_other_models_are_refused_by_name(
@@ -188,6 +194,18 @@ class TestFolder:
     ) -> None:
         with pytest.raises(UnsupportedModel, match=match):
             import_folder(fakes.write_folder(tmp_path / "m", **config), tmp_path)
+
+    def test_a_broken_tokenizer_is_refused(self, fakes: ModuleType, tmp_path: Path) -> None:
+        source = fakes.write_folder(tmp_path)
+        (source / "tokenizer.json").write_text('{"version": "1.0"')
+        with pytest.raises(PullError, match=r"tokenizer\.json: can't be read as a tokenizer"):
+            import_folder(source, tmp_path)
+
+    def test_the_registry_takes_what_the_decoder_computes(self) -> None:
+        """Two lists, because the registry holds no torch; they must agree."""
+        assert folders.MODEL_TYPES == config.FAMILIES
+        assert folders.ARCHITECTURES == config.CAUSAL_LM
+        assert folders.ROPE_TYPES == rope.KINDS
 
     def test_shards_are_taken_from_the_index(self, fakes: ModuleType, tmp_path: Path) -> None:
         source = fakes.write_folder(tmp_path)

@@ -24,7 +24,7 @@ class GenerationFields(Struct, kw_only=True, forbid_unknown_fields=True):
     """How text is generated: the fields that both completion endpoints share."""
 
     model: str | None = None
-    max_tokens: Annotated[int, Meta(ge=0)] | None = None
+    max_tokens: Annotated[int, Meta(ge=-1)] | None = None
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
     top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
     top_k: Annotated[int, Meta(ge=-1, le=2**31 - 1)] | None = None

@@ -1,0 +1,211 @@
+"""Whatever a client posts: an answer, or OpenAI's error object with a 4xx; never a 5xx, never a hang."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from llmos_server.api import fields
+from llmos_server.chat.renderer import Renderer
+from llmos_server.engine.messages import AddRequest
+
+JSON = {"content-type": "application/json"}
+SECONDS = 20
+"""No answer takes nearly as long; a hang does."""
+
+MESSAGE = {"role": "user", "content": [{"type": "text", "text": "Hi"}], "name": "Ann"}
+CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
+CHAT: dict[str, Any] = {
+    "model": "tiny",
+    "messages": [MESSAGE, {"role": "assistant", "tool_calls": [CALL]}, {"role": "tool", "content": "x"}],
+    "max_tokens": 5,
+    "temperature": 0.5,
+    "n": 2,
+    "seed": 1,
+    "stop": ["x"],
+    "stream": True,
+    "stream_options": {"include_usage": True},
+    "logprobs": True,
+    "top_logprobs": 2,
+    "logit_bias": {"7": 1},
+    "chat_template_kwargs": {"enable_thinking": False},
+}
+COMPLETION: dict[str, Any] = {
+    **{name: CHAT[name] for name in ("model", "max_tokens", "temperature", "n", "seed", "stop", "logit_bias")},
+    "prompt": ["a", "b"],
+    "logprobs": 2,
+    "echo": True,
+}
+ROUTES: dict[str, tuple[dict[str, Any], Any]] = {
+    "/v1/chat/completions": (CHAT, fields.CHAT),
+    "/v1/chat/completions/render": ({"messages": CHAT["messages"]}, fields.CHAT),
+    "/v1/completions": (COMPLETION, fields.COMPLETION),
+    "/tokenize": ({"messages": [MESSAGE], "return_token_strs": True}, fields.TOKENIZE),
+    "/detokenize": ({"tokens": [72, 105]}, fields.DETOKENIZE),
+}
+
+NUMBERS = (0, -1, 1, 2**31, 2**63 - 1, 2**63, -(2**63) - 1, 2**64, 10**30, 0.5, -0.0, 1e-320, 1e308)
+BROKEN_NUMBERS = (math.nan, math.inf, -math.inf)
+TEXTS = ("", "x", "\x00", "\ud800", "a\udc00b", "\ud83d\ude00", "\U0010ffff", "<|im_end|>", "{{ 1/0 }}", "x" * 10**6)
+DIGITS = ("9" * 400, "-" + "9" * 5000, "1e400", "0." + "1" * 500)
+depths = st.sampled_from((1, 50, 400, 900, 980, 5000))
+
+
+class Raw(str):
+    """Text that stands in the body as it is."""
+
+
+leaves = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.sampled_from(NUMBERS),
+    st.sampled_from(BROKEN_NUMBERS),
+    st.sampled_from(DIGITS).map(Raw),
+    st.sampled_from(range(len(TEXTS))).map(TEXTS.__getitem__),
+)
+
+
+@st.composite
+def deep_values(draw: st.DrawFn) -> Raw:
+    depth, inner = draw(depths), draw(st.sampled_from(("1", '"x"', "null", "")))
+    opening, closing = draw(st.sampled_from((("[", "]"), ('{"a":', "}"))))
+    return Raw(opening * depth + (inner if inner or opening == "[" else "0") + closing * depth)
+
+
+values = st.one_of(
+    leaves,
+    st.recursive(
+        leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(("a", "type")), inner)
+    ),
+    deep_values(),
+)
+
+
+def encode(value: Any) -> bytes:
+    """As JSON, with what JSON doesn't allow; lone surrogates escaped."""
+    if isinstance(value, Raw):
+        return value.encode()
+    if isinstance(value, dict):
+        pairs = (encode(name) + b":" + encode(item) for name, item in value.items())
+        return b"{" + b",".join(pairs) + b"}"
+    if isinstance(value, list):
+        return b"[" + b",".join(map(encode, value)) + b"]"
+    return json.dumps(value).encode()
+
+
+def places(value: Any) -> list[tuple[dict[str, Any] | list[Any], Any]]:
+    """(container, key) of everything inside."""
+    found: list[tuple[dict[str, Any] | list[Any], Any]] = []
+    pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in pairs:
+        found += [(value, key), *places(item)]
+    return found
+
+
+@st.composite
+def bodies(draw: st.DrawFn, path: str) -> bytes:
+    """A good body in which up to three values are replaced, left out or added to; sometimes its bytes are broken."""
+    good, table = ROUTES[path]
+    body = copy.deepcopy(good)
+    names = st.sampled_from(sorted(table)) | st.sampled_from(("strange", "", "a.b", "x" * 5000, "\ud800", "é\n"))
+    for _ in range(draw(st.integers(1, 3))):
+        container, key = draw(st.sampled_from([*places(body), (body, "model")]))
+        action = draw(st.sampled_from(("replace", "replace", "add", "leave out")))
+        if action == "replace":
+            container[key] = draw(values)
+        elif action == "leave out" and key in (container if isinstance(container, dict) else range(len(container))):
+            del container[key]
+        elif isinstance(container, dict):
+            container[draw(names)] = draw(values)
+        else:
+            container.append(draw(values))
+    raw = encode(body)
+    return draw(st.sampled_from((break_nothing, break_nothing, double_keys, cut, spoil)))(raw, draw(st.integers(0)))
+
+
+def break_nothing(raw: bytes, _: int) -> bytes:
+    return raw
+
+
+def double_keys(raw: bytes, _: int) -> bytes:
+    return raw[:-1] + (b"," if len(raw) > 2 else b"") + raw[1:]
+
+
+def cut(raw: bytes, place: int) -> bytes:
+    return raw[: place % (len(raw) + 1)]
+
+
+def spoil(raw: bytes, place: int) -> bytes:
+    place %= len(raw) + 1
+    return raw[:place] + b"\xed\xa0\x80" + raw[place:]
+
+
+async def check(api: Any, path: str, raw: bytes) -> None:
+    api.generator.generations.clear()
+    async with asyncio.timeout(SECONDS):
+        reply = await api.http.post(path, content=raw, headers=JSON)
+    assert reply.status_code < 500, (reply.text, raw[:300])
+    assert reply.headers["X-Request-Id"]
+    if reply.status_code == 200:
+        assert b'data: {"error"' not in reply.content
+    else:
+        assert set(reply.json()) == {"error"}
+        assert set(reply.json()["error"]) == {"message", "type", "param", "code"}
+        assert len(reply.content) < 20_000, "the answer repeats the body"
+    for request in api.generator.requests:
+        crossed = msgspec.msgpack.decode(msgspec.msgpack.encode(AddRequest(epoch=1, request=request)), type=AddRequest)
+        assert crossed.request == request
+
+
+def fuzz(api: Any, path: str, num_examples: int) -> None:
+    runner = asyncio.Runner()
+
+    @settings(
+        max_examples=num_examples, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
+    )
+    @given(bodies(path))
+    def run(raw: bytes) -> None:
+        runner.run(check(api, path, raw))
+
+    with runner:
+        run()
+
+
+def test_every_route_that_takes_a_body_is_here(make_api) -> None:
+    posted = {route.path for route in make_api().app.routes if "POST" in getattr(route, "methods", ())}
+    assert posted == set(ROUTES)
+
+
+@pytest.mark.parametrize("path", ROUTES)
+def test_good_bodies_are_answered(make_api, path) -> None:
+    async def ask() -> int:
+        return (await make_api().http.post(path, content=encode(ROUTES[path][0]), headers=JSON)).status_code
+
+    assert asyncio.run(ask()) == 200
+
+
+@pytest.mark.parametrize("path", ROUTES)
+def test_broken_bodies(make_api, path) -> None:
+    fuzz(make_api(), path, 300)
+
+
+@pytest.mark.proof
+@pytest.mark.parametrize("path", ROUTES)
+def test_many_broken_bodies(make_api, path) -> None:
+    fuzz(make_api(), path, 5000)
+
+
+@pytest.mark.proof
+@pytest.mark.real_model
+@pytest.mark.parametrize("path", ROUTES)
+def test_many_broken_bodies_and_the_real_tokenizer(make_api, smollm2, path) -> None:
+    fuzz(make_api(renderer=Renderer.load(Path(smollm2.folder))), path, 1000)

@@ -1,0 +1,85 @@
+"""Checkpoints of one's own, served as a user serves them, against Transformers' `generate` on the same weights."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny_models
+import torch
+from transformers import PreTrainedModel
+
+NUM_TOKENS = 12
+TEXT = "The sea is wide; they've seen 1,234 ships in Zürich. 東京\n"
+
+
+def post(url: str, body: dict[str, Any]) -> dict[str, Any]:
+    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=60) as response:
+        answer: dict[str, Any] = json.loads(response.read())
+    return answer
+
+
+def reference(model: PreTrainedModel, prompt: list[int]) -> tuple[list[int], list[float]]:
+    """Greedy token ids and their log-probabilities."""
+    ids = torch.tensor([prompt])
+    with torch.no_grad():
+        whole = model.generate(
+            ids,
+            attention_mask=torch.ones_like(ids),
+            max_new_tokens=NUM_TOKENS,
+            do_sample=False,
+            eos_token_id=None,
+            pad_token_id=0,
+        )
+        logprobs = model(whole).logits[0].log_softmax(-1)
+    answer = whole[0, len(prompt) :].tolist()
+    return answer, [float(logprobs[len(prompt) - 1 + i, token]) for i, token in enumerate(answer)]
+
+
+@pytest.fixture(params=["folder", "gguf"])
+def checkpoint(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, PreTrainedModel]:
+    """The name to serve, relative to tmp_path, and the model whose weights are in the files."""
+    tokenizer = tiny_models.train_tokenizer()
+    if request.param == "folder":
+        model = tiny_models.create_model(tokenizer, "mistral", sliding_window=9)
+        tiny_models.save_folder(tmp_path / "tiny", model, tokenizer, max_shard_size="80KB")
+        assert len(list((tmp_path / "tiny").glob("*.safetensors"))) > 1
+        return "file:tiny", model
+    model = tiny_models.create_model(tokenizer, "llama")
+    tiny_models.save_gguf(tmp_path / "tiny.gguf", model, tokenizer, "llama", "Q8_0")
+    return "file:tiny.gguf", model
+
+
+@pytest.fixture
+def url(checkpoint: tuple[str, PreTrainedModel], tmp_path: Path, start_server: Any) -> Iterator[str]:
+    home = {"LLMOS_HOME": str(tmp_path / "home")}
+    server = start_server(tmp_path, checkpoint[0], "--threads", "1", env=home)
+    server.wait_until_ready()
+    yield server.url
+    assert server.stop() == 0
+
+
+def test_a_checkpoint_of_ones_own_gives_the_tokens_of_generate(
+    checkpoint: tuple[str, PreTrainedModel], url: str
+) -> None:
+    _, model = checkpoint
+    tokenizer = tiny_models.train_tokenizer()
+    prompt = tokenizer.encode(TEXT).ids
+    assert post(f"{url}/tokenize", {"prompt": TEXT})["tokens"] == prompt
+    expected, logprobs = reference(model, prompt)
+    options = {"max_tokens": NUM_TOKENS, "temperature": 0, "logprobs": 0, "ignore_eos": True}
+    with urllib.request.urlopen(f"{url}/v1/models", timeout=60) as response:
+        name = json.loads(response.read())["data"][0]["id"]
+    [choice] = post(f"{url}/v1/completions", {"model": name, "prompt": TEXT, **options})["choices"]
+    assert choice["text"] == tokenizer.decode(expected)
+    assert choice["logprobs"]["token_logprobs"] == pytest.approx(logprobs, abs=1e-4)
+
+    question = [{"role": "user", "content": "Where is the sea?"}]
+    rendered = tokenizer.encode("<|im_start|>user\nWhere is the sea?<|im_end|>\n<|im_start|>assistant\n").ids
+    chat = post(f"{url}/v1/chat/completions", {"model": name, "messages": question, "max_tokens": 8, "temperature": 0})
+    assert chat["usage"]["prompt_tokens"] == len(rendered)
