@@ -44,10 +44,11 @@ def serve(settings: Settings) -> None:
     )
     host, port = listener.getsockname()[:2]
     log.info("serving", url=f"http://{host}:{port}/v1", model=version.name, docs=f"http://{host}:{port}/docs")
-    # uvicorn raises the signal that stopped it once more after a clean end; then it has done its work.
+    server = uvicorn.Server(config)
+    # For a signal before uvicorn has handlers of its own, and for the one that stopped it, which it raises once more.
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: None)
-    uvicorn.Server(config).run(sockets=[listener])
+        signal.signal(number, lambda *_: setattr(server, "should_exit", True))
+    server.run(sockets=[listener])
 
 
 def create_app(settings: Settings, version: ModelVersion, aliases: Mapping[str, str]) -> Litestar:

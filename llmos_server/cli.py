@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -59,6 +60,7 @@ def serve(
         },
     )
     check_exposure(settings.api)
+    _end_in_order_on_sigterm()
     from llmos_server.app import serve as run_server
 
     run_server(settings)
@@ -79,6 +81,7 @@ def pull(
     """
     from llmos_server.registry.progress import create_progress, format_bytes
 
+    _end_in_order_on_sigterm()
     version = _registry(config).pull(name, create_progress())
     print(f"{version.name}: ready ({format_bytes(version.size_bytes)}, {version.digest[:19]})")
 
@@ -251,6 +254,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     except BrokenPipeError:  # The reader of our output left, as `head` does.
         sys.stderr.close()
         sys.exit(1)
+
+
+def _end_in_order_on_sigterm() -> None:
+    """As Ctrl-C does: a pull then ends its download and leaves nothing lying. Serving has handlers of its own."""
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
 
 
 def _settings(config: Path | None) -> Settings:

@@ -86,7 +86,7 @@ class EngineSettings:
     """Tokens in one step, prefill chunks and decodes together."""
     prefix_caching: bool = True
     max_waiting: AtLeastOne = 4096
-    """Requests that may wait; one more gets 429."""
+    """Requests open at once, running or waiting; one more gets 429."""
     heartbeat_timeout_seconds: SomeSeconds = 60.0
     """A loaded worker that is silent for longer is killed and started again."""
 

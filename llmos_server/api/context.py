@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 import uuid
@@ -11,6 +12,9 @@ from urllib.parse import quote
 import structlog
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+from llmos_server.api.errors import describe
+from llmos_server.errors import EngineBusy
 
 log = structlog.get_logger(__name__)
 
@@ -54,7 +58,7 @@ class RequestContext:
                 status = message["status"]
                 extra = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
                 message["headers"] = [*message.get("headers", ()), *extra]
-            elif is_head:
+            elif is_head and message["type"] == "http.response.body":
                 message["body"] = b""
             await send(message)
 
@@ -62,11 +66,23 @@ class RequestContext:
         bound = structlog.contextvars.bind_contextvars(request_id=request_id)
         try:
             await self._app({**scope, "method": "GET"} if is_head else scope, receive, send_with_headers)
+        except asyncio.CancelledError:  # The web server does this to what still runs after the grace time.
+            if status:
+                raise
+            await _refuse_at_shutdown(send_with_headers)
         finally:
             tell = log.debug if scope["path"] in _QUIET_PATHS else log.info
             seconds = round(time.perf_counter() - started, 4)
             tell("request", method=scope["method"], path=scope["path"], status=status, seconds=seconds)
             structlog.contextvars.reset_contextvars(**bound)
+
+
+async def _refuse_at_shutdown(send: Send) -> None:
+    wire = describe(EngineBusy("The server is shutting down; send the request again later.", retry_after=5.0))
+    headers = {"content-type": "application/json", **wire.headers}
+    raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": wire.status, "headers": raw})
+    await send({"type": "http.response.body", "body": wire.body(), "more_body": False})
 
 
 def response_headers(connection: Any) -> dict[str, str]:

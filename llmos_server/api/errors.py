@@ -23,6 +23,8 @@ from llmos_server.errors import (
 log = structlog.get_logger(__name__)
 
 INVALID = "invalid_request_error"
+MAX_MESSAGE_LENGTH = 2000
+MAX_PARAM_LENGTH = 200
 
 
 class ClientDisconnected(Exception):
@@ -47,7 +49,9 @@ class WireError:
     headers: dict[str, str] = field(default_factory=dict)
 
     def body(self) -> bytes:
-        detail = ErrorDetail(message=self.message, type=self.type, param=self.param, code=self.code)
+        """Bounded: message and param may hold what the client sent."""
+        param = self.param if self.param is None else self.param[:MAX_PARAM_LENGTH]
+        detail = ErrorDetail(message=_clip(self.message), type=self.type, param=param, code=self.code)
         return msgspec.json.encode(ErrorResponse(error=detail))
 
 
@@ -73,6 +77,12 @@ def describe(error: BaseException) -> WireError:
     return WireError(
         500, "Something went wrong in the server; its log tells more.", type="server_error", code="internal_error"
     )
+
+
+def _clip(text: str) -> str:
+    """Its end may hold the remedy, so the middle is left out."""
+    half = MAX_MESSAGE_LENGTH // 2
+    return text if len(text) <= MAX_MESSAGE_LENGTH else f"{text[:half]} ... {text[-half:]}"
 
 
 def _retry_after(seconds: float) -> dict[str, str]:

@@ -62,7 +62,7 @@ class ChatTemplate:
             self._template = environment.from_string(source)
         except jinja2.TemplateSyntaxError as error:
             raise UnsupportedModel(
-                f"The model's chat template has an error in line {error.lineno}: {error.message}."
+                f"The model's chat template has an error in line {error.lineno}: {str(error.message).rstrip('.')}."
             ) from error
         self._special_tokens = dict(special_tokens)
         self.content_form = detect_content_form(tree)

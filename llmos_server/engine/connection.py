@@ -18,8 +18,8 @@ class Endpoints:
     """The two ipc:// addresses of one epoch, in a folder that only this user can enter."""
 
     def __init__(self, folder: Path, epoch: int) -> None:
-        self.commands = f"ipc://{folder}/c{epoch}"
-        self.reports = f"ipc://{folder}/r{epoch}"
+        self.paths = (folder / f"c{epoch}", folder / f"r{epoch}")
+        self.commands, self.reports = (f"ipc://{path}" for path in self.paths)
 
 
 class Connection:
@@ -27,6 +27,7 @@ class Connection:
 
     def __init__(self, context: zmq.asyncio.Context, endpoints: Endpoints, epoch: int) -> None:
         self.epoch = epoch
+        self._endpoints = endpoints
         self._commands = context.socket(zmq.PUSH)
         self._reports = context.socket(zmq.PULL)
         for socket, address in ((self._commands, endpoints.commands), (self._reports, endpoints.reports)):
@@ -54,6 +55,8 @@ class Connection:
     def close(self) -> None:
         self._commands.close()
         self._reports.close()
+        for path in self._endpoints.paths:  # ZeroMQ leaves them.
+            path.unlink(missing_ok=True)
 
     def _send(self, command: Command) -> None:
         """Returns at once and keeps the order. What a dead worker has not read is lost with it."""

@@ -56,6 +56,21 @@ def test_the_sync_sdk_streams(make_api):
         assert "".join(chunk.choices[0].delta.content or "" for chunk in stream) == "Hello"
 
 
+async def test_an_unstreamed_request_that_outlasts_the_grace_time_is_told(endless):
+    """The web server cancels it then, which must not look like a crash."""
+    asked = asyncio.create_task(endless.chat(max_tokens=10**6))
+    async with asyncio.timeout(WAIT):
+        while not endless.generator.generations:
+            await asyncio.sleep(0.005)
+    asked.cancel()
+    reply = await asked
+    assert reply.status_code == 503
+    assert reply.headers["Retry-After"] == "5"
+    assert reply.headers["X-Request-Id"]
+    assert "shutting down" in reply.json()["error"]["message"]
+    assert endless.generator.generations[0].aborted.is_set()
+
+
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions"])
 def test_leaving_a_stream_aborts(endless, path):
     body = (

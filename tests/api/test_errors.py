@@ -92,6 +92,13 @@ async def test_bodies_that_are_too_large(make_api):
     check(await api.chat("x" * 2000), 413, "request_too_large")
 
 
+async def test_an_error_does_not_repeat_a_long_value(api):
+    for body in ({"messages": [{"role": "x" * 10**6}]}, {"messages": [{"role": "user", "x" * 10**6: 1}]}):
+        reply = await api.post("/v1/chat/completions", body, headers={"X-LLMOS-Strict": "1"})
+        assert reply.status_code == 400
+        assert len(reply.content) < 4000
+
+
 async def test_a_missing_field_is_named(api):
     assert check(await api.post("/v1/chat/completions", {}), 400, "missing_required_parameter")["param"] == "messages"
     assert check(await api.post("/v1/completions", {}), 400, "missing_required_parameter")["param"] == "prompt"

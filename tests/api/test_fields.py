@@ -292,6 +292,12 @@ async def test_values_out_of_range_are_refused_by_name(api, name, values):
         assert name in error["message"]
 
 
+@pytest.mark.parametrize("empty", [[], {}, "", None])
+async def test_a_refused_field_that_is_empty_asks_for_nothing(api, empty):
+    assert (await api.chat(grammar=empty)).status_code == 200
+    assert (await api.complete(suffix=empty)).status_code == 200
+
+
 @pytest.mark.parametrize(
     ("options", "param"),
     [

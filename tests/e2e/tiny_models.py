@@ -17,7 +17,11 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
-TEXT = ("The sea is wide and the sky is wider. ", "I'm sure they've seen 1,234 ships in 2024! ", "naïve café, Zürich; 東京 ")
+TEXT = (
+    "The sea is wide and the sky is wider. ",
+    "I'm sure they've seen 1,234 ships in 2024! ",
+    "naïve café, Zürich; 東京 ",
+)
 TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"

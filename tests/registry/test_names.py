@@ -116,6 +116,13 @@ def test_the_catalog_holds_references_that_parse_and_pins_that_fit() -> None:
     assert all(isinstance(parse_name(name), ShortName) for name in CATALOG)
 
 
+@pytest.mark.parametrize("text", ["models/x", "./x.gguf", "x y.gguf", "/models/x"])
+def test_a_bare_path_is_refused_with_its_right_spelling(text: str) -> None:
+    with pytest.raises(InvalidRequest, match="written file:") as caught:
+        parse_name(text)
+    assert f"file:{text}," in str(caught.value)
+
+
 class TestAliases:
     def test_chains_are_followed(self) -> None:
         aliases = Aliases({"gpt-4o-mini": "default", "default": "smollm2:135m", "org/odd name": "hf:org/name"})

