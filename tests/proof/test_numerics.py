@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import pydoc_data.topics
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -81,7 +81,12 @@ def reference_logprobs(model: PreTrainedModel, ids: list[int]) -> list[float]:
     return logprobs.gather(1, torch.tensor(ids[1:])[:, None])[:, 0].tolist()
 
 
-def test_logprobs_of_the_exact_mode(runner: ModelRunner, reference: PreTrainedModel, windows: list[list[int]]) -> None:
+def test_logprobs_of_the_exact_mode(
+    runner: ModelRunner,
+    reference: PreTrainedModel,
+    windows: list[list[int]],
+    record_property: Callable[[str, object], None],
+) -> None:
     torch.set_num_threads(1)
     expected = [value for ids in windows for value in reference_logprobs(reference, ids)]
     served = [value for i, ids in enumerate(windows) for value in served_logprobs(runner, ids, (512, 100, 37)[i % 3])]
@@ -90,9 +95,9 @@ def test_logprobs_of_the_exact_mode(runner: ModelRunner, reference: PreTrainedMo
     mean = sum(differences) / len(differences)
     perplexity, expected_perplexity = (math.exp(-sum(values) / len(values)) for values in (served, expected))
     change = abs(perplexity / expected_perplexity - 1)
-    print(f"\nexact mode over {len(served)} tokens, against float32 Transformers:")
-    print(f"  perplexity {perplexity:.5f} and {expected_perplexity:.5f}, relative change {change:.2e}")
-    print(f"  |difference of log-probabilities| mean {mean:.2e}, largest {max(differences):.2e}")
+    record_property("exact mode, tokens compared with float32 Transformers", len(served))
+    record_property("perplexity, served and reference", f"{perplexity:.5f}, {expected_perplexity:.5f} ({change:.1e})")
+    record_property("|difference of log-probabilities|", f"mean {mean:.1e}, largest {max(differences):.1e}")
     assert change < MAX_PERPLEXITY_CHANGE
     assert mean < MAX_MEAN_DIFFERENCE
 
