@@ -47,6 +47,13 @@ def forbid_network(event: str, arguments: tuple[Any, ...]) -> None:
 sys.addaudithook(forbid_network)
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What proofs have measured (record_property); with several workers, what they print would be lost."""
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            terminalreporter.write_line(f"{name}: {value}")
+
+
 @pytest.fixture(scope="session")
 def project() -> Path:
     """The repository's root."""
