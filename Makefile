@@ -41,7 +41,8 @@ types: install-dev ## Check types
 proof: model ## Run the long proofs, print and keep what they measured (docs/proof/latest.txt)
 	@mkdir -p docs/proof
 	@{ echo "make proof, $$(date -u +%Y-%m-%d), $$(git rev-parse --short HEAD 2>/dev/null), $$($(BIN)/python -V), $$(uname -sm)"; \
-	   $(PYTEST) -m proof -n $(NUM_TEST_WORKERS) -v --durations 12 -p no:cacheprovider $(ARGS); echo "exit status $$?"; } | tee docs/proof/latest.txt
+	   $(PYTEST) -m proof -n $(NUM_TEST_WORKERS) -v --durations 12 -p no:cacheprovider $(ARGS); echo "exit status $$?"; } \
+	   | sed -e '/^rootdir:/d' -e '/^cachedir:/d' -e '/^platform /s, -- /.*,,' | tee docs/proof/latest.txt
 	@tail -n 1 docs/proof/latest.txt | grep -q 'exit status 0'
 
 bench: install ## Measure a running server (start it first: make serve)
