@@ -46,6 +46,7 @@ class LiveServer:
         """The sum over the labels of one Prometheus sample."""
         _, text = self.get("/metrics")
         lines = [line for line in text.splitlines() if line.startswith((name + "{", name + " "))]
+        assert lines, f"/metrics has no {name}"  # Else a renamed metric would read as 0, and every wait for 0 pass.
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
 
     def wait_until_ready(self) -> None:
