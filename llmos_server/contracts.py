@@ -6,6 +6,7 @@ Nothing here imports another LLMOS module, and nothing here imports torch.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager
 from typing import Literal, Protocol
 
 import msgspec
@@ -59,6 +60,8 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Lower runs earlier (vLLM's convention); equal priorities are first come, first served."""
     cache_salt: str = ""
     """Requests share cached pages only with requests of the same salt."""
+    owner: str = ""
+    """Whose turn it takes: owners share an engine evenly, however many requests each has. "" is nobody."""
 
 
 class TokenLogprob(msgspec.Struct, frozen=True, array_like=True):
@@ -128,7 +131,31 @@ class EngineStats(msgspec.Struct, frozen=True, array_like=True):
     num_steps: int = 0
 
 
-EngineState = Literal["loading", "ready", "restarting", "failed", "stopped"]
+class EncodeRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What the API asks of an encoder: texts as token ids, special tokens included, each within the model's limit."""
+
+    request_id: str
+    inputs: list[list[int]]
+    owner: str = ""
+
+
+class EncoderInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """What a loaded encoder publishes about itself."""
+
+    model_digest: str
+    architecture: str
+    dtype: str
+    device: str
+    vocab_size: int
+    max_input_tokens: int
+    """Longest input, special tokens included."""
+    num_dimensions: int
+    """Length of an embedding."""
+    load_seconds: float
+
+
+EngineState = Literal["unloaded", "loading", "ready", "restarting", "failed", "stopped"]
+"""unloaded: no worker runs and none is wanted; the first request that waits for it has it loaded."""
 
 
 class Generation(Protocol):
@@ -150,11 +177,19 @@ class Generation(Protocol):
         ...
 
 
-class Generator(Protocol):
-    """The face of an engine that the API sees; torch-free."""
+class Engine(Protocol):
+    """What every engine has in common, whatever its model computes; torch-free."""
 
     @property
     def state(self) -> EngineState: ...
+
+    def hold(self) -> AbstractContextManager[None]:
+        """Within it the model is not evicted. Enter before wait_ready, leave when the request is over."""
+        ...
+
+
+class Generator(Engine, Protocol):
+    """The face of a decoder's engine that the API sees."""
 
     @property
     def info(self) -> EngineInfo | None:
@@ -165,12 +200,36 @@ class Generator(Protocol):
     def stats(self) -> EngineStats: ...
 
     async def wait_ready(self, timeout: float | None = None) -> EngineInfo:
-        """Wait out a first load. Raises errors.EngineFailed when it failed, errors.EngineBusy on time-out or crash."""
+        """Load the model if it isn't, and wait for that. Raises errors.EngineFailed when it failed,
+        errors.EngineBusy on time-out or crash."""
         ...
 
     def submit(self, request: GenerateRequest) -> Generation:
         """Hand a request over; returns at once. Raises errors.EngineFailed or errors.EngineBusy when not ready."""
         ...
+
+
+class Encoder(Engine, Protocol):
+    """The face of an encoder's engine that the API sees."""
+
+    @property
+    def info(self) -> EncoderInfo | None:
+        """None until the model has been loaded for the first time."""
+        ...
+
+    async def wait_ready(self, timeout: float | None = None) -> EncoderInfo:
+        """As Generator's."""
+        ...
+
+    async def encode(self, request: EncodeRequest) -> list[bytes]:
+        """One embedding an input, in order: little-endian float32, num_dimensions of them. Cancelling gives it up.
+
+        Raises errors.EngineFailed or errors.EngineBusy when there is no ready worker, or it died.
+        """
+        ...
+
+
+ModelKind = Literal["decoder", "encoder"]
 
 
 class ModelVersion(msgspec.Struct, frozen=True, kw_only=True):
@@ -190,3 +249,22 @@ class ModelVersion(msgspec.Struct, frozen=True, kw_only=True):
     size_bytes: int
     created: int
     """Unix seconds of the import."""
+    kind: ModelKind = "decoder"
+    """decoder: generates text. encoder: turns text into vectors."""
+    num_parameters: int = 0
+    """Elements of all weight tensors; 0 in manifests of older imports, which didn't count them."""
+
+
+class Principal(msgspec.Struct, frozen=True, kw_only=True):
+    """Who sent a request, and what that key may do. None means without a limit."""
+
+    key_id: str = ""
+    """ "" is somebody without a key, on a server that asks for none. Also the owner of all that is stored for it."""
+    name: str = ""
+    is_admin: bool = False
+    models: tuple[str, ...] | None = None
+    max_in_flight: int | None = None
+    tokens_per_minute: int | None = None
+
+
+NOBODY = Principal()

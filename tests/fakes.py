@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -119,8 +120,8 @@ class ScriptedGeneration:
             self.aborted.set()
 
     async def _run(self, generator: ScriptedGenerator) -> AsyncIterator[list[ChoiceDelta]]:
-        if generator.hold is not None:
-            await generator.hold.wait()
+        if generator.gate is not None:
+            await generator.gate.wait()
         choices = [self._choice(generator, index) for index in range(self.request.n)]
         open_choices = dict(enumerate(choices))
         num_steps = 0
@@ -178,7 +179,7 @@ class ScriptedGeneration:
 class ScriptedGenerator:
     """An engine that answers what it is told to.
 
-    script: text, or a function of (request, choice index) to token ids; the end token follows. hold: nothing is
+    script: text, or a function of (request, choice index) to token ids; the end token follows. gate: nothing is
     generated before it is set. fail_after: raise `failure` after so many steps. submit_error: what submit raises.
     """
 
@@ -198,7 +199,7 @@ class ScriptedGenerator:
         self.stats = EngineStats(
             num_running=1, num_waiting=2, num_free_pages=6, num_pages=8, prefix_queries=30, prefix_hits=20
         )
-        self.hold: asyncio.Event | None = None
+        self.gate: asyncio.Event | None = None
         self.loaded = asyncio.Event()
         self.load_error: Exception | None = None
         self.submit_error: Exception | None = None
@@ -226,6 +227,9 @@ class ScriptedGenerator:
     @property
     def requests(self) -> list[GenerateRequest]:
         return [generation.request for generation in self.generations]
+
+    def hold(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
 
     async def wait_ready(self, timeout: float | None = None) -> EngineInfo:
         if self.state != "ready":

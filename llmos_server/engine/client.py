@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Iterator
 
 from llmos_server.contracts import EngineInfo, EngineState, EngineStats, GenerateRequest, ModelVersion
 from llmos_server.engine.connection import Endpoints
@@ -36,6 +37,7 @@ class EngineClient:
         self._log = log
         self._stats = EngineStats()
         self._open: dict[str, EngineGeneration] = {}
+        self._num_holds = 0
         self._all_closed = asyncio.Event()
         self._supervisor = Supervisor(
             model.name,
@@ -68,6 +70,20 @@ class EngineClient:
     def num_open_requests(self) -> int:
         """Requests handed over that have neither finished nor been aborted."""
         return len(self._open)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether anybody would miss the worker if it ended now."""
+        return bool(self._open or self._num_holds)
+
+    @contextlib.contextmanager
+    def hold(self) -> Iterator[None]:
+        """See contracts.Engine."""
+        self._num_holds += 1
+        try:
+            yield
+        finally:
+            self._num_holds -= 1
 
     async def start(self) -> None:
         """Begin to load the model; returns at once. What was started ends with stop()."""

@@ -98,7 +98,7 @@ def test_leaving_an_unstreamed_request_aborts(endless, path):
 @pytest.mark.parametrize("stream", [False, True])
 def test_leaving_the_queue_aborts(endless, stream):
     """Nothing has been generated yet."""
-    endless.generator.hold = asyncio.Event()
+    endless.generator.gate = asyncio.Event()
     with running(endless.app) as url:
         with httpx2.Client(timeout=httpx2.Timeout(5, read=0.3)) as client, pytest.raises(httpx2.ReadTimeout):
             client.post(url + "/v1/chat/completions", json={"messages": USER, "stream": stream})

@@ -106,11 +106,11 @@ async def test_an_unexpected_failure_is_told_without_its_text(api):
 async def test_an_engine_that_ends_too_early_is_an_error(make_api):
     api = make_api("Hello")
     reply_task = asyncio.create_task(api.chat(stream=True))
-    api.generator.hold = asyncio.Event()
+    api.generator.gate = asyncio.Event()
     while not api.generator.generations:
         await asyncio.sleep(0)
     api.generator.generations[0].abort()
-    api.generator.hold.set()
+    api.generator.gate.set()
     assert (await reply_task).json()["error"]["code"] == "engine_failed"
 
 

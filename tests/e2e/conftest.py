@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from llmos_server.contracts import ModelVersion
+from llmos_server.settings import load_settings
 
 sys.path.insert(0, str(Path(__file__).parent))  # for tiny_models
 
@@ -81,16 +82,27 @@ class LiveServer:
         return self.process.wait()
 
 
+def make_home(folder: Path) -> Path:
+    """An LLMOS_HOME of the test's own, with the models that were pulled before: keys and usage begin empty."""
+    real = load_settings(env={name: os.environ[name] for name in ("LLMOS_HOME",) if name in os.environ}).home
+    home = folder / "home"
+    home.mkdir(exist_ok=True)
+    for name in ("blobs", "models"):
+        if not (home / name).exists():
+            (home / name).symlink_to(real / name)
+    return home
+
+
 def start_server(folder: Path, model: str, *flags: str, env: dict[str, str] | None = None) -> LiveServer:
+    """env: beside LLMOS_HOME, which is make_home's unless given."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     log = folder / "server.log"
+    environment = {**os.environ, "LLMOS_HOME": str(make_home(folder)), **(env or {})}
     command = [sys.executable, "-m", "llmos_server", "serve", "--port", str(port), "--model", model, *flags]
     with log.open("wb") as out:
-        process = subprocess.Popen(
-            command, cwd=folder, stdout=out, stderr=subprocess.STDOUT, env={**os.environ, **(env or {})}
-        )
+        process = subprocess.Popen(command, cwd=folder, stdout=out, stderr=subprocess.STDOUT, env=environment)
     return LiveServer(process, port, log)
 
 
