@@ -34,7 +34,8 @@ ARROWS: dict[str, set[str]] = {
     "terminal_chat": {"http_client"},
     "doctor": {"engine", "registry"},
     "app": {"api", "chat", "engine", "registry", "logs"},
-    "cli": {"app", "bench", "doctor", "http_client", "registry", "terminal_chat"},
+    "commands": {"app", "bench", "doctor", "http_client", "registry", "terminal_chat"},
+    "cli": {"commands"},
 }
 """Folder or module -> the others that it may import, beside EVERYBODY and itself."""
 
@@ -49,6 +50,7 @@ TORCH_FREE = (
     "app",
     "bench",
     "cli",
+    "commands",
     "doctor",
     "http_client",
     "logs",

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from llmos_server.cli import app, check_exposure, main
+from llmos_server.cli import app, main
+from llmos_server.commands.serving import check_exposure
 from llmos_server.doctor import Finding, loaded_openmp, memory_limit, openmp_finding, print_findings
 from llmos_server.errors import SettingsError
 from llmos_server.settings import ApiSettings

@@ -1,0 +1,60 @@
+"""The verb serve."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from llmos_server.commands.shared import ConfigFlag, Switch, end_in_order_on_sigterm
+from llmos_server.errors import SettingsError
+
+if TYPE_CHECKING:
+    from llmos_server.settings import ApiSettings
+
+
+def serve(
+    *,
+    host: Annotated[str | None, Parameter(help="Address to listen on.")] = None,
+    port: Annotated[int | None, Parameter(help="Port to listen on; 0 takes a free one.")] = None,
+    model: Annotated[str | None, Parameter(help="Model to serve, e.g. smollm2:135m or file:/path/model.gguf.")] = None,
+    device: Annotated[Literal["cpu", "cuda"] | None, Parameter(help="Where the model computes.")] = None,
+    threads: Annotated[int | None, Parameter(help="CPU threads of the engine; 0 takes all usable cores.")] = None,
+    insecure: Annotated[
+        bool | None, Switch, Parameter(help="Allow a host that others can reach, without keys.")
+    ] = None,
+    strict: Annotated[bool | None, Switch, Parameter(help="Refuse unknown request fields with a 400.")] = None,
+    log_level: Annotated[Literal["debug", "info", "warning", "error"] | None, Parameter(help="Least level.")] = None,
+    config: ConfigFlag = None,
+) -> None:
+    """Serve a model over the OpenAI API. It is pulled first if it isn't here.
+
+    Example: llmos serve --port 8001 --model smollm2:135m
+    """
+    from llmos_server.settings import load_settings
+
+    settings = load_settings(
+        config,
+        flags={
+            "api": {"host": host, "port": port, "insecure": insecure, "strict": strict},
+            "models": {"default": model},
+            "engine": {"device": device, "threads": threads},
+            "log": {"level": log_level},
+        },
+    )
+    check_exposure(settings.api)
+    end_in_order_on_sigterm()
+    from llmos_server.app import serve as run_server
+
+    run_server(settings)
+
+
+def check_exposure(api: ApiSettings) -> None:
+    """Refuse to listen where others could reach a server that asks nobody for a key."""
+    from llmos_server.http_client import is_loopback
+
+    if not api.insecure and not is_loopback(api.host):
+        raise SettingsError(
+            f"Host {api.host!r} can be reached by others, and LLMOS doesn't check keys yet. "
+            "Listen on 127.0.0.1, or say --insecure if everybody who can reach it may use it."
+        )
