@@ -58,7 +58,8 @@ def create_app(settings: Settings, version: ModelVersion, aliases: Mapping[str, 
         id=version.name,
         created=version.created,
         renderer=Renderer.load(Path(version.folder)),
-        generator=engine,
+        engine=engine,
+        kind=version.kind,
         version=version,
     )
     directory = ModelDirectory([model], aliases=aliases)

@@ -43,7 +43,7 @@ class ChatBody(WireBody[ChatCompletionRequest]):
 )
 async def create_chat_completion(request: AnyRequest, data: JSONBody[ChatCompletionRequest]) -> ASGIApp:
     services = services_of(request)
-    served = services.directory.get(data.model)
+    served = await services.directory.get(data.model)
     check_stream_options(data)
     tell_unread_variables(request, served, data.chat_template_kwargs)
 
@@ -71,7 +71,7 @@ async def create_chat_completion(request: AnyRequest, data: JSONBody[ChatComplet
 )
 async def render_chat_completion(request: AnyRequest, data: JSONBody[ChatCompletionRequest]) -> ASGIApp:
     services = services_of(request)
-    served = services.directory.get(data.model)
+    served = await services.directory.get(data.model)
     check_stream_options(data)
     tell_unread_variables(request, served, data.chat_template_kwargs)
 

@@ -37,7 +37,7 @@ class CompletionBody(WireBody[CompletionRequest]):
 )
 async def create_completion(request: AnyRequest, data: JSONBody[CompletionRequest]) -> ASGIApp:
     services = services_of(request)
-    served = services.directory.get(data.model)
+    served = await services.directory.get(data.model)
     check_stream_options(data)
     check_best_of(data, services.settings.max_n)
     prompts = read_prompts(data, services.settings.max_prompts)

@@ -31,8 +31,8 @@ async def health(request: AnyRequest) -> ASGIApp:
     responses={200: ResponseSpec(Health, description="It does."), 503: ERRORS[503]},
 )
 async def ready(request: AnyRequest) -> ASGIApp:
-    served = services_of(request).directory.get(None)
-    state = served.generator.state
+    served = services_of(request).directory.default()
+    state = served.engine.state
     if state == "failed":
         raise EngineFailed(f"{served.id} could not be loaded; the server's log tells why.")
     if state != "ready":

@@ -120,7 +120,7 @@ class _EngineCollector(Collector):
         self._directory = directory
 
     def collect(self) -> Iterator[Metric]:
-        models = [(model.id, model.generator.stats) for model in self._directory.list()]
+        models = [(m.id, m.generator.stats) for m in self._directory.list() if m.kind == "decoder"]
         for name, (help, read) in _GAUGES.items():
             gauge = GaugeMetricFamily(_PREFIX + name, help, labels=["model_name"])
             for model, stats in models:

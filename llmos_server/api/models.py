@@ -9,7 +9,7 @@ from litestar.types import ASGIApp
 
 from llmos_server.api.responses import ERRORS, json_response
 from llmos_server.api.schemas.models import Model, ModelList
-from llmos_server.api.served import ModelDirectory, ServedModel
+from llmos_server.api.served import ListedModel, ModelDirectory
 from llmos_server.api.services import services_of
 from llmos_server.api.starting import AnyRequest
 
@@ -34,16 +34,20 @@ async def list_models(request: AnyRequest) -> ASGIApp:
 async def retrieve_model(request: AnyRequest, model_id: FromPath[str]) -> ASGIApp:
     """Names may hold slashes and colons; Litestar hands a path parameter over with a slash before it."""
     directory = services_of(request).directory
-    return json_response(request, describe_model(directory, directory.get(str(model_id).removeprefix("/"))))
+    return json_response(request, describe_model(directory, await directory.get(str(model_id).removeprefix("/"))))
 
 
-def describe_model(directory: ModelDirectory, served: ServedModel) -> Model:
+def describe_model(directory: ModelDirectory, served: ListedModel) -> Model:
     capabilities = ["completions", "logprobs", "streaming", "tokenize"]
+    if served.kind == "encoder":
+        capabilities = ["embeddings", "tokenize"]
+    elif served.has_template:
+        capabilities = ["chat", *capabilities]
     return Model(
         id=served.id,
         created=served.created,
         max_model_len=served.max_model_len,
-        capabilities=["chat", *capabilities] if served.renderer.has_template else capabilities,
+        capabilities=capabilities,
         aliases=list(directory.aliases_of(served.id)),
-        state=served.generator.state,
+        state=served.engine.state,
     )

@@ -4,61 +4,111 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
-from llmos_server.contracts import Generator, ModelVersion
-from llmos_server.errors import ModelNotFound
+from llmos_server.chat.model_files import has_chat_template
+from llmos_server.contracts import Encoder, EncoderInfo, Generator, ModelKind, ModelVersion
+from llmos_server.errors import InvalidRequest, ModelNotFound
 
 if TYPE_CHECKING:
     from llmos_server.chat.renderer import Renderer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ServedModel:
-    """One name, the engine behind it, and the text side of its model."""
+class ListedModel:
+    """One name and the engine behind it."""
 
     id: str
     created: int
     """Unix seconds."""
-    renderer: Renderer
-    generator: Generator
+    engine: Generator | Encoder
+    """What a model of either kind has: state, info, wait_ready, hold. For the rest take generator or encoder."""
+    kind: ModelKind = "decoder"
     version: ModelVersion | None = None
 
     @property
+    def generator(self) -> Generator:
+        """Raises InvalidRequest, which names the right endpoint, when the model is an encoder."""
+        if self.kind != "decoder":
+            raise InvalidRequest(
+                f"{self.id} turns text into vectors and writes none; send it to /v1/embeddings.",
+                param="model",
+                code="unsupported_value",
+            )
+        return cast(Generator, self.engine)
+
+    @property
+    def encoder(self) -> Encoder:
+        """Raises InvalidRequest, which names the right endpoints, when the model is a decoder."""
+        if self.kind != "encoder":
+            raise InvalidRequest(
+                f"{self.id} writes text and gives no embeddings; send it to /v1/chat/completions or /v1/completions.",
+                param="model",
+                code="unsupported_value",
+            )
+        return cast(Encoder, self.engine)
+
+    @property
+    def has_template(self) -> bool:
+        return self.version is not None and has_chat_template(Path(self.version.folder))
+
+    @property
     def max_model_len(self) -> int | None:
-        """Most tokens of prompt and answer together; the checkpoint's own limit until the engine has published its."""
-        if self.generator.info is not None:
-            return self.generator.info.max_model_len
+        """Most tokens of prompt and answer together, or of one input; the checkpoint's own limit until the engine has
+        published its."""
+        info = self.engine.info
+        if info is not None:
+            return info.max_input_tokens if isinstance(info, EncoderInfo) else info.max_model_len
         return self.version.context_length if self.version is not None else None
 
     @property
     def fingerprint(self) -> str:
         """Changes with the weights, the tokenizer or the template."""
-        info = self.generator.info
+        info = self.engine.info
         digest = self.version.digest if self.version is not None else info.model_digest if info is not None else self.id
         return "fp_" + digest.removeprefix("sha256:")[:12]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedModel(ListedModel):
+    """A listed model with its text side, which takes a moment to load."""
+
+    renderer: Renderer
+
+    @property
+    def has_template(self) -> bool:
+        return self.renderer.has_template
+
+
 class ModelDirectory:
-    """Served models in order of preference: chat models first, then as given. Aliases reach them by other names."""
+    """Served models in order of preference: chat models first, then as given, encoders last. Aliases are other names
+    for them."""
 
     def __init__(self, models: Iterable[ServedModel], aliases: Mapping[str, str] | None = None) -> None:
         given = list(models)
-        self._models = {model.id: model for model in sorted(given, key=lambda model: not model.renderer.has_template)}
+        ordered = sorted(given, key=lambda model: (model.kind != "decoder", not model.has_template))
+        self._models = {model.id: model for model in ordered}
         self._aliases = dict(aliases or {})
         self._default = given[0].id if given else None
 
-    def get(self, name: str | None) -> ServedModel:
+    async def get(self, name: str | None) -> ServedModel:
         """None is the default model, the first that was given. Raises ModelNotFound, which lists the known names."""
-        wanted = self._default if name is None else name
-        model = self._models.get(self._aliases.get(wanted or "", wanted or ""))
-        if model is None:
-            known = ", ".join([*self._models, *self._aliases]) or "none"
-            raise ModelNotFound(f"The model {name!r} isn't served here. Served names: {known}.")
-        return model
+        return self._find(self._default if name is None else name)
 
-    def list(self) -> list[ServedModel]:
+    def default(self) -> ListedModel:
+        """Raises ModelNotFound when no model is served."""
+        return self._find(self._default)
+
+    def list(self) -> Sequence[ListedModel]:
         return list(self._models.values())
 
     def aliases_of(self, model_id: str) -> Sequence[str]:
         return sorted(alias for alias, target in self._aliases.items() if target == model_id)
+
+    def _find(self, wanted: str | None) -> ServedModel:
+        model = self._models.get(self._aliases.get(wanted or "", wanted or ""))
+        if model is None:
+            known = ", ".join([*self._models, *self._aliases]) or "none"
+            raise ModelNotFound(f"The model {wanted!r} isn't served here. Served names: {known}.")
+        return model

@@ -49,6 +49,14 @@ def load_model_files(folder: Path) -> ModelFiles:
     )
 
 
+def has_chat_template(folder: Path) -> bool:
+    """Whether load_model_files would find a template; False for a broken folder."""
+    try:
+        return _read_template(folder, _read_json(folder / "tokenizer_config.json")) is not None
+    except (UnsupportedModel, OSError):
+        return False
+
+
 def _load_tokenizer(path: Path) -> Tokenizer:
     _require(path)
     try:

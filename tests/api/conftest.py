@@ -65,7 +65,7 @@ async def make_api(fakes: ModuleType) -> AsyncIterator[Callable[..., Api]]:
         ) -> Api:
             generator = fakes.ScriptedGenerator(script, **engine)
             renderer = renderer or fakes.ByteRenderer()
-            model = ServedModel(id="tiny", created=1700000000, renderer=renderer, generator=generator)
+            model = ServedModel(id="tiny", created=1700000000, renderer=renderer, engine=generator)
             directory = ModelDirectory([model], aliases={"gpt-4o-mini": "tiny"})
             api = Api(
                 create_api(directory, ApiSettings(**(settings or {})), server_version="1.2.3"), generator, renderer

@@ -144,7 +144,7 @@ from llmos_server.api.app import create_api
 from llmos_server.api.served import ModelDirectory, ServedModel
 from llmos_server.settings import ApiSettings
 generator = ScriptedGenerator(lambda request, index: b"x" * 10**6, max_model_len=10**7, step_seconds=0.02)
-model = ServedModel(id="tiny", created=0, renderer=ByteRenderer(), generator=generator)
+model = ServedModel(id="tiny", created=0, renderer=ByteRenderer(), engine=generator)
 app = create_api(ModelDirectory([model]), ApiSettings(grace_seconds={grace}))
 uvicorn.run(app, port={port}, log_config=None, timeout_graceful_shutdown={grace} + 5)
 """

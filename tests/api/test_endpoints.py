@@ -22,7 +22,7 @@ def create_directory(fakes, *ids: str, plain: tuple[str, ...] = ()) -> ModelDire
             id=name,
             created=1700000000,
             renderer=fakes.ByteRenderer(has_template=name not in plain),
-            generator=fakes.ScriptedGenerator(),
+            engine=fakes.ScriptedGenerator(),
         )
         for name in ids
     )
@@ -40,7 +40,7 @@ async def test_models_are_listed_chat_models_first(make_api, fakes):
     for name in ("hf:org/name", "hf:org%2Fname", "hf%3Aorg/name"):
         assert (await api.http.get(f"/v1/models/{name}")).json()["id"] == "hf:org/name"
     assert (await api.http.get("/v1/models/file:/a/b.gguf")).json()["max_model_len"] == 400
-    assert directory.get(None).id == "base:1b"
+    assert directory.default().id == (await directory.get(None)).id == "base:1b"
 
 
 async def test_a_model_by_alias_and_an_unknown_one(api):
@@ -55,9 +55,11 @@ async def test_trailing_slashes_are_no_matter(api):
     assert reply.status_code == 200
 
 
-def test_an_empty_directory_says_so():
+async def test_an_empty_directory_says_so():
     with pytest.raises(ModelNotFound, match="none"):
-        ModelDirectory([]).get("x")
+        await ModelDirectory([]).get("x")
+    with pytest.raises(ModelNotFound, match="none"):
+        ModelDirectory([]).default()
 
 
 async def test_tokenize_and_detokenize(make_api, fakes):

@@ -13,13 +13,13 @@ class Model(Struct, kw_only=True):
     created: int
     owned_by: str = "llmos"
     max_model_len: int | None
-    """Extension: most tokens of prompt and answer together; null until known."""
+    """Extension: most tokens of prompt and answer together, or of one text to embed; null until known."""
     capabilities: list[str]
-    """Extension: "chat" (has a chat template), "completions", "logprobs", "tokenize"."""
+    """Extension: "chat" (has a chat template), "completions", "logprobs", "streaming", "tokenize"; "embeddings"."""
     aliases: list[str]
     """Extension: other names that reach this model."""
     state: str
-    """Extension: loading, ready, restarting, failed or stopped."""
+    """Extension: unloaded, loading, ready, restarting, failed or stopped."""
 
 
 class ModelList(Struct, kw_only=True):
