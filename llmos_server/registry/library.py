@@ -19,7 +19,7 @@ from pathlib import Path
 
 import msgspec
 
-from llmos_server.contracts import ModelVersion
+from llmos_server.contracts import ModelKind, ModelVersion
 from llmos_server.registry.disk import file_lock, make_folder, safe_name, sync_file, write_atomic
 from llmos_server.registry.importing import CONFIG_FILES
 from llmos_server.registry.progress import Progress
@@ -72,7 +72,15 @@ class Library:
         return sorted((manifest for manifest in found if manifest), key=lambda manifest: manifest.version.name)
 
     def publish(
-        self, name: str, source: str, configs: Path, weights: Sequence[tuple[Path, str]], stamps: Stamps
+        self,
+        name: str,
+        source: str,
+        configs: Path,
+        weights: Sequence[tuple[Path, str]],
+        stamps: Stamps,
+        *,
+        kind: ModelKind = "decoder",
+        num_parameters: int = 0,
     ) -> ModelVersion:
         """Make a finished import the version of a name.
 
@@ -106,6 +114,8 @@ class Library:
                 context_length=config["max_position_embeddings"],
                 size_bytes=size_bytes,
                 created=int(time.time()),
+                kind=kind,
+                num_parameters=num_parameters,
             )
             content = msgspec.json.format(msgspec.json.encode(Manifest(version=version, stamps=stamps)))
             write_atomic(home / MANIFEST, content)

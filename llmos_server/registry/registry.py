@@ -17,6 +17,7 @@ from llmos_server.registry.folders import import_folder
 from llmos_server.registry.importing import import_gguf
 from llmos_server.registry.library import Library
 from llmos_server.registry.names import FileReference, HubReference, PypiReference, ShortName, parse_name
+from llmos_server.registry.parameters import count_parameters
 from llmos_server.registry.progress import Progress, QuietProgress
 from llmos_server.registry.sources.base import Fetched
 from llmos_server.registry.sources.file import fetch_file, stamp_files
@@ -108,10 +109,11 @@ class Registry:
                 import_folder(fetched.config_folder, configs)
             else:
                 import_gguf(fetched.weights[0], configs)
+            num_parameters = count_parameters(fetched.weights)
             weights = [(path, _digest(fetched, path, progress)) for path in fetched.weights]
             if stamps and stamp_files(fetched) != stamps:
                 raise PullError(f"{source}: the files changed while they were read. Try again.")
-            version = self._library.publish(name, source, configs, weights, stamps)
+            version = self._library.publish(name, source, configs, weights, stamps, num_parameters=num_parameters)
         finally:
             # What the hub's library can resume stays; the rest would only take room.
             for folder in ("import", "pypi"):
