@@ -10,7 +10,7 @@ from llmos_server.contracts import EngineInfo, EngineState, EngineStats, Generat
 from llmos_server.engine.connection import Endpoints
 from llmos_server.engine.generation import EngineGeneration
 from llmos_server.engine.launcher import Launcher, SubprocessLauncher, num_usable_cores
-from llmos_server.engine.messages import RequestFailed, StepOutput, WorkerConfig
+from llmos_server.engine.messages import AbortRequest, AddRequest, Report, RequestFailed, StepOutput, WorkerConfig
 from llmos_server.engine.supervisor import Backoff, Supervisor
 from llmos_server.errors import EngineBusy, EngineFailed, InvalidRequest
 from llmos_server.settings import EngineSettings, LogSettings
@@ -39,10 +39,11 @@ class EngineClient:
         self._open: dict[str, EngineGeneration] = {}
         self._num_holds = 0
         self._all_closed = asyncio.Event()
-        self._supervisor = Supervisor(
+        self._supervisor: Supervisor[EngineInfo, StepOutput | RequestFailed] = Supervisor(
             model.name,
             self._configure,
             launcher or SubprocessLauncher(),
+            reports=Report,
             heartbeat_timeout=settings.heartbeat_timeout_seconds,
             backoff=backoff or Backoff(),
             on_report=self._route,
@@ -111,7 +112,7 @@ class EngineClient:
         if request.request_id in self._open:
             raise InvalidRequest(f"A request with the id {request.request_id!r} is running already; take a new id.")
         generation = self._open[request.request_id] = EngineGeneration(request, self._abort)
-        connection.add(request)
+        connection.send(AddRequest(epoch=connection.epoch, request=request))
         return generation
 
     def _configure(self, epoch: int, endpoints: Endpoints) -> WorkerConfig:
@@ -135,8 +136,9 @@ class EngineClient:
         )
 
     def _abort(self, generation: EngineGeneration, index: int | None) -> None:
-        if self._supervisor.connection is not None:
-            self._supervisor.connection.abort(generation.request_id, index)
+        connection = self._supervisor.connection
+        if connection is not None:
+            connection.send(AbortRequest(epoch=connection.epoch, request_id=generation.request_id, index=index))
         self._close_if_done(generation)
 
     def _route(self, report: StepOutput | RequestFailed) -> None:

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import zmq
 import zmq.asyncio
 
-from llmos_server.contracts import GenerateRequest
-from llmos_server.engine.messages import AbortRequest, AddRequest, Command, Report, Shutdown
+from llmos_server.engine.messages import Shutdown
+
+
+class Message(Protocol):
+    """Whatever crosses: a command, or a report."""
+
+    @property
+    def epoch(self) -> int: ...
 
 
 class Endpoints:
@@ -23,9 +29,12 @@ class Endpoints:
 
 
 class Connection:
-    """Bound before the worker starts, so that it finds both addresses. Queues are unbounded; admission is bounded."""
+    """Bound before the worker starts, so that it finds both addresses. Queues are unbounded; admission is bounded.
 
-    def __init__(self, context: zmq.asyncio.Context, endpoints: Endpoints, epoch: int) -> None:
+    reports: the union of what this kind of worker reports.
+    """
+
+    def __init__(self, context: zmq.asyncio.Context, endpoints: Endpoints, epoch: int, reports: Any) -> None:
         self.epoch = epoch
         self._endpoints = endpoints
         self._commands = context.socket(zmq.PUSH)
@@ -34,21 +43,20 @@ class Connection:
             socket.set_hwm(0)
             socket.setsockopt(zmq.LINGER, 0)
             socket.bind(address)
-        self._decoder = msgspec.msgpack.Decoder(Report)
+        self._decoder = msgspec.msgpack.Decoder(reports)
 
-    def add(self, request: GenerateRequest) -> None:
-        self._send(AddRequest(epoch=self.epoch, request=request))
-
-    def abort(self, request_id: str, index: int | None) -> None:
-        self._send(AbortRequest(epoch=self.epoch, request_id=request_id, index=index))
+    def send(self, command: Message) -> None:
+        """Returns at once and keeps the order. What a dead worker has not read is lost with it."""
+        sent = asyncio.ensure_future(self._commands.send(msgspec.msgpack.encode(command)))
+        sent.add_done_callback(_forget_outcome)
 
     def shut_down(self) -> None:
-        self._send(Shutdown(epoch=self.epoch))
+        self.send(Shutdown(epoch=self.epoch))
 
-    async def receive(self) -> Report:
+    async def receive(self) -> Message:
         """The next report of this epoch; late ones of another are dropped."""
         while True:
-            report: Report = self._decoder.decode(await self._reports.recv())
+            report: Message = self._decoder.decode(await self._reports.recv())
             if report.epoch == self.epoch:
                 return report
 
@@ -57,11 +65,6 @@ class Connection:
         self._reports.close()
         for path in self._endpoints.paths:  # ZeroMQ leaves them.
             path.unlink(missing_ok=True)
-
-    def _send(self, command: Command) -> None:
-        """Returns at once and keeps the order. What a dead worker has not read is lost with it."""
-        sent = asyncio.ensure_future(self._commands.send(msgspec.msgpack.encode(command)))
-        sent.add_done_callback(_forget_outcome)
 
 
 def _forget_outcome(sent: asyncio.Future[Any]) -> None:

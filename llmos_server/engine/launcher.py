@@ -13,7 +13,7 @@ from typing import Protocol
 
 import msgspec
 
-from llmos_server.engine.messages import WorkerConfig
+from llmos_server.engine.messages import ProcessConfig
 
 WORKER_ARGV = (sys.executable, "-P", "-m", "llmos_server.engine.worker")
 """-P: a queue.py in the folder where the server was started must not shadow Python's own."""
@@ -37,7 +37,7 @@ class WorkerProcess(Protocol):
 
 
 class Launcher(Protocol):
-    async def launch(self, config: WorkerConfig) -> WorkerProcess:
+    async def launch(self, config: ProcessConfig) -> WorkerProcess:
         """Start a fresh interpreter with this configuration. Raises OSError when it can't be started."""
         ...
 
@@ -48,7 +48,7 @@ class SubprocessLauncher:
     def __init__(self, argv: Sequence[str] = WORKER_ARGV) -> None:
         self._argv = argv
 
-    async def launch(self, config: WorkerConfig) -> WorkerProcess:
+    async def launch(self, config: ProcessConfig) -> WorkerProcess:
         process = await asyncio.create_subprocess_exec(
             *self._argv, stdin=asyncio.subprocess.PIPE, stdout=2, env={**os.environ, **thread_environment(config)}
         )
@@ -75,7 +75,7 @@ class _Subprocess:
             self._process.kill()
 
 
-def thread_environment(config: WorkerConfig) -> dict[str, str]:
+def thread_environment(config: ProcessConfig) -> dict[str, str]:
     """Read by the math libraries when torch is imported, so it has to be in the environment before.
 
     Waiting threads sleep instead of spinning: the API process needs the cores too.

@@ -6,10 +6,14 @@ dropped.
 
 from __future__ import annotations
 
+from typing import Generic, TypeVar
+
 import msgspec
 
-from llmos_server.contracts import ChoiceDelta, EngineInfo, EngineStats, GenerateRequest
+from llmos_server.contracts import ChoiceDelta, EncodeRequest, EncoderInfo, EngineInfo, EngineStats, GenerateRequest
 from llmos_server.settings import LogSettings
+
+Info = TypeVar("Info", bound=EngineInfo | EncoderInfo)
 
 
 class AddRequest(msgspec.Struct, frozen=True, tag="add"):
@@ -28,12 +32,21 @@ class Shutdown(msgspec.Struct, frozen=True, tag="shutdown"):
     epoch: int
 
 
-Command = AddRequest | AbortRequest | Shutdown
-
-
-class Ready(msgspec.Struct, frozen=True, tag="ready"):
+class Encode(msgspec.Struct, frozen=True, tag="encode"):
     epoch: int
-    info: EngineInfo
+    request: EncodeRequest
+
+
+Command = AddRequest | AbortRequest | Shutdown
+"""To a decoder's worker."""
+
+EncoderCommand = Encode | AbortRequest | Shutdown
+"""To an encoder's worker."""
+
+
+class Ready(msgspec.Struct, Generic[Info], frozen=True, tag="ready"):
+    epoch: int
+    info: Info
 
 
 class LoadFailed(msgspec.Struct, frozen=True, tag="load_failed"):
@@ -59,17 +72,29 @@ class RequestFailed(msgspec.Struct, frozen=True, tag="request_failed"):
     message: str
 
 
+class Encoded(msgspec.Struct, frozen=True, tag="encoded"):
+    """A whole request's embeddings, in the order of its inputs: little-endian float32."""
+
+    epoch: int
+    request_id: str
+    embeddings: list[bytes]
+
+
 class Heartbeat(msgspec.Struct, frozen=True, tag="heartbeat"):
     """From a thread of its own, so that a long step is not taken for death."""
 
     epoch: int
 
 
-Report = Ready | LoadFailed | StepOutput | RequestFailed | Heartbeat
+Report = Ready[EngineInfo] | LoadFailed | StepOutput | RequestFailed | Heartbeat
+"""From a decoder's worker."""
+
+EncoderReport = Ready[EncoderInfo] | LoadFailed | Encoded | RequestFailed | Heartbeat
+"""From an encoder's worker."""
 
 
-class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker is told at its start, as JSON on its command line's file descriptor (stdin's first line)."""
+class ProcessConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What any worker is told at its start, as JSON on its command line's file descriptor (stdin's first line)."""
 
     epoch: int
     commands_endpoint: str
@@ -81,10 +106,22 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     weights: list[str]
     device: str
     threads: int
+    log: LogSettings = LogSettings()
+    heartbeat_seconds: float = 2.0
+
+
+class WorkerConfig(ProcessConfig, frozen=True, kw_only=True):
+    """A decoder's."""
+
     page_size: int
     cache_bytes: int
     max_num_seqs: int
     max_num_batched_tokens: int
     prefix_caching: bool
-    log: LogSettings = LogSettings()
-    heartbeat_seconds: float = 2.0
+
+
+class EncoderConfig(ProcessConfig, frozen=True, kw_only=True):
+    """An encoder's."""
+
+    max_batch_tokens: int
+    """Most tokens in one forward pass, padding included; an input that is longer runs alone."""

@@ -8,13 +8,14 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Generic, TypeVar, cast
 
 import zmq.asyncio
 
-from llmos_server.contracts import EngineInfo, EngineState
+from llmos_server.contracts import EngineState
 from llmos_server.engine.connection import Connection, Endpoints
 from llmos_server.engine.launcher import Launcher, WorkerProcess
-from llmos_server.engine.messages import LoadFailed, Ready, RequestFailed, StepOutput, WorkerConfig
+from llmos_server.engine.messages import Heartbeat, Info, LoadFailed, ProcessConfig, Ready
 from llmos_server.engine.socket_folder import socket_folder
 from llmos_server.errors import EngineBusy, EngineFailed
 
@@ -29,6 +30,9 @@ MAX_FIRST_STARTS = 5
 """A worker that has never been ready and ends so often has failed: something is wrong that time doesn't mend."""
 
 log = logging.getLogger("llmos.engine")
+
+Output = TypeVar("Output")
+"""What this kind of worker reports of its work."""
 
 
 @dataclass(slots=True)
@@ -46,27 +50,28 @@ class Backoff:
         return self.previous
 
 
-class Supervisor:
+class Supervisor(Generic[Info, Output]):
     """Everything runs on the event loop that called start().
 
-    name: the model's, for messages. configure(epoch, endpoints): the worker's configuration.
-    on_report: every step, and every refused request. on_loss(reason, retry_after): the worker and all that it was doing
-    are gone; seconds until another may be ready.
+    name: the model's, for messages. configure(epoch, endpoints): the worker's configuration. reports: the union of all
+    that this kind of worker reports; on_report gets what this class doesn't deal with itself. on_loss(reason,
+    retry_after): the worker and all that it was doing are gone; seconds until another may be ready.
     """
 
     def __init__(
         self,
         name: str,
-        configure: Callable[[int, Endpoints], WorkerConfig],
+        configure: Callable[[int, Endpoints], ProcessConfig],
         launcher: Launcher,
         *,
+        reports: Any,
         heartbeat_timeout: float,
         backoff: Backoff,
-        on_report: Callable[[StepOutput | RequestFailed], None],
+        on_report: Callable[[Output], None],
         on_loss: Callable[[str, float], None],
     ) -> None:
         self.state: EngineState = "loading"
-        self.info: EngineInfo | None = None
+        self.info: Info | None = None
         self.epoch = 0
         self.connection: Connection | None = None
         """While a worker is being started or alive."""
@@ -74,6 +79,7 @@ class Supervisor:
         self._name = name
         self._configure = configure
         self._launcher = launcher
+        self._reports = reports
         self._heartbeat_timeout = heartbeat_timeout
         self._backoff = backoff
         self._on_report = on_report
@@ -103,7 +109,7 @@ class Supervisor:
         self._task.cancel()
         await asyncio.wait({self._task})
 
-    async def wait_ready(self, timeout: float | None) -> EngineInfo:
+    async def wait_ready(self, timeout: float | None) -> Info:
         try:
             async with asyncio.timeout(timeout):
                 while self.state == "loading":
@@ -161,7 +167,7 @@ class Supervisor:
         """One life of the worker, from its start to its end; returns why it ended."""
         self.epoch += 1
         endpoints = Endpoints(folder, self.epoch)
-        self.connection = connection = Connection(context, endpoints, self.epoch)
+        self.connection = connection = Connection(context, endpoints, self.epoch, self._reports)
         process: WorkerProcess | None = None
         try:
             process = await self._launcher.launch(self._configure(self.epoch, endpoints))
@@ -203,8 +209,8 @@ class Supervisor:
             report = await connection.receive()
             self._was_heard = True
             match report:
-                case StepOutput() | RequestFailed():
-                    self._on_report(report)
+                case Heartbeat():
+                    pass
                 case Ready():
                     self.info = report.info
                     self._ready_at = _now()
@@ -215,6 +221,8 @@ class Supervisor:
                     if self.state != "stopped":
                         self._fail(report.message.rstrip("."))
                     return report.message
+                case _:
+                    self._on_report(cast(Output, report))
 
     async def _wait_for_silence(self) -> None:
         """Returns when a loaded worker has been silent for too long; a load is never judged."""
