@@ -206,6 +206,7 @@ class ScriptedGenerator:
         self.fail_after: int | None = None
         self.failure: Exception = RuntimeError("not told")
         self.num_cached_tokens = 0
+        self.num_holds = 0
         self.generations: list[ScriptedGeneration] = []
         self._info = EngineInfo(
             model_digest="sha256:" + "ab" * 32,
@@ -228,8 +229,13 @@ class ScriptedGenerator:
     def requests(self) -> list[GenerateRequest]:
         return [generation.request for generation in self.generations]
 
-    def hold(self) -> contextlib.AbstractContextManager[None]:
-        return contextlib.nullcontext()
+    @contextlib.contextmanager
+    def hold(self) -> Iterator[None]:
+        self.num_holds += 1
+        try:
+            yield
+        finally:
+            self.num_holds -= 1
 
     async def wait_ready(self, timeout: float | None = None) -> EngineInfo:
         if self.state != "ready":

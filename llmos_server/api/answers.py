@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from llmos_server.api.merging import Merged
@@ -40,6 +41,8 @@ class Answer:
         """arrival: time.perf_counter() when the request came in."""
         self.plan = plan
         self.num_completion_tokens = 0
+        self.on_close: Callable[[], None] = lambda: None
+        """Called once, by close()."""
         self._metrics = metrics
         self._arrival = arrival
         self._num_open = plan.num_choices
@@ -113,6 +116,7 @@ class Answer:
             return
         self._closed = True
         self.abort()
+        self.on_close()
         self._deltas.close()
         for _ in range(self._num_open):
             self._metrics.count_finished("error" if self._failed else "abort")

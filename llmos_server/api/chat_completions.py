@@ -76,7 +76,8 @@ async def render_chat_completion(request: AnyRequest, data: JSONBody[ChatComplet
     tell_unread_variables(request, served, data.chat_template_kwargs)
 
     async def render() -> RenderResponse:
-        info = await wait_ready(served, services.settings.load_timeout_seconds)
+        with served.engine.hold():
+            info = await wait_ready(served, services.settings.load_timeout_seconds)
         plan = await plan_chat(services, served, data, info)
         if plan.num_dropped_messages:
             response_headers(request)[DROPPED] = str(plan.num_dropped_messages)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
@@ -47,10 +48,18 @@ class Start:
     arrival: float
 
     async def run(self) -> Answer:
-        """Wait for the model, make the plan, hand over. All that can be refused is refused in here."""
-        info = await wait_ready(self.served, self.services.settings.load_timeout_seconds)
-        plan = await self.make_plan(info)
-        return Answer(plan, submit(plan, info), self.services.metrics.of(self.served.id), self.arrival)
+        """Wait for the model, make the plan, hand over. All that can be refused is refused in here.
+
+        The model is held from before the wait until the answer is closed, or until this fails.
+        """
+        with contextlib.ExitStack() as holds:
+            holds.enter_context(self.served.engine.hold())
+            info = await wait_ready(self.served, self.services.settings.load_timeout_seconds)
+            plan = await self.make_plan(info)
+            metrics = self.services.metrics.of(self.served.id)
+            answer = Answer(plan, submit(plan, info), metrics, self.arrival)
+            answer.on_close = holds.pop_all().close
+            return answer
 
     async def run_to_first_text(self) -> tuple[Answer, list[TextDelta]]:
         answer = await self.run()
@@ -84,9 +93,13 @@ async def open_stream(request: AnyRequest, start: Start, make_frames: Callable[[
     """Wait a while for the first text, so that what fails by then has its HTTP status; then begin, with pings."""
     settings = start.services.settings
     first = asyncio.ensure_future(start.run_to_first_text())
-    if await wait_until_disconnect(request.receive, first, timeout=settings.ping_seconds / 2):
-        first.result()
-    stream = StreamedAnswer(first, make_frames)
+    stream = StreamedAnswer(first, make_frames, settings.load_timeout_seconds)
+    try:
+        if await wait_until_disconnect(request.receive, first, timeout=settings.ping_seconds / 2):
+            first.result()
+    except BaseException:
+        stream.close()
+        raise
     return EventStream(
         stream.body(),
         expire=stream.expire,
@@ -100,17 +113,22 @@ class StreamedAnswer:
     """One answer as SSE frames, from its first text on, which may still be awaited."""
 
     def __init__(
-        self, first: asyncio.Future[tuple[Answer, list[TextDelta]]], make_frames: Callable[[Answer], Frames]
+        self,
+        first: asyncio.Future[tuple[Answer, list[TextDelta]]],
+        make_frames: Callable[[Answer], Frames],
+        load_timeout: float,
     ) -> None:
+        """load_timeout: seconds that the request waits for its model; the client is told."""
         self._first = first
         self._make_frames = make_frames
+        self._load_timeout = load_timeout
         self._expired = False
 
     async def body(self) -> AsyncGenerator[bytes, None]:
         """After a failure, an error event and no [DONE]: the status was sent before."""
         try:
             if not self._first.done():
-                yield b": waiting for the model\n\n"
+                yield f": waiting for the model; a load may take {self._load_timeout:g} s at most\n\n".encode()
             await asyncio.wait({self._first})
             if self._first.cancelled():
                 raise EngineBusy("The engine was stopped.")

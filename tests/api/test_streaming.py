@@ -121,7 +121,7 @@ async def test_a_stream_that_waits_for_a_load_gets_pings_and_then_its_answer(mak
     api.generator.loaded.set()
     reply = await task
     assert reply.status_code == 200
-    assert reply.text.startswith(": waiting for the model\n\n")
+    assert reply.text.startswith(": waiting for the model; a load may take 300 s at most\n\n")
     assert ": ping" in reply.text
     assert events(reply.text)[-1] is None
 
