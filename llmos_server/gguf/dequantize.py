@@ -1,11 +1,4 @@
-"""Packed GGUF blocks to float32, in numpy.
-
-A block holds 32 elements. d and m are little-endian float16; q are the stored integers.
-Q8_0: d, 32 signed bytes; value = d * q.
-Q4_0: d, 16 bytes of nibble pairs; value = d * (q - 8).
-Q4_1: d, m, 16 bytes of nibble pairs; value = d * q + m.
-Low nibbles are elements 0-15 of the block, high nibbles 16-31.
-"""
+"""Packed GGUF blocks to float32, in numpy. The layouts are in legacy_blocks.py, k_quants.py and iq4.py."""
 
 from __future__ import annotations
 
@@ -13,16 +6,14 @@ import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from llmos_server.errors import UnsupportedModel
+from llmos_server.gguf import iq4, k_quants, legacy_blocks
+from llmos_server.gguf.blocks import Bytes, Floats
 from llmos_server.gguf.types import READABLE_TYPES
 
-Bytes = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.float32]
-
-CHUNK_BLOCKS = 1 << 16
-"""Blocks converted at a time, so that temporaries stay at a few MiB beside the result."""
+CHUNK_ELEMENTS = 1 << 18
+"""Elements converted at a time: temporaries stay below 2 MiB, which is in cache, beside the result."""
 
 
 def dequantize(raw: Bytes, type_name: str, shape: Sequence[int]) -> Floats:
@@ -46,51 +37,27 @@ def dequantize(raw: Bytes, type_name: str, shape: Sequence[int]) -> Floats:
     packed = raw.reshape(num_blocks, layout.block_bytes)
     values = np.empty((num_blocks, layout.block_size), dtype=np.float32)
     convert = CONVERTERS[type_name]
-    for start in range(0, num_blocks, CHUNK_BLOCKS):
-        end = start + CHUNK_BLOCKS
-        convert(packed[start:end], values[start:end])
+    step = CHUNK_ELEMENTS // layout.block_size
+    for start in range(0, num_blocks, step):
+        convert(packed[start : start + step], values[start : start + step])
     return values.reshape(shape)
 
 
-def _half(blocks: Bytes, column: int) -> Floats:
-    """The float16 at byte `column` of each block, as float32 [blocks, 1]."""
-    return np.ascontiguousarray(blocks[:, column : column + 2]).view("<f2").astype(np.float32)
-
-
-def _nibbles(packed: Bytes) -> Bytes:
-    return np.concatenate((packed & np.uint8(15), packed >> np.uint8(4)), axis=1)
-
-
-def _q8_0(blocks: Bytes, out: Floats) -> None:
-    np.multiply(blocks[:, 2:].view(np.int8), _half(blocks, 0), out=out)
-
-
-def _q4_0(blocks: Bytes, out: Floats) -> None:
-    np.multiply(_nibbles(blocks[:, 2:]).view(np.int8) - np.int8(8), _half(blocks, 0), out=out)
-
-
-def _q4_1(blocks: Bytes, out: Floats) -> None:
-    np.multiply(_nibbles(blocks[:, 4:]), _half(blocks, 0), out=out)
-    np.add(out, _half(blocks, 2), out=out)
-
-
-def _bf16(blocks: Bytes, out: Floats) -> None:
-    out.view(np.uint32)[...] = np.ascontiguousarray(blocks).view("<u2").astype(np.uint32) << np.uint32(16)
-
-
-def _f16(blocks: Bytes, out: Floats) -> None:
-    out[...] = np.ascontiguousarray(blocks).view("<f2")
-
-
-def _f32(blocks: Bytes, out: Floats) -> None:
-    out[...] = np.ascontiguousarray(blocks).view("<f4")
-
-
 CONVERTERS: dict[str, Callable[[Bytes, Floats], None]] = {
-    "F32": _f32,
-    "F16": _f16,
-    "BF16": _bf16,
-    "Q8_0": _q8_0,
-    "Q4_0": _q4_0,
-    "Q4_1": _q4_1,
+    "F32": legacy_blocks.f32,
+    "F16": legacy_blocks.f16,
+    "BF16": legacy_blocks.bf16,
+    "Q8_0": legacy_blocks.q8_0,
+    "Q4_0": legacy_blocks.q4_0,
+    "Q4_1": legacy_blocks.q4_1,
+    "Q5_0": legacy_blocks.q5_0,
+    "Q5_1": legacy_blocks.q5_1,
+    "Q2_K": k_quants.q2_k,
+    "Q3_K": k_quants.q3_k,
+    "Q4_K": k_quants.q4_k,
+    "Q5_K": k_quants.q5_k,
+    "Q6_K": k_quants.q6_k,
+    "IQ4_NL": iq4.iq4_nl,
+    "IQ4_XS": iq4.iq4_xs,
 }
+"""Each turns blocks, uint8 [blocks, block_bytes], into float32 [blocks, block_size]: READABLE_TYPES, to the last."""

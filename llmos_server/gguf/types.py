@@ -52,7 +52,10 @@ TENSOR_TYPES: dict[int, TensorType] = {
 }
 """Enough to list any file; only READABLE_TYPES can be turned into numbers."""
 
-READABLE_TYPES: dict[str, TensorType] = {
-    t.name: t for t in TENSOR_TYPES.values() if t.name in {"F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1"}
-}
+READABLE = frozenset({
+    "F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL",
+    "IQ4_XS",
+})  # fmt: skip
+
+READABLE_TYPES: dict[str, TensorType] = {t.name: t for t in TENSOR_TYPES.values() if t.name in READABLE}
 """The types that LLMOS computes with, by name."""

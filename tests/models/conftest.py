@@ -20,6 +20,7 @@ from llmos_server.engine.sequence import Sequence
 from llmos_server.engine.step import Chunk, StepPlan, StepResult
 
 sys.path.insert(0, str(Path(__file__).parent))  # for gguf_reference, which tests/proof imports, too
+sys.path.append(str(Path(__file__).parent.parent / "gguf"))  # for gguf_blocks
 
 TINY: dict[str, Any] = {
     "vocab_size": 97,

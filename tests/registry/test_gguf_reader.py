@@ -58,10 +58,10 @@ def test_unknown_tensor_is_named(model: Path) -> None:
 
 
 def test_other_types_are_listed_but_their_weights_refused_by_name(fakes: ModuleType, tmp_path: Path) -> None:
-    path = fakes.write_gguf(tmp_path / "q5.gguf", types={"blk.0.ffn_up.weight": "Q5_0"})
+    path = fakes.write_gguf(tmp_path / "t.gguf", types={"blk.0.ffn_up.weight": "MXFP4"})
     with GGUFFile.open(path) as file:
-        assert file.tensors["blk.0.ffn_up.weight"].type_name == "Q5_0"
-        with pytest.raises(UnsupportedModel, match=r"Q5_0.*Q8_0"):
+        assert file.tensors["blk.0.ffn_up.weight"].type_name == "MXFP4"
+        with pytest.raises(UnsupportedModel, match=r"MXFP4.*Q8_0"):
             file.raw("blk.0.ffn_up.weight")
 
 
@@ -69,41 +69,6 @@ def test_the_table_of_types_agrees_with_the_reference() -> None:
     for number, layout in TENSOR_TYPES.items():
         kind = gguf.GGMLQuantizationType(number)
         assert (layout.name, (layout.block_size, layout.block_bytes)) == (kind.name, gguf.GGML_QUANT_SIZES[kind])
-
-
-@pytest.mark.parametrize("type_name", READABLE_TYPES)
-@settings(max_examples=25, deadline=None)
-@given(data=st.data())
-def test_dequantised_values_are_bit_equal_to_the_reference(type_name: str, data: st.DataObject) -> None:
-    rows, blocks = data.draw(st.integers(1, 5)), data.draw(st.integers(1, 3))
-    layout = READABLE_TYPES[type_name]
-    seed = data.draw(st.integers(0, 2**32 - 1))
-    raw = np.random.default_rng(seed).integers(0, 256, (rows, blocks * layout.block_bytes), dtype=np.uint8)
-    with np.errstate(all="ignore"):
-        ours = dequantize(raw.ravel(), type_name, (rows, blocks * layout.block_size))
-        theirs = gguf.dequantize(_as_stored(raw, type_name), gguf.GGMLQuantizationType[type_name])
-    assert ours.dtype == np.float32
-    # NaNs compare by being NaN: their payload is not specified.
-    assert np.array_equal(np.isnan(ours), np.isnan(theirs))
-    assert np.array_equal(ours[~np.isnan(ours)].view(np.uint32), theirs[~np.isnan(theirs)].view(np.uint32))
-
-
-def _as_stored(raw: np.ndarray, type_name: str) -> np.ndarray:
-    return raw.view({"F32": np.float32, "F16": np.float16}.get(type_name, np.uint8))
-
-
-def test_large_tensors_are_converted_in_chunks_without_seams() -> None:
-    values = np.random.default_rng(1).standard_normal((70_000, 32)).astype(np.float32)
-    packed = gguf.quantize(values, gguf.GGMLQuantizationType.Q8_0)
-    ours = dequantize(packed.ravel(), "Q8_0", values.shape)
-    assert np.array_equal(ours, gguf.dequantize(packed, gguf.GGMLQuantizationType.Q8_0))
-
-
-def test_sizes_that_disagree_are_a_programming_error() -> None:
-    with pytest.raises(ValueError, match="don't make a tensor"):
-        dequantize(np.zeros(10, np.uint8), "Q8_0", (32,))
-    with pytest.raises(UnsupportedModel, match="IQ2_XXS"):
-        dequantize(np.zeros(66, np.uint8), "IQ2_XXS", (256,))
 
 
 class TestHostileFiles:

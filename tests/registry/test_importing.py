@@ -118,8 +118,8 @@ class TestGGUF:
             self.config(fakes, tmp_path, tensors=extra)
         with pytest.raises(UnsupportedModel, match=r"attn_k\.bias"):
             self.config(fakes, tmp_path, "qwen2", tensors={"blk.0.attn_k.bias": None})
-        with pytest.raises(UnsupportedModel, match="Q5_0"):
-            self.config(fakes, tmp_path, types={"blk.0.ffn_up.weight": "Q5_0"})
+        with pytest.raises(UnsupportedModel, match="MXFP4"):
+            self.config(fakes, tmp_path, types={"blk.0.ffn_up.weight": "MXFP4"})
 
     def test_transformers_reads_the_same_model(self, fakes: ModuleType, tmp_path: Path) -> None:
         transformers = pytest.importorskip("transformers")

@@ -1,0 +1,25 @@
+"""What all block layouts have in common: the array types, and scales and small integers taken out of packed bytes."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+Bytes = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float32]
+
+
+def half(blocks: Bytes, column: int) -> Floats:
+    """The little-endian float16 at byte `column` of each block, as float32 [blocks, 1]."""
+    return np.ascontiguousarray(blocks[:, column : column + 2]).view("<f2").astype(np.float32)
+
+
+def unpack(packed: Bytes, num_bits: int, run: int) -> Bytes:
+    """Integers of 1, 2 or 4 bits. packed: [blocks, n]. Returns [blocks, n * 8 / num_bits].
+
+    A run of `run` bytes holds, in this order, the lowest bits of all its bytes, then the next higher ones, and so on.
+    """
+    shifts = np.arange(0, 8, num_bits, dtype=np.uint8)[:, None]
+    fields = packed.reshape(len(packed), -1, 1, run) >> shifts
+    fields &= np.uint8((1 << num_bits) - 1)
+    return fields.reshape(len(packed), -1)
