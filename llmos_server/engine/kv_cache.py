@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,17 +18,16 @@ FLOAT_BYTES = 4
 
 
 class KVCache:
-    """Keys and values of every layer, float32. Page ids run from 0 to num_pages - 1.
+    """Keys and values of every layer, float32. Page ids run from 0 to num_pages - 1; a page has its part in each layer.
 
     On a CPU the operating system commits the memory as pages are first written: an idle pool costs next to nothing.
     """
 
-    def __init__(
-        self, kernels: Kernels, layout: HeadLayout, num_layers: int, num_pages: int, device: torch.device
-    ) -> None:
+    def __init__(self, kernels: Kernels, layouts: Sequence[HeadLayout], num_pages: int, device: torch.device) -> None:
+        """layouts: one a layer."""
         self.num_pages = num_pages
-        shape = kernels.cache_shape(num_pages, layout)
-        self.layers = [LayerCache(_zeros(shape, device), _zeros(shape, device)) for _ in range(num_layers)]
+        shapes = [kernels.cache_shapes(num_pages, layout) for layout in layouts]
+        self.layers = [LayerCache(_zeros(shape.keys, device), _zeros(shape.values, device)) for shape in shapes]
 
     def copy_pages(self, copies: Sequence[tuple[int, int]]) -> None:
         """Copy whole pages, (source, destination) each; no page may be both."""
@@ -47,14 +47,13 @@ def _zeros(shape: tuple[int, ...], device: torch.device) -> torch.Tensor:
     return torch.zeros(shape, dtype=torch.float32, device=device)
 
 
-def page_bytes(layout: HeadLayout, num_layers: int) -> int:
+def page_bytes(kernels: Kernels, layouts: Sequence[HeadLayout]) -> int:
     """Keys and values of one page in all layers."""
-    return 2 * FLOAT_BYTES * num_layers * layout.num_kv_heads * layout.page_size * layout.head_dim
+    return FLOAT_BYTES * sum(math.prod(shape) for layout in layouts for shape in kernels.cache_shapes(1, layout))
 
 
-def num_pages_for(budget: int, layout: HeadLayout, num_layers: int, max_useful: int) -> int:
-    """Pages that fit `budget` bytes, at most max_useful. Raises EngineFailed when not even one fits."""
-    size = page_bytes(layout, num_layers)
+def num_pages_for(budget: int, size: int, max_useful: int) -> int:
+    """Pages of `size` bytes that fit `budget`, at most max_useful. Raises EngineFailed when not even one fits."""
     if budget < size:
         raise EngineFailed(f"engine.cache_bytes = {budget} holds no page of this model; a page needs {size} bytes.")
     return min(budget // size, max_useful)

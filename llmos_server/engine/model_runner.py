@@ -1,4 +1,4 @@
-"""The tensor side of the engine: a StepPlan to tensors, through the decoder, to sampled tokens."""
+"""The tensor side of the engine: a StepPlan to tensors, through the model, to sampled tokens."""
 
 from __future__ import annotations
 
@@ -8,16 +8,15 @@ from pathlib import Path
 import torch
 
 from llmos_server.contracts import EngineInfo, TokenLogprob
-from llmos_server.engine.kv_cache import KVCache, default_budget, num_pages_for
+from llmos_server.engine.kv_cache import KVCache, default_budget, num_pages_for, page_bytes
 from llmos_server.engine.messages import WorkerConfig
 from llmos_server.engine.sampler import sample_rows, token_logprobs
 from llmos_server.engine.step import Chunk, SampledToken, StepPlan, StepResult
 from llmos_server.errors import EngineFailed
 from llmos_server.kernels.base import PagedBatch, Span
 from llmos_server.kernels.reference import ReferenceKernels
-from llmos_server.models.config import ModelConfig, load_config
-from llmos_server.models.decoder import Decoder, head_layout
-from llmos_server.models.weights import WeightLoader, open_weights
+from llmos_server.models.opening import open_model
+from llmos_server.models.paged_model import PagedModel
 
 HEAD_ROWS = 64
 """Rows that the output head computes at once: 64 x 49152 floats are 12 MiB, a whole prompt's would be gigabytes."""
@@ -26,21 +25,20 @@ CACHED_BATCHES = 4
 
 
 class ModelRunner:
-    """engine.step.Runner over one decoder and its pages."""
+    """engine.step.Runner over one model and its pages."""
 
-    def __init__(self, config: ModelConfig, decoder: Decoder, cache: KVCache, kernels: ReferenceKernels) -> None:
-        self._decoder = decoder
+    def __init__(self, model: PagedModel, cache: KVCache, kernels: ReferenceKernels) -> None:
+        self._model = model
         self._cache = cache
         self._kernels = kernels
         self._device = cache.layers[0].keys.device
-        self.config = config
 
     @torch.inference_mode()
     def forward(self, plan: StepPlan) -> torch.Tensor:
         """Copies pages, then computes all chunks. Returns hidden states, float32 [rows, hidden], chunk after chunk."""
         self._cache.copy_pages(plan.page_copies)
         if not plan.chunks:
-            return torch.empty(0, self.config.hidden_size, device=self._device)
+            return torch.empty(0, self._model.hidden_size, device=self._device)
         num_padding = self._kernels.padded_rows(plan.num_tokens) - plan.num_tokens
         token_ids: list[int] = []
         positions: list[int] = []
@@ -52,7 +50,7 @@ class ModelRunner:
             positions += range(chunk.start, end)
         batch = PagedBatch(tuple(spans), plan.num_tokens + num_padding)
         padding = [0] * num_padding
-        return self._decoder.forward(
+        return self._model.forward(
             torch.tensor(token_ids + padding, device=self._device),
             torch.tensor(positions + padding, device=self._device),
             batch,
@@ -72,7 +70,7 @@ class ModelRunner:
         sampled: list[SampledToken] = []
         for first in range(0, len(drawing), HEAD_ROWS):
             rows, sequences = zip(*drawing[first : first + HEAD_ROWS], strict=True)
-            sampled += sample_rows(self._decoder.logits(hidden[list(rows)]), sequences)
+            sampled += sample_rows(self._model.logits(hidden[list(rows)]), sequences)
         prompt_logprobs = {
             place: self._prompt_logprobs(chunk, hidden[end - chunk.num_tokens : end])
             for place, (end, chunk) in enumerate(zip(ends, plan.chunks, strict=True))
@@ -87,7 +85,7 @@ class ModelRunner:
         entries: list[TokenLogprob] = []
         for first in range(0, len(targets), HEAD_ROWS):
             ids = targets[first : first + HEAD_ROWS]
-            logits = self._decoder.logits(hidden[first : first + len(ids)])
+            logits = self._model.logits(hidden[first : first + len(ids)])
             entries += token_logprobs(logits, ids, [request.sampling.prompt_logprobs or 0] * len(ids))
         return entries
 
@@ -102,21 +100,20 @@ def create_runner(config: WorkerConfig) -> tuple[ModelRunner, EngineInfo]:
     if config.threads > 0:
         torch.set_num_threads(config.threads)
     device = choose_device(config.device)
-    model = load_config(Path(config.model_folder))
-    source = open_weights([Path(path) for path in config.weights], model)
-    layout = head_layout(model, config.page_size)
-    pages_per_sequence = -(-model.context_length // config.page_size)
-    max_useful = CACHED_BATCHES * config.max_num_seqs * pages_per_sequence
-    budget = config.cache_bytes or default_budget(device)
-    num_pages = num_pages_for(budget, layout, model.num_layers, max_useful)
-    max_model_len = min(model.context_length, num_pages * config.page_size)
     kernels = ReferenceKernels(device)
+    weights = [Path(path) for path in config.weights]
     with torch.inference_mode():
-        decoder = Decoder(model, kernels, WeightLoader(source, device), config.page_size, max_model_len)
-        cache = KVCache(kernels, layout, model.num_layers, num_pages, device)
+        model = open_model(Path(config.model_folder), weights, kernels, device, config.page_size)
+        pages_per_sequence = -(-model.context_length // config.page_size)
+        max_useful = CACHED_BATCHES * config.max_num_seqs * pages_per_sequence
+        budget = config.cache_bytes or default_budget(device)
+        num_pages = num_pages_for(budget, page_bytes(kernels, model.layouts), max_useful)
+        max_model_len = min(model.context_length, num_pages * config.page_size)
+        cache = KVCache(kernels, model.layouts, num_pages, device)
+        model.prepare(cache.layers, max_model_len)
     info = EngineInfo(
         model_digest=config.model_digest,
-        architecture=model.family,
+        architecture=model.architecture,
         dtype="float32",
         device=config.device,
         vocab_size=model.vocab_size,
@@ -126,7 +123,7 @@ def create_runner(config: WorkerConfig) -> tuple[ModelRunner, EngineInfo]:
         num_pages=num_pages,
         load_seconds=time.monotonic() - started,
     )
-    return ModelRunner(model, decoder, cache, kernels), info
+    return ModelRunner(model, cache, kernels), info
 
 
 def choose_device(name: str) -> torch.device:

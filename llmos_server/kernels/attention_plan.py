@@ -52,7 +52,8 @@ class TileShape:
 
     def item_bytes(self, rows: int) -> int:
         """Temporaries of one work item: gathered keys and values, queries, scores, output."""
-        floats = 2 * self.keys * self.layout.head_dim + rows * (self.keys + 2 * self.layout.head_dim)
+        head_sizes = self.layout.head_dim + self.layout.value_size
+        floats = self.keys * head_sizes + rows * (self.keys + head_sizes)
         return 4 * floats * self.layout.num_kv_heads
 
 
@@ -76,7 +77,8 @@ class QueryGroup:
     query_index: torch.Tensor
     """Into q as [rows * heads, head_dim]: [items * kv_heads * num_rows]."""
     page_index: torch.Tensor
-    """Into a layer's cache as [pages * kv_heads, page_size * head_dim]: [items * kv_heads * pages per tile]."""
+    """Into a layer's keys as [pages * kv_heads, page_size * head_dim], or its values likewise: [items * kv_heads *
+    pages per tile]."""
     is_hidden: torch.Tensor
     """bool [items, 1, num_rows, keys]: the key is later than the query, or outside its window."""
 
@@ -85,9 +87,9 @@ class QueryGroup:
 class AttentionPlan:
     groups: list[QueryGroup]
     write_index: torch.Tensor
-    """Into a layer's cache as [pages * kv_heads * page_size, head_dim]: [tokens * kv_heads]."""
+    """Into a layer's keys as [pages * kv_heads * page_size, head_dim], or its values likewise: [tokens * kv_heads]."""
     output_index: torch.Tensor
-    """Into all groups' results as [n, head_dim]: [rows * heads]; padding rows repeat another row."""
+    """Into all groups' results as [n, value_size]: [rows * heads]; padding rows repeat another row."""
 
 
 def plan_attention(

@@ -42,7 +42,14 @@ class HeadLayout:
     num_heads: int
     num_kv_heads: int
     head_dim: int
+    """Of queries and keys."""
     page_size: int
+    value_dim: int | None = None
+    """Where the heads of the values have another size: None is head_dim."""
+
+    @property
+    def value_size(self) -> int:
+        return self.head_dim if self.value_dim is None else self.value_dim
 
     @property
     def group_size(self) -> int:
@@ -50,8 +57,24 @@ class HeadLayout:
         return self.num_heads // self.num_kv_heads
 
 
+@dataclass(frozen=True)
+class Scoring:
+    """How the product of a query and a key becomes a score."""
+
+    scale: float
+    softcap: float | None = None
+    """softcap * tanh(score / softcap), before the mask."""
+
+
+class CacheShapes(NamedTuple):
+    """Of one layer's keys and values; pages are the first dimension."""
+
+    keys: tuple[int, ...]
+    values: tuple[int, ...]
+
+
 class LayerCache(NamedTuple):
-    """Keys and values of one layer, each of the shape that the backend's `cache_shape` gives."""
+    """Keys and values of one layer, of the shapes that the backend's `cache_shapes` gives."""
 
     keys: torch.Tensor
     values: torch.Tensor
@@ -66,16 +89,26 @@ class Linear(Protocol):
 
 
 class Attention(Protocol):
-    """Paged attention over one head layout, the same for all layers of a model."""
+    """Paged attention over one head layout, shared by all layers that have it."""
 
     def plan(self, batch: PagedBatch, window: int | None) -> Any:
         """Index tensors for one step, shared by all layers with this window. Opaque to the caller."""
         ...
 
-    def __call__(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, cache: LayerCache, plan: Any) -> torch.Tensor:
+    def __call__(
+        self,
+        q: torch.Tensor,
+        k: torch.Tensor,
+        v: torch.Tensor,
+        cache: LayerCache,
+        plan: Any,
+        sinks: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """Write k and v into the pages, then attend.
 
-        q: [rows, heads, head_dim]; k, v: [rows, kv_heads, head_dim], all after RoPE. Returns [rows, heads * head_dim].
+        q: [rows, heads, head_dim]; k: [rows, kv_heads, head_dim], both after RoPE; v: [rows, kv_heads, value_size].
+        sinks: [heads], the score of a key that every token sees and that has no value. Returns [rows, heads *
+        value_size].
         """
         ...
 
@@ -91,11 +124,11 @@ class Kernels(Protocol):
         """Prepare a weight [out, in] for repeated use; the operator is fixed here."""
         ...
 
-    def attention(self, layout: HeadLayout) -> Attention: ...
-
-    def cache_shape(self, num_pages: int, layout: HeadLayout) -> tuple[int, ...]:
-        """Shape of one layer's keys (and of its values); pages are the first dimension."""
+    def attention(self, layout: HeadLayout, scoring: Scoring | None = None) -> Attention:
+        """scoring: None scales by 1 / sqrt(head_dim), no more."""
         ...
+
+    def cache_shapes(self, num_pages: int, layout: HeadLayout) -> CacheShapes: ...
 
     def rms_norm(self, x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
         """Over the last dimension."""

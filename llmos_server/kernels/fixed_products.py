@@ -46,9 +46,10 @@ def probe_products(shape: TileShape, device: torch.device) -> tuple[Product, int
     generator = torch.Generator().manual_seed(0)
     rows, head_dim = shape.rows(WIDE_TOKENS), shape.layout.head_dim
     keys = torch.randn(PROBE_MATRICES, shape.keys, head_dim, generator=generator).to(device)
+    values = torch.randn(PROBE_MATRICES, shape.keys, shape.layout.value_size, generator=generator).to(device)
     queries = torch.randn(PROBE_MATRICES, rows, head_dim, generator=generator).to(device)
     weights = torch.rand(PROBE_MATRICES, rows, shape.keys, generator=generator).to(device)
-    pairs = ((queries, keys.transpose(1, 2)), (weights, keys))
+    pairs = ((queries, keys.transpose(1, 2)), (weights, values))
     narrow = shape.rows(1)
     for product in PRODUCTS:
         if all(is_batch_exact(product, left[:, :narrow].contiguous(), right) for left, right in pairs):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import torch
 
-from llmos_server.kernels.base import HeadLayout
+from llmos_server.kernels.base import CacheShapes, HeadLayout, Scoring
 from llmos_server.kernels.fixed_products import COLUMN_MULTIPLE
 from llmos_server.kernels.tiled_attention import TiledAttention
 from llmos_server.kernels.tiled_linear import ONE_ROW, TILE_ROWS, TiledLinear, cover_rows, probe_tile_rows
@@ -42,12 +42,13 @@ class ReferenceKernels:
             self._tile_rows[shape] = probe_tile_rows(weight.t())
         return self._tile_rows[shape]
 
-    def attention(self, layout: HeadLayout) -> TiledAttention:
-        return TiledAttention.probed(layout, self._device)
+    def attention(self, layout: HeadLayout, scoring: Scoring | None = None) -> TiledAttention:
+        return TiledAttention.probed(layout, self._device, scoring)
 
-    def cache_shape(self, num_pages: int, layout: HeadLayout) -> tuple[int, ...]:
-        """[pages, kv_heads, page_size, head_dim]: a head's part of a page is one run of memory, cheap to gather."""
-        return (num_pages, layout.num_kv_heads, layout.page_size, layout.head_dim)
+    def cache_shapes(self, num_pages: int, layout: HeadLayout) -> CacheShapes:
+        """[pages, kv_heads, page_size, head size]: a head's part of a page is one run of memory, cheap to gather."""
+        page = (num_pages, layout.num_kv_heads, layout.page_size)
+        return CacheShapes((*page, layout.head_dim), (*page, layout.value_size))
 
     def rms_norm(self, x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
         variance = x.pow(2).mean(-1, keepdim=True)

@@ -68,15 +68,17 @@ class DecoderLayer:
 
 
 class Decoder:
-    """Token ids to hidden states, hidden states to logits."""
+    """Token ids to hidden states, hidden states to logits. A models.paged_model.PagedModel."""
 
-    def __init__(
-        self, config: ModelConfig, kernels: Kernels, loader: WeightLoader, page_size: int, max_positions: int
-    ) -> None:
-        """max_positions: longest sequence that will be computed, in tokens."""
+    def __init__(self, config: ModelConfig, kernels: Kernels, loader: WeightLoader, page_size: int) -> None:
+        self.architecture = config.family
+        self.vocab_size, self.hidden_size = config.vocab_size, config.hidden_size
+        self.context_length = config.context_length
+        layout = HeadLayout(config.num_heads, config.num_kv_heads, config.head_dim, page_size)
+        self.layouts = (layout,) * config.num_layers
         self._config = config
         self._kernels = kernels
-        self._attention = kernels.attention(head_layout(config, page_size))
+        self._attention = kernels.attention(layout)
         self._embedding = loader.load(EMBEDDING)
         self._layers = [
             DecoderLayer(config, kernels, self._attention, loader, index) for index in range(config.num_layers)
@@ -84,9 +86,12 @@ class Decoder:
         self._final_norm = loader.load(FINAL_NORM)
         self._head = kernels.linear(self._embedding if config.is_tied else loader.load(HEAD), None)
         divisors = loader.load(ROPE_DIVISORS).cpu() if loader.has(ROPE_DIVISORS) else None
-        cos, sin = rope_table(rope_frequencies(config.rope, config.head_dim, divisors), max_positions)
+        self._frequencies = rope_frequencies(config.rope, config.head_dim, divisors)
+
+    def prepare(self, cache: Sequence[LayerCache], max_positions: int) -> None:
+        """Makes the RoPE tables."""
         device = self._embedding.device
-        self._cos, self._sin = cos.to(device), sin.to(device)
+        self._cos, self._sin = (table.to(device) for table in rope_table(self._frequencies, max_positions))
 
     def forward(
         self, token_ids: torch.Tensor, positions: torch.Tensor, batch: PagedBatch, cache: Sequence[LayerCache]
@@ -102,7 +107,3 @@ class Decoder:
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """hidden: [n, hidden], rows of what `forward` returned. Returns [n, vocab]: keep n small."""
         return self._head(self._kernels.rms_norm(hidden, self._final_norm, self._config.rms_norm_eps))
-
-
-def head_layout(config: ModelConfig, page_size: int) -> HeadLayout:
-    return HeadLayout(config.num_heads, config.num_kv_heads, config.head_dim, page_size)

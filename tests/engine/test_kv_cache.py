@@ -20,7 +20,11 @@ from llmos_server.kernels.base import HeadLayout
 from llmos_server.kernels.reference import ReferenceKernels
 
 CPU = torch.device("cpu")
-LAYOUT = HeadLayout(num_heads=4, num_kv_heads=2, head_dim=8, page_size=16)
+KERNELS = ReferenceKernels(CPU)
+LAYOUTS = [
+    HeadLayout(num_heads=4, num_kv_heads=2, head_dim=8, page_size=16),
+    HeadLayout(num_heads=4, num_kv_heads=4, head_dim=12, page_size=16, value_dim=6),
+]
 MIB = 2**20
 
 
@@ -30,7 +34,7 @@ def write(path: Path, text: str) -> None:
 
 
 def test_pages_are_copied_whole_and_only_those() -> None:
-    cache = KVCache(ReferenceKernels(CPU), LAYOUT, num_layers=3, num_pages=6, device=CPU)
+    cache = KVCache(KERNELS, LAYOUTS, num_pages=6, device=CPU)
     tensors = [tensor for layer in cache.layers for tensor in layer]
     assert all(tensor.shape[0] == 6 and not tensor.any() for tensor in tensors)
     for tensor in tensors:
@@ -43,12 +47,13 @@ def test_pages_are_copied_whole_and_only_those() -> None:
 
 
 def test_pages_that_fit() -> None:
-    size = page_bytes(LAYOUT, 3)
-    assert size == 2 * 4 * 3 * 2 * 16 * 8
-    assert num_pages_for(10 * size + 1, LAYOUT, 3, max_useful=1000) == 10
-    assert num_pages_for(10 * size, LAYOUT, 3, max_useful=7) == 7
+    size = page_bytes(KERNELS, LAYOUTS)
+    assert size == 4 * 16 * (2 * (8 + 8) + 4 * (12 + 6))
+    assert size == sum(t.numel() * 4 for layer in KVCache(KERNELS, LAYOUTS, 1, CPU).layers for t in layer)
+    assert num_pages_for(10 * size + 1, size, max_useful=1000) == 10
+    assert num_pages_for(10 * size, size, max_useful=7) == 7
     with pytest.raises(EngineFailed, match=f"a page needs {size} bytes"):
-        num_pages_for(size - 1, LAYOUT, 3, max_useful=1)
+        num_pages_for(size - 1, size, max_useful=1)
 
 
 def test_limit_of_cgroup_2_is_the_tightest_above_the_process(tmp_path: Path) -> None:

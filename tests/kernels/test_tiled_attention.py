@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from llmos_server.kernels.attention_plan import MAX_GROUP_BYTES, WIDE_TOKENS, TileShape
-from llmos_server.kernels.base import HeadLayout, LayerCache, PagedBatch, Span
+from llmos_server.kernels.base import HeadLayout, LayerCache, PagedBatch, Scoring, Span
 from llmos_server.kernels.fixed_products import (
     is_batch_exact,
     is_height_exact,
@@ -44,34 +44,55 @@ class Tokens:
     v: torch.Tensor
     pages: list[int]
 
-    def expected(self, window: int | None) -> torch.Tensor:
-        length = len(self.q)
-        position = torch.arange(length)
+    def is_seen(self, window: int | None) -> torch.Tensor:
+        position = torch.arange(len(self.q))
         is_seen = position[None] <= position[:, None]
-        if window is not None:
-            is_seen &= position[None] > position[:, None] - window
+        return is_seen if window is None else is_seen & (position[None] > position[:, None] - window)
+
+    def expected(self, window: int | None) -> torch.Tensor:
+        length, is_seen = len(self.q), self.is_seen(window)
         heads = [x.transpose(0, 1)[None] for x in (self.q, self.k, self.v)]
         out = F.scaled_dot_product_attention(*heads, attn_mask=is_seen, enable_gqa=True)
         return out[0].transpose(0, 1).reshape(length, -1)
+
+    def expected_by_hand(self, scoring: Scoring, sinks: torch.Tensor | None, window: int | None) -> torch.Tensor:
+        """In float64, step by step, for what torch's own attention hasn't."""
+        q, k, v = (x.double().transpose(0, 1) for x in (self.q, self.k, self.v))
+        k, v = (x.repeat_interleave(len(q) // len(x), dim=0) for x in (k, v))
+        scores = q @ k.transpose(1, 2) * scoring.scale
+        if scoring.softcap is not None:
+            scores = scoring.softcap * torch.tanh(scores / scoring.softcap)
+        scores = scores.masked_fill(~self.is_seen(window), float("-inf"))
+        extra = torch.full((len(q), 1), float("-inf")) if sinks is None else sinks[:, None]
+        whole = torch.cat((scores, extra.double()[:, None].expand(-1, len(self.q), -1)), dim=-1)
+        out = whole.softmax(-1)[..., :-1] @ v
+        return out.transpose(0, 1).reshape(len(self.q), -1).float()
 
 
 class Pool:
     """A cache full of junk, and sequences with scattered pages in it."""
 
     def __init__(self, layout: HeadLayout, attention: TiledAttention, num_pages: int = 400) -> None:
-        shape = ReferenceKernels(CPU).cache_shape(num_pages, layout)
+        shapes = ReferenceKernels(CPU).cache_shapes(num_pages, layout)
         self.layout = layout
         self.attention = attention
-        self.cache = LayerCache(torch.randn(shape) * 100, torch.randn(shape) * 100)
+        self.cache = LayerCache(*(torch.randn(shape) * 100 for shape in shapes))
         self.free = random.Random(0).sample(range(num_pages), num_pages)
 
     def tokens(self, length: int) -> Tokens:
-        kv_shape = (length, self.layout.num_kv_heads, self.layout.head_dim)
+        k = torch.randn(length, self.layout.num_kv_heads, self.layout.head_dim)
+        v = torch.randn(length, self.layout.num_kv_heads, self.layout.value_size)
         pages = [self.free.pop() for _ in range(-(-length // self.layout.page_size))]
         q = torch.randn(length, self.layout.num_heads, self.layout.head_dim)
-        return Tokens(q, torch.randn(kv_shape), torch.randn(kv_shape), pages)
+        return Tokens(q, k, v, pages)
 
-    def run(self, parts: list[tuple[Tokens, int, int]], window: int | None = None, padding: int = 0) -> torch.Tensor:
+    def run(
+        self,
+        parts: list[tuple[Tokens, int, int]],
+        window: int | None = None,
+        padding: int = 0,
+        sinks: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """parts: tokens first .. last of each, in one batch."""
         spans, row = [], 0
         for tokens, first, last in parts:
@@ -80,7 +101,7 @@ class Pool:
         rows = [torch.cat([getattr(t, name)[first:last] for t, first, last in parts]) for name in "qkv"]
         rows = [torch.cat((x, x.new_zeros(padding, *x.shape[1:]))) for x in rows]
         plan = self.attention.plan(PagedBatch(tuple(spans), row + padding), window)
-        return self.attention(*rows, self.cache, plan)
+        return self.attention(*rows, self.cache, plan, sinks)
 
 
 def probed(layout: HeadLayout) -> Pool:
@@ -97,6 +118,7 @@ def probed(layout: HeadLayout) -> Pool:
         HeadLayout(2, 2, 64, 7),
         HeadLayout(2, 1, 2, 1),
         HeadLayout(2, 1, 8, 300),
+        HeadLayout(4, 4, 24, 16, value_dim=10),
     ],
 )
 def test_equals_plain_attention(layout: HeadLayout, window: int | None) -> None:
@@ -109,7 +131,9 @@ def test_equals_plain_attention(layout: HeadLayout, window: int | None) -> None:
 
 
 @pytest.mark.parametrize("window", [None, 40])
-@pytest.mark.parametrize("layout", [LAYOUT, HeadLayout(6, 6, 10, 16), HeadLayout(5, 1, 6, 16)])
+@pytest.mark.parametrize(
+    "layout", [LAYOUT, HeadLayout(6, 6, 10, 16), HeadLayout(5, 1, 6, 16), HeadLayout(4, 2, 24, 16, value_dim=10)]
+)
 @pytest.mark.parametrize("num_threads", [1, 2])
 def test_bitwise_the_same_in_any_cut(layout: HeadLayout, window: int | None, num_threads: int) -> None:
     torch.set_num_threads(num_threads)
@@ -120,6 +144,21 @@ def test_bitwise_the_same_in_any_cut(layout: HeadLayout, window: int | None, num
         for first, last in pairwise(cuts):
             out = pool.run([(other, 0, 140), (sequence, first, last), (single, 0, 1)], window)
             assert torch.equal(out[140:-1], expected[first:last])
+
+
+@pytest.mark.parametrize("window", [None, 40])
+@pytest.mark.parametrize("has_sinks", [False, True])
+@pytest.mark.parametrize("scoring", [Scoring(0.7), Scoring(1.5, softcap=4.0), Scoring(0.05, softcap=50.0)])
+def test_scaled_and_capped_scores_and_sinks(scoring: Scoring, has_sinks: bool, window: int | None) -> None:
+    sinks = torch.randn(LAYOUT.num_heads) * 3 if has_sinks else None
+    pool = Pool(LAYOUT, TiledAttention.probed(LAYOUT, CPU, scoring))
+    sequences = [pool.tokens(length) for length in (1, 150, 33)]
+    out = pool.run([(s, 0, len(s.q)) for s in sequences], window, sinks=sinks)
+    expected = torch.cat([s.expected_by_hand(scoring, sinks, window) for s in sequences])
+    torch.testing.assert_close(out, expected, rtol=1e-4, atol=1e-5)
+    again = pool.run([(sequences[1], 100, 107), (sequences[2], 0, 33)], window, sinks=sinks)
+    assert torch.equal(again[:7], out[101:108])
+    assert torch.equal(again[7:], out[151:])
 
 
 def test_long_batches_run_in_bounded_groups() -> None:
