@@ -37,17 +37,28 @@ Output = TypeVar("Output")
 
 @dataclass(slots=True)
 class Backoff:
-    """Seconds before the next restart: doubling from `first` to `maximum`, anew after `reset_after` healthy seconds."""
+    """Seconds before the next start, doubling from `first` with every death in a row.
+
+    A worker that was ready is wanted back: its first death costs no wait, and the next ones at most
+    `maximum_after_ready`, for a load takes longer than that anyway. `reset_after` healthy seconds end a row.
+    """
 
     first: float = 0.5
     maximum: float = 30.0
-    reset_after: float = 60.0
-    previous: float = 0.0
+    maximum_after_ready: float = 2.0
+    reset_after: float = 10.0
+    num_deaths: int = 0
 
-    def delay_after(self, healthy_seconds: float) -> float:
-        is_reset = healthy_seconds >= self.reset_after or self.previous == 0.0
-        self.previous = self.first if is_reset else min(self.previous * 2, self.maximum)
-        return self.previous
+    def delay_after(self, healthy_seconds: float | None) -> float:
+        """healthy_seconds: for how long it was ready; None when it never was."""
+        was_ready = healthy_seconds is not None
+        if healthy_seconds is not None and healthy_seconds >= self.reset_after:
+            self.num_deaths = 0
+        num_doublings = min(self.num_deaths - was_ready, 16)
+        self.num_deaths += 1
+        if num_doublings < 0:
+            return 0.0
+        return float(min(self.first * 2**num_doublings, self.maximum_after_ready if was_ready else self.maximum))
 
 
 class Supervisor(Generic[Info, Output]):
@@ -86,7 +97,10 @@ class Supervisor(Generic[Info, Output]):
         self._on_loss = on_loss
         self._state_changed = asyncio.Event()
         self._failure = ""
-        self._retry_after = 1.0
+        self._start_seconds = 0.0
+        """From the start of a process to its being ready, the last time."""
+        self._started_at = 0.0
+        self._ready_expected = 0.0
         self._ready_at: float | None = None
         self._was_heard = False
         self._task: asyncio.Task[None] | None = None
@@ -127,7 +141,8 @@ class Supervisor(Generic[Info, Output]):
         if self.state == "stopped":
             raise EngineBusy("The server is shutting down; try again in a moment.", retry_after=5.0)
         if self.state != "ready" or self.connection is None:
-            raise EngineBusy(f"{self._name} is {self.state}; try again in a moment.", retry_after=self._retry_after)
+            retry_after = max(1.0, self._ready_expected - _now())
+            raise EngineBusy(f"{self._name} is {self.state}; try again in a moment.", retry_after=retry_after)
         return self.connection
 
     async def _run(self) -> None:
@@ -142,7 +157,7 @@ class Supervisor(Generic[Info, Output]):
 
     async def _survives(self, reason: str) -> bool:
         """After a worker's end: tell it, and wait until another may be started. False: none may."""
-        healthy_seconds = 0.0 if self._ready_at is None else _now() - self._ready_at
+        healthy_seconds = None if self._ready_at is None else _now() - self._ready_at
         self._ready_at = None
         if self.state not in ("failed", "stopped"):
             if self.info is None and self.epoch >= MAX_FIRST_STARTS:
@@ -150,8 +165,8 @@ class Supervisor(Generic[Info, Output]):
             else:
                 self._set_state("restarting")
         delay = self._backoff.delay_after(healthy_seconds)
-        self._retry_after = delay + (self.info.load_seconds if self.info else 0.0)
-        self._on_loss(reason, self._retry_after)
+        self._ready_expected = _now() + delay + self._start_seconds
+        self._on_loss(reason, delay + self._start_seconds)
         if self.state != "restarting":
             return False
         log.error("The engine worker of %s ended (%s); starting again in %.1f s.", self._name, reason, delay)
@@ -169,6 +184,7 @@ class Supervisor(Generic[Info, Output]):
         endpoints = Endpoints(folder, self.epoch)
         self.connection = connection = Connection(context, endpoints, self.epoch, self._reports)
         process: WorkerProcess | None = None
+        self._started_at = _now()
         try:
             process = await self._launcher.launch(self._configure(self.epoch, endpoints))
             return await self._watch(process, connection)
@@ -214,6 +230,7 @@ class Supervisor(Generic[Info, Output]):
                 case Ready():
                     self.info = report.info
                     self._ready_at = _now()
+                    self._start_seconds = self._ready_at - self._started_at
                     log.info("%s is loaded (%.1f s).", self._name, report.info.load_seconds)
                     if self.state != "stopped":
                         self._set_state("ready")

@@ -59,7 +59,8 @@ async def running_client(
         name="scripted", source="", digest=script, folder="", weights=[], context_length=0, size_bytes=0, created=0
     )
     settings = EngineSettings(cache_bytes=NUM_PAGES, threads=1, **fields)
-    client = EngineClient(model, settings, log, launcher=launcher, backoff=Backoff(first=0.01, maximum=0.02))
+    backoff = Backoff(first=0.01, maximum=0.02, maximum_after_ready=0.02)
+    client = EngineClient(model, settings, log, launcher=launcher, backoff=backoff)
     await client.start()
     try:
         yield client, launcher
@@ -336,7 +337,23 @@ async def test_terminal_signals_are_left_to_the_api_process() -> None:
         assert len(launcher.processes) == 1
 
 
-def test_backoff_doubles_and_starts_anew_after_health() -> None:
+async def test_a_restarting_engine_says_when_to_come_back() -> None:
+    async with running_client() as (client, launcher):
+        await ready(client)
+        os.kill(launcher.processes[0].pid, signal.SIGKILL)
+        await until(lambda: client.state == "restarting")
+        with pytest.raises(EngineBusy, match="restarting") as refused:
+            client.submit(make_request("a", [1]))
+        assert 1.0 <= refused.value.retry_after < 30.0
+
+
+def test_backoff_before_a_worker_was_ever_ready_doubles() -> None:
     backoff = Backoff()
-    assert [backoff.delay_after(0.0) for _ in range(8)] == [0.5, 1, 2, 4, 8, 16, 30, 30]
-    assert backoff.delay_after(61.0) == 0.5
+    assert [backoff.delay_after(None) for _ in range(8)] == [0.5, 1, 2, 4, 8, 16, 30, 30]
+
+
+def test_a_worker_that_was_ready_is_started_again_at_once() -> None:
+    backoff = Backoff()
+    assert [backoff.delay_after(3600.0) for _ in range(3)] == [0, 0, 0]
+    assert [backoff.delay_after(1.0) for _ in range(5)] == [0.5, 1, 2, 2, 2]
+    assert backoff.delay_after(3600.0) == 0
