@@ -12,6 +12,8 @@ import uvicorn
 from litestar import Litestar
 
 from llmos_server import __version__
+from llmos_server.access.admin_token import ensure_admin_token
+from llmos_server.access.gate import Gate
 from llmos_server.api.app import create_api
 from llmos_server.api.served import ModelDirectory, ServedModel
 from llmos_server.chat.renderer import Renderer
@@ -64,7 +66,12 @@ def create_app(settings: Settings, version: ModelVersion, aliases: Mapping[str, 
     )
     directory = ModelDirectory([model], aliases=aliases)
     return create_api(
-        directory, settings.api, on_startup=[engine.start], on_shutdown=[engine.stop], server_version=__version__
+        directory,
+        settings.api,
+        gate=Gate(admin_token=ensure_admin_token(settings.home)),
+        on_startup=[engine.start],
+        on_shutdown=[engine.stop],
+        server_version=__version__,
     )
 
 

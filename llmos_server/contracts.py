@@ -268,3 +268,21 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 NOBODY = Principal()
+
+
+class StoredKey(msgspec.Struct, frozen=True, kw_only=True):
+    """A key as the database has it: never its secret. Times are Unix seconds."""
+
+    id: str
+    name: str
+    secret_hash: str
+    """sha256 of the secret, 64 hex digits."""
+    is_admin: bool = False
+    models: tuple[str, ...] | None = None
+    """None: all of them."""
+    max_in_flight: int | None = None
+    tokens_per_minute: int | None = None
+    created: int
+    revoked: int | None = None
+    last_used: int | None = None
+    """Not finer than a minute."""

@@ -46,3 +46,16 @@ class EngineFailed(LLMOSError):
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class Unauthorized(LLMOSError):
+    """A key is asked for, and none that is known came along."""
+
+
+class Forbidden(LLMOSError):
+    """The key is known, but isn't allowed to do this. `code` is a stable word."""
+
+    def __init__(self, message: str, *, param: str | None = None, code: str) -> None:
+        super().__init__(message)
+        self.param = param
+        self.code = code

@@ -12,7 +12,9 @@ from urllib.parse import urlsplit
 
 import httpx2
 
+from llmos_server.access.admin_token import read_admin_token
 from llmos_server.errors import EngineFailed, InvalidRequest, LLMOSError
+from llmos_server.settings import find_home
 
 DEFAULT_URL = "http://127.0.0.1:8000/v1"
 CONNECT_SECONDS = 5.0
@@ -36,9 +38,17 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def key_for(url: str, env: Mapping[str, str] | None = None) -> str | None:
+    """LLMOS_API_KEY, else, for this machine's own server, LLMOS_HOME/admin.token."""
+    env = os.environ if env is None else env
+    if key := env.get("LLMOS_API_KEY"):
+        return key
+    return read_admin_token(find_home(env)) if is_loopback(urlsplit(url).hostname or "") else None
+
+
 def create_client(url: str, num_connections: int = 1) -> httpx2.AsyncClient:
     """A client for one server. Proxies from the environment are used for remote hosts only."""
-    key = os.environ.get("LLMOS_API_KEY")
+    key = key_for(url)
     return httpx2.AsyncClient(
         headers={"Authorization": f"Bearer {key}"} if key else {},
         timeout=httpx2.Timeout(None, connect=CONNECT_SECONDS),

@@ -119,6 +119,12 @@ SECTIONS: dict[str, type[Any]] = {
 }
 
 
+def find_home(env: Mapping[str, str] | None = None) -> Path:
+    """LLMOS_HOME, absolute; ~/.llmos where that isn't set."""
+    env = os.environ if env is None else env
+    return Path(env.get("LLMOS_HOME") or Path.home() / ".llmos").expanduser().absolute()
+
+
 def load_settings(
     config: Path | None = None,
     env: Mapping[str, str] | None = None,
@@ -132,7 +138,7 @@ def load_settings(
     Raises SettingsError with the place and the remedy.
     """
     env = os.environ if env is None else env
-    home = Path(env.get("LLMOS_HOME") or Path.home() / ".llmos").expanduser().absolute()
+    home = find_home(env)
     values: dict[str, dict[str, Any]] = {name: {} for name in SECTIONS}
     for path in [config] if config else _find_configs(env, home):
         _merge(values, _read_toml(path), where=str(path))

@@ -8,12 +8,16 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
+from llmos_server.access.keys import create_key
 from llmos_server.contracts import (
     ChoiceDelta,
     EngineInfo,
     EngineState,
     EngineStats,
     GenerateRequest,
+    StoredKey,
     TokenLogprob,
 )
 from llmos_server.errors import InvalidRequest
@@ -251,3 +255,27 @@ class ScriptedGenerator:
         generation = ScriptedGeneration(self, request)
         self.generations.append(generation)
         return generation
+
+
+class MemoryKeys:
+    """A key store without a database."""
+
+    def __init__(self) -> None:
+        self.stored: dict[str, StoredKey] = {}
+        self.num_lookups = 0
+
+    def add(self, **fields: Any) -> str:
+        """What the key's owner sends."""
+        key = create_key()
+        self.stored[key.id] = StoredKey(id=key.id, name="n", secret_hash=key.secret_hash, created=1, **fields)
+        return key.text
+
+    def revoke(self, key_id: str) -> None:
+        self.stored[key_id] = msgspec.structs.replace(self.stored[key_id], revoked=2)
+
+    async def get(self, key_id: str) -> StoredKey | None:
+        self.num_lookups += 1
+        return self.stored.get(key_id)
+
+    async def any_was_made(self) -> bool:
+        return bool(self.stored)

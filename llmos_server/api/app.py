@@ -9,6 +9,8 @@ from litestar.config.cors import CORSConfig
 from litestar.datastructures import State
 from litestar.types import LifespanHook
 
+from llmos_server.access.gate import Gate
+from llmos_server.api.access import identify
 from llmos_server.api.chat_completions import create_chat_completion, render_chat_completion
 from llmos_server.api.completions import create_completion
 from llmos_server.api.context import EXPOSED_HEADERS, RequestContext
@@ -43,21 +45,26 @@ def create_api(
     directory: ModelDirectory,
     settings: ApiSettings,
     *,
+    gate: Gate | None = None,
     on_startup: Sequence[LifespanHook] = (),
     on_shutdown: Sequence[LifespanHook] = (),
     server_version: str = "0",
 ) -> Litestar:
-    """on_startup, on_shutdown: called without arguments, in order; the engines' own start and stop belong here."""
+    """gate: None asks nobody for a key, and knows no administrator.
+
+    on_startup, on_shutdown: called without arguments, in order; the engines' own start and stop belong here."""
     pool = TextPool()
     services = Services(
         directory=directory,
         settings=settings,
         pool=pool,
         metrics=Metrics(directory, settings.metrics_prefix),
+        gate=gate or Gate(),
         version=server_version,
     )
     app = Litestar(
         route_handlers=HANDLERS,
+        guards=[identify],
         state=State({STATE_KEY: services}),
         on_startup=list(on_startup),
         on_shutdown=[*on_shutdown, pool.close],

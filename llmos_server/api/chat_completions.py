@@ -11,6 +11,7 @@ from litestar.params import JSONBody
 from litestar.types import ASGIApp
 
 from llmos_server.api import fields
+from llmos_server.api.access import find_model
 from llmos_server.api.body import WireBody
 from llmos_server.api.chat_frames import ChatFrames, to_completion
 from llmos_server.api.chat_plan import plan_chat
@@ -43,7 +44,7 @@ class ChatBody(WireBody[ChatCompletionRequest]):
 )
 async def create_chat_completion(request: AnyRequest, data: JSONBody[ChatCompletionRequest]) -> ASGIApp:
     services = services_of(request)
-    served = await services.directory.get(data.model)
+    served = await find_model(request, data.model)
     check_stream_options(data)
     tell_unread_variables(request, served, data.chat_template_kwargs)
 
@@ -71,7 +72,7 @@ async def create_chat_completion(request: AnyRequest, data: JSONBody[ChatComplet
 )
 async def render_chat_completion(request: AnyRequest, data: JSONBody[ChatCompletionRequest]) -> ASGIApp:
     services = services_of(request)
-    served = await services.directory.get(data.model)
+    served = await find_model(request, data.model)
     check_stream_options(data)
     tell_unread_variables(request, served, data.chat_template_kwargs)
 

@@ -8,6 +8,7 @@ from litestar.params import JSONBody
 from litestar.types import ASGIApp
 
 from llmos_server.api import fields
+from llmos_server.api.access import find_model
 from llmos_server.api.answers import Answer
 from llmos_server.api.body import WireBody
 from llmos_server.api.completion_frames import CompletionFrames, to_completion
@@ -37,7 +38,7 @@ class CompletionBody(WireBody[CompletionRequest]):
 )
 async def create_completion(request: AnyRequest, data: JSONBody[CompletionRequest]) -> ASGIApp:
     services = services_of(request)
-    served = await services.directory.get(data.model)
+    served = await find_model(request, data.model)
     check_stream_options(data)
     check_best_of(data, services.settings.max_n)
     prompts = read_prompts(data, services.settings.max_prompts)

@@ -13,6 +13,7 @@ from litestar.openapi.spec import Tag
 from litestar.types import ASGIApp
 
 from llmos_server.api import fields
+from llmos_server.api.access import PUBLIC
 from llmos_server.api.field_rules import Status, Table
 
 FIELD_TABLES: dict[str, Table] = {
@@ -97,6 +98,7 @@ def create_openapi_config(version: str) -> OpenAPIConfig:
         "/docs",
         route_handlers=[],
         include_in_schema=False,
+        opt=PUBLIC,
         dto=None,
         return_dto=None,
         after_request=_refuse_unknown_pages,
@@ -112,7 +114,7 @@ def create_openapi_config(version: str) -> OpenAPIConfig:
     )
 
 
-@get("/openapi.json", include_in_schema=False)
+@get("/openapi.json", opt=PUBLIC, include_in_schema=False)
 async def openapi_document(request: Request[Any, Any, Any]) -> ASGIApp:
     content = OpenAPIRenderPlugin.render_json(request, request.app.openapi_schema.to_schema())
     return Response(content, media_type="application/json").to_asgi_response(app=None, request=request)

@@ -15,9 +15,11 @@ from llmos_server.api.schemas.common import ErrorDetail, ErrorResponse
 from llmos_server.errors import (
     EngineBusy,
     EngineFailed,
+    Forbidden,
     InvalidRequest,
     LLMOSError,
     ModelNotFound,
+    Unauthorized,
 )
 
 log = structlog.get_logger(__name__)
@@ -60,6 +62,10 @@ def describe(error: BaseException) -> WireError:
     if isinstance(error, InvalidRequest):
         status = 415 if isinstance(error, UnsupportedMediaType) else 400
         return WireError(status, str(error), param=error.param, code=error.code or "invalid_value")
+    if isinstance(error, Unauthorized):
+        return WireError(401, str(error), code="invalid_api_key", headers={"WWW-Authenticate": "Bearer"})
+    if isinstance(error, Forbidden):
+        return WireError(403, str(error), type="permission_error", param=error.param, code=error.code)
     if isinstance(error, ModelNotFound):
         return WireError(404, str(error), param="model", code="model_not_found")
     if isinstance(error, EngineBusy):

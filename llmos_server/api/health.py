@@ -6,6 +6,7 @@ from litestar import Response, get
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.types import ASGIApp
 
+from llmos_server.api.access import PUBLIC
 from llmos_server.api.metrics import CONTENT_TYPE
 from llmos_server.api.responses import ERRORS, json_response
 from llmos_server.api.schemas.models import Health, Version
@@ -16,6 +17,7 @@ from llmos_server.errors import EngineBusy, EngineFailed
 
 @get(
     "/health",
+    opt=PUBLIC,
     tags=["Server"],
     summary="Does the API live?",
     responses={200: ResponseSpec(Health, description="It does.")},
@@ -26,6 +28,7 @@ async def health(request: AnyRequest) -> ASGIApp:
 
 @get(
     "/ready",
+    opt=PUBLIC,
     tags=["Server"],
     summary="Does the default model answer?",
     responses={200: ResponseSpec(Health, description="It does."), 503: ERRORS[503]},
@@ -42,6 +45,7 @@ async def ready(request: AnyRequest) -> ASGIApp:
 
 @get(
     "/version",
+    opt=PUBLIC,
     tags=["Server"],
     summary="The server's version",
     responses={200: ResponseSpec(Version, description="It.")},

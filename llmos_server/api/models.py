@@ -7,6 +7,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath
 from litestar.types import ASGIApp
 
+from llmos_server.api.access import find_model, may_use
 from llmos_server.api.responses import ERRORS, json_response
 from llmos_server.api.schemas.models import Model, ModelList
 from llmos_server.api.served import ListedModel, ModelDirectory
@@ -17,12 +18,13 @@ from llmos_server.api.starting import AnyRequest
 @get(
     "/v1/models",
     tags=["Models"],
-    summary="List the served models, chat models first",
+    summary="List the served models that this key may use, chat models first",
     responses={200: ResponseSpec(ModelList, description="All of them.")},
 )
 async def list_models(request: AnyRequest) -> ASGIApp:
     directory = services_of(request).directory
-    return json_response(request, ModelList(data=[describe_model(directory, served) for served in directory.list()]))
+    visible = [served for served in directory.list() if may_use(request, served)]
+    return json_response(request, ModelList(data=[describe_model(directory, served) for served in visible]))
 
 
 @get(
@@ -34,7 +36,7 @@ async def list_models(request: AnyRequest) -> ASGIApp:
 async def retrieve_model(request: AnyRequest, model_id: FromPath[str]) -> ASGIApp:
     """Names may hold slashes and colons; Litestar hands a path parameter over with a slash before it."""
     directory = services_of(request).directory
-    return json_response(request, describe_model(directory, await directory.get(str(model_id).removeprefix("/"))))
+    return json_response(request, describe_model(directory, await find_model(request, str(model_id).removeprefix("/"))))
 
 
 def describe_model(directory: ModelDirectory, served: ListedModel) -> Model:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from llmos_server.access.gate import Gate
 from llmos_server.api.metrics import Metrics
 from llmos_server.api.served import ModelDirectory
 from llmos_server.settings import ApiSettings
@@ -21,6 +22,7 @@ class Services:
     settings: ApiSettings
     pool: TextPool
     metrics: Metrics
+    gate: Gate
     version: str
 
 

@@ -8,6 +8,7 @@ from litestar.params import JSONBody
 from litestar.types import ASGIApp
 
 from llmos_server.api import fields
+from llmos_server.api.access import find_model
 from llmos_server.api.body import WireBody
 from llmos_server.api.chat_plan import encode_chat, template_options
 from llmos_server.api.messages import to_template_messages
@@ -45,7 +46,7 @@ class DetokenizeBody(WireBody[DetokenizeRequest]):
 )
 async def tokenize(request: AnyRequest, data: JSONBody[TokenizeRequest]) -> ASGIApp:
     services = services_of(request)
-    served = await services.directory.get(data.model)
+    served = await find_model(request, data.model)
     tell_unread_variables(request, served, data.chat_template_kwargs)
     ids = await _encode(services, served, data)
     texts = [served.renderer.token_text(token_id) for token_id in ids] if data.return_token_strs else None
@@ -64,7 +65,7 @@ async def tokenize(request: AnyRequest, data: JSONBody[TokenizeRequest]) -> ASGI
 )
 async def detokenize(request: AnyRequest, data: JSONBody[DetokenizeRequest]) -> ASGIApp:
     services = services_of(request)
-    renderer = (await services.directory.get(data.model)).renderer
+    renderer = (await find_model(request, data.model)).renderer
     ids = check_ids(data.tokens, renderer.vocab_size, "tokens")
     text = await services.pool.run(len(ids), lambda: renderer.decode(ids, skip_special_tokens=False))
     return json_response(request, DetokenizeResponse(prompt=text))

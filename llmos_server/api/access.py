@@ -1,0 +1,83 @@
+"""Who sends a request, and what they may do: Litestar's guards over access/gate.py."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any
+
+from litestar.connection import ASGIConnection
+from litestar.handlers import BaseRouteHandler
+
+from llmos_server.api.served import ListedModel, ServedModel
+from llmos_server.api.services import services_of
+from llmos_server.contracts import NOBODY, Principal
+from llmos_server.errors import Forbidden
+
+PUBLIC = {"public": True}
+"""A handler with these options is answered without a key."""
+
+Connection = ASGIConnection[Any, Any, Any, Any]
+
+_STATE_KEY = "llmos_principal"
+
+
+async def identify(connection: Connection, handler: BaseRouteHandler) -> None:
+    """The guard before every handler. Raises Unauthorized."""
+    if handler.opt.get("public"):
+        return
+    principal = await services_of(connection).gate.identify(_presented(connection), is_local=_is_local(connection))
+    connection.scope["state"][_STATE_KEY] = principal
+
+
+async def require_admin(connection: Connection, _: BaseRouteHandler) -> None:
+    """The guard before what only administrators may do, also on a server that asks nobody for a key."""
+    if not principal_of(connection).is_admin:
+        raise Forbidden(
+            "Only an administrator may do this. Send a key with the scope admin (llmos keys create NAME --admin) or, "
+            "on the server's own machine, the content of LLMOS_HOME/admin.token, as 'Authorization: Bearer ...'.",
+            code="admin_required",
+        )
+
+
+def principal_of(connection: Any) -> Principal:
+    """Of a request whose handler is not public."""
+    principal: Principal = connection.scope["state"].get(_STATE_KEY, NOBODY)
+    return principal
+
+
+def may_use(connection: Any, served: ListedModel) -> bool:
+    """Whether the key's list, if it has one, holds the model's name or an alias of it."""
+    models = principal_of(connection).models
+    if models is None or served.id in models:
+        return True
+    return any(alias in models for alias in services_of(connection).directory.aliases_of(served.id))
+
+
+async def find_model(connection: Any, name: str | None) -> ServedModel:
+    """None is the default model. Raises ModelNotFound, or Forbidden for a model that this key may not use."""
+    served = await services_of(connection).directory.get(name)
+    if not may_use(connection, served):
+        raise Forbidden(
+            f"This key may not use the model {served.id!r}; it may use: "
+            f"{', '.join(principal_of(connection).models or ())}.",
+            param="model",
+            code="model_not_allowed",
+        )
+    return served
+
+
+def _presented(connection: Connection) -> list[str]:
+    """Where OpenAI's, Anthropic's and Azure's clients put their keys."""
+    headers = connection.headers
+    scheme, _, credentials = headers.get("authorization", "").partition(" ")
+    found = [credentials.strip()] if scheme.lower() == "bearer" else []
+    return [*found, *(headers[name].strip() for name in ("x-api-key", "api-key") if name in headers)]
+
+
+def _is_local(connection: Connection) -> bool:
+    """uvicorn puts the address that a proxy on this machine tells in X-Forwarded-For here."""
+    client = connection.client
+    try:
+        return client is not None and ipaddress.ip_address(client.host).is_loopback
+    except ValueError:
+        return False
