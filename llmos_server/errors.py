@@ -28,6 +28,10 @@ class UnsupportedModel(LLMOSError):
     """The checkpoint can be read but not served (architecture, tensor type, tokenizer)."""
 
 
+class ModelFault(LLMOSError):
+    """The model computed something that is no number. The same request would end the same way."""
+
+
 class SettingsError(LLMOSError):
     """config.toml, the environment or a flag holds something that can't be used."""
 

@@ -35,6 +35,7 @@ class BlockManager:
         self._page_of: dict[bytes, int] = {}
         self._digests_of: dict[int, tuple[bytes, bytes | None]] = {}  # page -> its digest, its parent page's digest
         self._copies: dict[int, int] = {}  # destination -> source, which is held until the copy was carried out
+        self._unclean: set[int] = set()  # handed out since the last forward pass, with their last owner's content
 
     @property
     def num_free_pages(self) -> int:
@@ -45,6 +46,14 @@ class BlockManager:
     def page_copies(self) -> list[tuple[int, int]]:
         """(source, destination) pairs that the next forward pass has to carry out first."""
         return [(source, destination) for destination, source in self._copies.items()]
+
+    @property
+    def page_clears(self) -> list[int]:
+        """Pages that the next forward pass has to set to zero first, before the copies.
+
+        Attention reads whole pages and weighs what lies behind a sequence's end with 0; 0 times a NaN is a NaN.
+        """
+        return sorted(self._unclean)
 
     def num_pages_for(self, num_tokens: int) -> int:
         return -(-num_tokens // self.page_size)
@@ -88,6 +97,7 @@ class BlockManager:
             self._acquire(page)
         if num_partial:
             source, destination = parent.pages[num_full], self._take()
+            self._unclean.discard(destination)
             child.pages.append(destination)
             self._acquire(source)
             self._copies[destination] = source
@@ -96,8 +106,9 @@ class BlockManager:
         child.page_digests = parent.page_digests[:num_full]
         return True
 
-    def finish_copies(self) -> None:
-        """The forward pass has carried out all pending copies: let their sources go."""
+    def finish_step(self) -> None:
+        """The forward pass has cleared and copied what was pending: let the copies' sources go."""
+        self._unclean.clear()
         for source in self._copies.values():
             self._release(source)
         self._copies.clear()
@@ -210,6 +221,7 @@ class BlockManager:
             digest, _ = self._digests_of.pop(page)
             del self._page_of[digest]
         self._ref_counts[page] = 1
+        self._unclean.add(page)
         return page
 
     def _acquire(self, page: int) -> None:

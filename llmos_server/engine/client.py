@@ -12,11 +12,15 @@ from llmos_server.engine.generation import EngineGeneration
 from llmos_server.engine.launcher import Launcher, SubprocessLauncher, num_usable_cores
 from llmos_server.engine.messages import AbortRequest, AddRequest, Report, RequestFailed, StepOutput, WorkerConfig
 from llmos_server.engine.supervisor import Backoff, Supervisor
-from llmos_server.errors import EngineBusy, EngineFailed, InvalidRequest
+from llmos_server.errors import EngineBusy, EngineFailed, InvalidRequest, LLMOSError, ModelFault
 from llmos_server.settings import EngineSettings, LogSettings
 
 MAX_HEARTBEAT_SECONDS = 2.0
 NUM_BEATS_IN_TIMEOUT = 10
+NOT_FINITE = (
+    "The model's numbers for this request are not finite (NaN or infinite), so there is no next token. "
+    "Change the prompt; if other prompts fail, too, the weights are damaged: remove the model and pull it again."
+)
 
 
 class EngineClient:
@@ -143,17 +147,22 @@ class EngineClient:
 
     def _route(self, report: StepOutput | RequestFailed) -> None:
         if isinstance(report, RequestFailed):
-            generation = self._open.get(report.request_id)
-            if generation is not None:
-                generation.fail(InvalidRequest(report.message))
-                self._close_if_done(generation)
+            self._end(report.request_id, InvalidRequest(report.message))
             return
         self._stats = report.stats
+        for request_id in report.broken:
+            self._end(request_id, ModelFault(NOT_FINITE))
         for delta in report.deltas:
             generation = self._open.get(delta.request_id)
             if generation is not None:
                 generation.feed(delta)
                 self._close_if_done(generation)
+
+    def _end(self, request_id: str, error: LLMOSError) -> None:
+        generation = self._open.get(request_id)
+        if generation is not None:
+            generation.fail(error)
+            self._close_if_done(generation)
 
     def _close_if_done(self, generation: EngineGeneration) -> None:
         if not generation.is_open:

@@ -50,6 +50,10 @@ class EngineCore:
         result = self._runner.sample(plan, hidden)
         return self._scheduler.postprocess(plan, result, self._clock())
 
+    def take_broken(self) -> list[str]:
+        """Ids of the requests that ended since the last call because the model's numbers for them were not finite."""
+        return self._scheduler.take_broken()
+
     def check_integrity(self) -> None:
         """Raise AssertionError that names a broken invariant of the page bookkeeping. For idle moments: O(pages)."""
         self._scheduler.check_integrity()

@@ -29,6 +29,15 @@ class KVCache:
         shapes = [kernels.cache_shapes(num_pages, layout) for layout in layouts]
         self.layers = [LayerCache(_zeros(shape.keys, device), _zeros(shape.values, device)) for shape in shapes]
 
+    def clear_pages(self, page_ids: Sequence[int]) -> None:
+        """Set whole pages to zero."""
+        if not page_ids:
+            return
+        ids = torch.tensor(page_ids, dtype=torch.int64, device=self.layers[0].keys.device)
+        for layer in self.layers:
+            for pages in layer:
+                pages.index_fill_(0, ids, 0.0)
+
     def copy_pages(self, copies: Sequence[tuple[int, int]]) -> None:
         """Copy whole pages, (source, destination) each; no page may be both."""
         if not copies:

@@ -62,6 +62,8 @@ class StepOutput(msgspec.Struct, frozen=True, tag="step"):
     epoch: int
     deltas: list[ChoiceDelta]
     stats: EngineStats
+    broken: list[str] = []
+    """Ids of requests that have ended without a result, because the model's numbers for them were not finite."""
 
 
 class RequestFailed(msgspec.Struct, frozen=True, tag="request_failed"):

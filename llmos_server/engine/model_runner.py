@@ -35,7 +35,8 @@ class ModelRunner:
 
     @torch.inference_mode()
     def forward(self, plan: StepPlan) -> torch.Tensor:
-        """Copies pages, then computes all chunks. Returns hidden states, float32 [rows, hidden], chunk after chunk."""
+        """Pages are cleared and copied first. Returns hidden states, float32 [rows, hidden], chunk after chunk."""
+        self._cache.clear_pages(plan.page_clears)
         self._cache.copy_pages(plan.page_copies)
         if not plan.chunks:
             return torch.empty(0, self._model.hidden_size, device=self._device)

@@ -1,9 +1,12 @@
-"""What one step adds to a choice: the finish rule, and the deltas that cross back to the API."""
+"""What one step adds to a choice: the finish rules, and the deltas that cross back to the API."""
 
 from __future__ import annotations
 
+import math
+
 from llmos_server.contracts import ChoiceDelta, TokenLogprob
 from llmos_server.engine.sequence import Sequence
+from llmos_server.engine.step import StepPlan, StepResult
 
 
 def append_token(sequence: Sequence, token_id: int, logprob: TokenLogprob | None, now: float) -> ChoiceDelta:
@@ -30,6 +33,17 @@ def finish_without_tokens(sequence: Sequence, now: float) -> ChoiceDelta:
     """The only delta of a choice with max_tokens = 0, once its prompt has been computed."""
     sequence.finish_reason = "length"
     return _delta(sequence, [], [], is_first=True, now=now)
+
+
+def broken_requests(plan: StepPlan, result: StepResult) -> list[str]:
+    """Ids of the requests for which the model's numbers were not finite in this step, each once."""
+    broken = [sampled.sequence for sampled in result.sampled if sampled.token_id is None]
+    broken += [
+        plan.chunks[number].sequence
+        for number, entries in result.prompt_logprobs.items()
+        if not all(math.isfinite(entry.logprob) for entry in entries)
+    ]
+    return list(dict.fromkeys(sequence.request.request_id for sequence in broken))
 
 
 def _delta(

@@ -22,9 +22,13 @@ NUCLEUS_CANDIDATES = 1024
 
 def sample_rows(logits: torch.Tensor, sequences: Many[Many[Sequence]]) -> list[SampledToken]:
     """logits: float32 [rows, vocab], left as they are; sequences: who draws from each row. Results in that order."""
-    best = logits.argmax(-1).tolist()
+    peaks, best = logits.max(-1)
+    is_finite, tokens = peaks.isfinite().tolist(), best.tolist()  # A NaN anywhere in a row is its peak.
     chosen = [
-        [best[row] if _is_plain(seq) else _choose(logits[row], seq) for seq in members]
+        [
+            None if not is_finite[row] else tokens[row] if _is_plain(seq) else _choose(logits[row], seq)
+            for seq in members
+        ]
         for row, members in enumerate(sequences)
     ]
     entries = _logprobs_of(logits, sequences, chosen)
@@ -61,20 +65,20 @@ def _top(logprobs: torch.Tensor, num_top: Many[int]) -> list[list[tuple[int, flo
 
 
 def _logprobs_of(
-    logits: torch.Tensor, sequences: Many[Many[Sequence]], chosen: Many[Many[int]]
+    logits: torch.Tensor, sequences: Many[Many[Sequence]], chosen: Many[Many[int | None]]
 ) -> dict[tuple[int, int], TokenLogprob]:
     """By (row, place in the row), for those who asked."""
     wanted = [
-        (row, place, seq.request.sampling.logprobs)
+        (row, place, token, seq.request.sampling.logprobs)
         for row, members in enumerate(sequences)
-        for place, seq in enumerate(members)
-        if seq.request.sampling.logprobs is not None
+        for place, (seq, token) in enumerate(zip(members, chosen[row], strict=True))
+        if seq.request.sampling.logprobs is not None and token is not None
     ]
     if not wanted:
         return {}
-    rows = logits[[row for row, _, _ in wanted]]
-    entries = token_logprobs(rows, [chosen[row][place] for row, place, _ in wanted], [top or 0 for *_, top in wanted])
-    return {(row, place): entry for (row, place, _), entry in zip(wanted, entries, strict=True)}
+    rows = logits[[row for row, *_ in wanted]]
+    entries = token_logprobs(rows, [token for *_, token, _ in wanted], [top for *_, top in wanted])
+    return {(row, place): entry for (row, place, *_), entry in zip(wanted, entries, strict=True)}
 
 
 def _is_plain(sequence: Sequence) -> bool:

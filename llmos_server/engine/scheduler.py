@@ -7,7 +7,7 @@ from itertools import chain
 
 from llmos_server.contracts import ChoiceDelta, EngineStats, GenerateRequest, TokenLogprob
 from llmos_server.engine.block_manager import BlockManager
-from llmos_server.engine.outputs import append_token, finish_without_tokens
+from llmos_server.engine.outputs import append_token, broken_requests, finish_without_tokens
 from llmos_server.engine.sequence import Sequence, Status
 from llmos_server.engine.step import Chunk, StepPlan, StepResult
 
@@ -34,6 +34,7 @@ class Scheduler:
         self.waiting: list[Sequence] = []
         """Sorted by rank."""
         self._requests: dict[str, list[Sequence]] = {}
+        self._broken: list[str] = []
         self._num_added = 0
         self._num_preemptions = 0
         self._num_steps = 0
@@ -80,16 +81,24 @@ class Scheduler:
                 plan.chunks.append(self._chunk(sequence, num_tokens))
         if self._num_preemptions == num_preemptions:
             self._admit(plan, self.max_num_batched_tokens - sum(selected.values()), now)
+        plan.page_clears = self.blocks.page_clears
         plan.page_copies = self.blocks.page_copies
         return plan
 
     def postprocess(self, plan: StepPlan, result: StepResult, now: float) -> list[ChoiceDelta]:
         """Book what the step has computed and sampled; one delta for each choice that got on."""
-        self.blocks.finish_copies()
+        self.blocks.finish_step()
         for number, chunk in enumerate(plan.chunks):
             self._book(chunk, result.prompt_logprobs.get(number, []))
-        deltas = [append_token(sampled.sequence, sampled.token_id, sampled.logprob, now) for sampled in result.sampled]
-        for sequence in [chunk.sequence for chunk in plan.chunks]:
+        for request_id in broken_requests(plan, result):
+            self._broken.append(request_id)
+            self.abort(request_id)
+        deltas = [
+            append_token(sequence, token_id, logprob, now)
+            for sequence, token_id, logprob in result.sampled
+            if token_id is not None and sequence.status is not Status.FINISHED
+        ]
+        for sequence in [chunk.sequence for chunk in plan.chunks if chunk.sequence.status is not Status.FINISHED]:
             if sequence.num_uncomputed_tokens == 0 and sequence.request.sampling.max_tokens == 0:
                 deltas += [finish_without_tokens(choice, now) for choice in [sequence, *sequence.followers]]
             if sequence.num_output_tokens or sequence.finish_reason:
@@ -98,6 +107,11 @@ class Scheduler:
                 self._withdraw(sequence)
                 self._forget(sequence)
         return deltas
+
+    def take_broken(self) -> list[str]:
+        """Ids of the requests that ended since the last call because their logits were not finite."""
+        broken, self._broken = self._broken, []
+        return broken
 
     def stats(self) -> EngineStats:
         return EngineStats(

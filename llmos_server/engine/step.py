@@ -28,9 +28,10 @@ class Chunk:
 
 @dataclass(slots=True)
 class StepPlan:
-    """One batch. `page_copies` (source, destination) are carried out before the forward pass."""
+    """One batch. Before it `page_clears` are set to zero, then `page_copies` (source, destination) are carried out."""
 
     chunks: list[Chunk]
+    page_clears: list[int] = field(default_factory=list)
     page_copies: list[tuple[int, int]] = field(default_factory=list)
 
     @property
@@ -42,7 +43,8 @@ class SampledToken(NamedTuple):
     """The next token of one sequence. `logprob` is None unless the request asked for log-probabilities."""
 
     sequence: Sequence
-    token_id: int
+    token_id: int | None
+    """None: its logits are not finite, so there is nothing to draw from."""
     logprob: TokenLogprob | None
 
 

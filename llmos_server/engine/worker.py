@@ -62,7 +62,7 @@ def _serve(core: EngineCore, link: Link[Command]) -> None:
             _apply(command, core, link)
         # Even after the last abort there is a step: its report tells that the pages are free.
         deltas = core.step()
-        link.send(StepOutput(epoch=link.epoch, deltas=deltas, stats=core.stats()))
+        link.send(StepOutput(epoch=link.epoch, deltas=deltas, stats=core.stats(), broken=core.take_broken()))
 
 
 def _apply(command: AddRequest | AbortRequest, core: EngineCore, link: Link[Command]) -> None:

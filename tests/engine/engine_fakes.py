@@ -27,6 +27,8 @@ from llmos_server.errors import UnsupportedModel
 VOCAB_SIZE = 50
 CRASH_TOKEN = 49
 """In a prompt: the forward pass raises."""
+NAN_TOKEN = 48
+"""In a prompt: the logits are not finite."""
 MASK = 2**61 - 1
 
 
@@ -111,6 +113,8 @@ class ScriptedRunner:
         if self._verify:
             self.plans.append(plan)
             self._check_plan(plan)
+        for page in plan.page_clears:
+            self._pages[page] = [None] * self._page_size
         for source, destination in plan.page_copies:
             self._pages[destination] = self._pages[source].copy()
         rows = []
@@ -134,6 +138,9 @@ class ScriptedRunner:
         for number, (chunk, rows) in enumerate(zip(plan.chunks, hidden, strict=True)):
             for sequence in chunk.sample_for:
                 request = sequence.request
+                if NAN_TOKEN in request.prompt_ids:
+                    sampled.append(SampledToken(sequence, None, None))
+                    continue
                 token_id = choose(rows[-1], request, sequence.index, sequence.num_output_tokens)
                 wants_logprob = request.sampling.logprobs is not None
                 sampled.append(

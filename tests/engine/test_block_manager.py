@@ -134,7 +134,7 @@ def test_fork_shares_full_pages_and_copies_the_partial_one() -> None:
     blocks.free(parent)
     blocks.check_integrity([child])
     assert blocks.num_free_pages == 5, "the source lives until the copy has been carried out"
-    blocks.finish_copies()
+    blocks.finish_step()
     assert blocks.num_free_pages == 6
     assert source not in child.pages
     blocks.check_integrity([child])
@@ -209,3 +209,26 @@ def test_leaked_page_is_named() -> None:
     with pytest.raises(AssertionError, match="reference count"):
         blocks.check_integrity([])
     blocks.check_integrity([sequence])
+
+
+def test_pages_are_cleared_for_their_next_owner() -> None:
+    blocks = make_blocks(num_pages=3)
+    first = compute(blocks, make_sequence([1] * 8))
+    assert blocks.page_clears == sorted(first.pages)
+    blocks.finish_step()
+    assert blocks.grow(first, 9)
+    assert blocks.page_clears == [first.pages[2]]
+    blocks.finish_step()
+    blocks.free(first)
+    again = make_sequence([1] * 9)
+    assert blocks.allocate(again)
+    assert again.num_computed_tokens == 8
+    assert blocks.page_clears == [again.pages[2]]  # Not those that were found in the cache.
+
+
+def test_a_page_that_is_copied_to_is_not_cleared() -> None:
+    blocks = make_blocks()
+    parent, child = compute(blocks, make_sequence(list(range(6)))), make_sequence(list(range(6)))
+    blocks.finish_step()
+    assert blocks.fork(parent, child)
+    assert blocks.page_clears == []

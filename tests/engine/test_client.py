@@ -14,14 +14,14 @@ from pathlib import Path
 
 import engine_fakes
 import pytest
-from engine_fakes import CRASH_TOKEN, expected_choice, make_request
+from engine_fakes import CRASH_TOKEN, NAN_TOKEN, expected_choice, make_request
 
 from llmos_server.contracts import Generation, Generator, ModelVersion
 from llmos_server.engine.client import EngineClient
 from llmos_server.engine.launcher import SubprocessLauncher, WorkerProcess
 from llmos_server.engine.messages import WorkerConfig
 from llmos_server.engine.supervisor import MAX_FIRST_STARTS, Backoff
-from llmos_server.errors import EngineBusy, EngineFailed, InvalidRequest
+from llmos_server.errors import EngineBusy, EngineFailed, InvalidRequest, ModelFault
 from llmos_server.settings import EngineSettings, LogSettings
 
 NUM_PAGES = 4096
@@ -173,6 +173,18 @@ async def test_refused_request_leaves_the_others_alone() -> None:
         assert await collect(generation) == {0: expected_choice(good, 0).token_ids}
         with pytest.raises(InvalidRequest, match="running already"):
             [client.submit(make_request("twice", [1], max_tokens=ENDLESS)) for _ in range(2)]
+        assert len(launcher.processes) == 1
+
+
+async def test_request_whose_numbers_break_down_is_told_so_and_ends_alone() -> None:
+    async with running_client() as (client, launcher):
+        await ready(client)
+        good = make_request("good", [1], max_tokens=50)
+        generation = client.submit(good)
+        with pytest.raises(ModelFault, match="not finite"):
+            await collect(client.submit(make_request("broken", [1, NAN_TOKEN], n=2)))
+        assert await collect(generation) == {0: expected_choice(good, 0).token_ids}
+        assert client.num_open_requests == 0
         assert len(launcher.processes) == 1
 
 

@@ -208,3 +208,16 @@ def test_logits_are_left_as_they_are() -> None:
     before = rows.clone()
     sample_rows(rows, [[sequence(logit_bias={1: 5.0}, repetition_penalty=2.0)], [sequence(temperature=0.0)]])
     assert torch.equal(rows, before)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("options", [{"temperature": 0.0}, {"temperature": 1.0}])
+def test_no_token_is_drawn_from_a_row_that_is_not_finite(value: float, options: dict[str, Any]) -> None:
+    rows = logits(3)
+    rows[1, 17] = value
+    drawing = [[sequence(logprobs=2, **options)] for _ in range(3)]
+    sampled = sample_rows(rows, drawing)
+    assert [(entry.token_id is None, entry.logprob is None) for entry in sampled] == [
+        (i == 1, i == 1) for i in range(3)
+    ]
+    assert sampled[::2] == sample_rows(rows[::2], drawing[::2])

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from engine_fakes import Engine, expected_choice, expected_prompt_logprobs, make_request
+from engine_fakes import NAN_TOKEN, Engine, expected_choice, expected_prompt_logprobs, make_request
 
 from llmos_server.engine.scheduler import AGING_SECONDS
 from llmos_server.errors import InvalidRequest
@@ -318,6 +318,20 @@ def test_request_that_fills_the_pool_fits() -> None:
     request = make_request("a", [1] * 20, max_tokens=12)
     engine.core.add(request)
     engine.run()
+    assert_all_right(engine, request)
+
+
+@pytest.mark.parametrize("n", [1, 3])
+def test_request_whose_numbers_break_down_ends_alone(n: int) -> None:
+    engine = Engine()
+    request = make_request("good", [1, 2, 3], max_tokens=9)
+    engine.core.add(request)
+    engine.core.add(make_request("broken", [1, 2, NAN_TOKEN], n=n))
+    engine.step()
+    assert engine.core.take_broken() == ["broken"]
+    assert engine.core.take_broken() == []
+    engine.run()
+    assert {name for name, _ in engine.deltas} == {"good"}
     assert_all_right(engine, request)
 
 

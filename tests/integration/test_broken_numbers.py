@@ -1,0 +1,105 @@
+"""A model whose weights give NaN for one token id: who sends that token is told, and nobody else notices."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedModel
+
+from llmos_server.contracts import GenerateRequest, SamplingParams
+from llmos_server.engine.block_manager import BlockManager
+from llmos_server.engine.core import EngineCore
+from llmos_server.engine.messages import WorkerConfig
+from llmos_server.engine.model_runner import create_runner
+from llmos_server.engine.scheduler import Scheduler
+
+PAGE_SIZE, NUM_PAGES = 4, 12
+PAGE_BYTES = PAGE_SIZE * 2 * 2 * 16 * 4 * 2
+"""Keys and values, 2 KV heads of 16, float32, 2 layers."""
+NAN_TOKEN = 7
+NUM_TOKENS = 8
+
+
+@pytest.fixture(scope="module")
+def model() -> PreTrainedModel:
+    torch.manual_seed(3)
+    config = LlamaConfig(
+        vocab_size=96,
+        hidden_size=64,
+        intermediate_size=96,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=16,
+        max_position_embeddings=128,
+        initializer_range=0.4,
+    )
+    model = AutoModelForCausalLM.from_config(config).float().eval()
+    with torch.no_grad():
+        model.get_input_embeddings().weight[NAN_TOKEN] = torch.nan
+    return model
+
+
+@pytest.fixture
+def core(model: PreTrainedModel, tmp_path: Path) -> EngineCore:
+    model.save_pretrained(tmp_path)
+    config = WorkerConfig(
+        epoch=1, commands_endpoint="", reports_endpoint="", model_digest="sha256:nan", model_folder=str(tmp_path),
+        weights=[str(tmp_path / "model.safetensors")], device="cpu", threads=1, page_size=PAGE_SIZE,
+        cache_bytes=NUM_PAGES * PAGE_BYTES, max_num_seqs=4, max_num_batched_tokens=32, prefix_caching=True,
+    )  # fmt: skip
+    runner, info = create_runner(config)
+    assert info.num_pages == NUM_PAGES
+    blocks = BlockManager(NUM_PAGES, PAGE_SIZE, model_digest=config.model_digest)
+    return EngineCore(Scheduler(blocks, max_num_seqs=4, max_num_batched_tokens=32), runner, info)
+
+
+def request(name: str, prompt: list[int]) -> GenerateRequest:
+    sampling = SamplingParams(max_tokens=NUM_TOKENS, seed=0, temperature=0.0)
+    return GenerateRequest(request_id=name, prompt_ids=prompt, sampling=sampling)
+
+
+def run(core: EngineCore) -> dict[str, list[int]]:
+    answers: dict[str, list[int]] = {}
+    while core.has_work:
+        for delta in core.step():
+            answers.setdefault(delta.request_id, []).extend(delta.token_ids)
+    return answers
+
+
+def generate(model: PreTrainedModel, prompt: list[int]) -> list[int]:
+    ids = torch.tensor([prompt])
+    out = model.generate(
+        ids,
+        attention_mask=torch.ones_like(ids),
+        max_new_tokens=NUM_TOKENS,
+        do_sample=False,
+        eos_token_id=None,
+        pad_token_id=0,
+    )
+    return out[0, len(prompt) :].tolist()
+
+
+def test_nan_reaches_neither_the_batch_nor_the_next_owner_of_its_pages(
+    core: EngineCore, model: PreTrainedModel
+) -> None:
+    """The NaNs fill all but a few pages, so that the sound prompts after them get pages that held some."""
+    sound = [[11 + n, 12, 13 + n, 14, 15] for n in range(4)]
+    core.add(request("beside", sound[0]))
+    core.add(request("broken", [NAN_TOKEN, *range(20, 45)]))
+    answers = run(core)
+    assert core.take_broken() == ["broken"]
+    assert answers == {"beside": generate(model, sound[0])}
+    for number, prompt in enumerate(sound[1:]):
+        core.add(request(f"after-{number}", prompt))
+    assert run(core) == {f"after-{n}": generate(model, prompt) for n, prompt in enumerate(sound[1:])}
+    assert core.take_broken() == []
+
+
+def test_prompt_logprobs_are_numbers_or_an_error(core: EngineCore) -> None:
+    sampling = SamplingParams(max_tokens=0, seed=0, prompt_logprobs=0)
+    core.add(GenerateRequest(request_id="broken", prompt_ids=[1, 2, NAN_TOKEN, 3], sampling=sampling))
+    assert run(core) == {}
+    assert core.take_broken() == ["broken"]
