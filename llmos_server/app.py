@@ -15,6 +15,7 @@ from llmos_server import __version__
 from llmos_server.access.admin_token import ensure_admin_token
 from llmos_server.access.gate import Gate
 from llmos_server.api.app import create_api
+from llmos_server.api.connections import BoundedProtocol
 from llmos_server.api.served import ModelDirectory, ServedModel
 from llmos_server.chat.renderer import Renderer
 from llmos_server.contracts import ModelVersion
@@ -38,6 +39,7 @@ def serve(settings: Settings) -> None:
     api = create_app(settings, version, aliases)
     config = uvicorn.Config(
         api,
+        http=BoundedProtocol,
         log_config=None,
         access_log=False,
         server_header=False,

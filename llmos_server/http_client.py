@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import os
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -14,6 +13,7 @@ import httpx2
 
 from llmos_server.access.admin_token import read_admin_token
 from llmos_server.errors import EngineFailed, InvalidRequest, LLMOSError
+from llmos_server.hosts import is_loopback
 from llmos_server.settings import find_home
 
 DEFAULT_URL = "http://127.0.0.1:8000/v1"
@@ -28,14 +28,6 @@ def base_url(url: str | None, env: Mapping[str, str] | None = None) -> str:
     """The flag, else LLMOS_URL, else the default; without a slash at the end."""
     env = os.environ if env is None else env
     return (url or env.get("LLMOS_URL") or DEFAULT_URL).rstrip("/")
-
-
-def is_loopback(host: str) -> bool:
-    """True for "localhost" and for loopback addresses; False for names that would have to be looked up."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def key_for(url: str, env: Mapping[str, str] | None = None) -> str | None:

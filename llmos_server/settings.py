@@ -39,6 +39,8 @@ class ApiSettings:
     """Allow a non-loopback host although nothing asks for a key yet."""
     cors_origins: tuple[str, ...] = ()
     """Web origins whose pages may call the API; ["*"] for any."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Names in the Host header that the server answers to, beside its own; ["*"] for any."""
     strict: bool = False
     """Refuse unknown request fields with a 400 instead of ignoring and naming them."""
     on_overflow: Literal["error", "drop_oldest"] = "error"
@@ -50,6 +52,8 @@ class ApiSettings:
     load_timeout_seconds: Seconds = 300.0
     """How long a request waits for a model that is still loading."""
     max_body_bytes: AtLeastOne = 16 * 2**20
+    body_timeout_seconds: SomeSeconds = 60.0
+    """How long a client may take to send a body."""
     max_n: AtLeastOne = 64
     """Most choices for one prompt (n, best_of)."""
     max_prompts: AtLeastOne = 256

@@ -16,6 +16,7 @@ from llmos_server.api.completions import create_completion
 from llmos_server.api.context import EXPOSED_HEADERS, RequestContext
 from llmos_server.api.docs_page import create_openapi_config, openapi_document
 from llmos_server.api.errors import to_response
+from llmos_server.api.guard import Guard
 from llmos_server.api.health import health, metrics, ready, version
 from llmos_server.api.metrics import Metrics
 from llmos_server.api.models import list_models, retrieve_model
@@ -62,6 +63,7 @@ def create_api(
         gate=gate or Gate(),
         version=server_version,
     )
+    cors = _create_cors(settings.cors_origins)
     app = Litestar(
         route_handlers=HANDLERS,
         guards=[identify],
@@ -69,13 +71,13 @@ def create_api(
         on_startup=list(on_startup),
         on_shutdown=[*on_shutdown, pool.close],
         exception_handlers={Exception: to_response},
-        cors_config=_create_cors(settings.cors_origins),
+        cors_config=cors,
         openapi_config=create_openapi_config(server_version),
         request_max_body_size=settings.max_body_bytes,
         logging_config=None,
         debug=False,
     )
-    app.asgi_handler = RequestContext(app.asgi_handler)
+    app.asgi_handler = RequestContext(Guard(app.asgi_handler, settings, cors))
     return app
 
 

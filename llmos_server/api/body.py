@@ -13,6 +13,7 @@ from litestar.typing import FieldDefinition
 from llmos_server.api.broken_json import explain
 from llmos_server.api.errors import UnsupportedMediaType
 from llmos_server.api.field_rules import Table, check_fields
+from llmos_server.api.json_shape import check_shape
 from llmos_server.api.unknown_fields import tell_unknown
 from llmos_server.errors import InvalidRequest
 
@@ -33,6 +34,7 @@ def decode_json(raw: bytes) -> dict[str, Any]:
         raise InvalidRequest("The body is nested too deeply.", code="invalid_json") from None
     if not isinstance(body, dict):
         raise InvalidRequest("The body must be a JSON object.", code="invalid_json")
+    check_shape(raw, body)
     return body
 
 
@@ -85,10 +87,15 @@ class WireBody(AbstractDTO[T]):
 
 
 def _require_json(content_type: str) -> None:
-    """A missing type passes; a form's doesn't: web pages may post forms anywhere without asking."""
-    kind = content_type.partition(";")[0].strip().lower()
-    if kind and kind != "application/json" and not kind.endswith("+json"):
+    """Refused without one, too: a web page may post forms, plain text and untyped bytes anywhere without asking."""
+    kind, *parameters = (part.strip().lower() for part in content_type.split(";"))
+    if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
+        found = f"is {kind[:100]!r}" if kind else "is missing"
         raise UnsupportedMediaType(
-            f"The body's content type is {kind!r}; send JSON with the header Content-Type: application/json.",
+            f"The body's content type {found}; send JSON with the header Content-Type: application/json "
+            "(curl: -H 'Content-Type: application/json', or --json instead of -d).",
             code="unsupported_media_type",
         )
+    charsets = [part for part in parameters if part.startswith("charset=")]
+    if any(part.partition("=")[2].strip('"') not in ("utf-8", "utf8", "us-ascii") for part in charsets):
+        raise UnsupportedMediaType(f"JSON is UTF-8 here; {charsets[0][:50]} isn't.", code="unsupported_media_type")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import math
 from collections.abc import Iterator
@@ -10,6 +11,8 @@ from typing import Any
 MAX_BYTES = 2**20
 """Of longer bodies only the decoder's own words are told: the second look is slow."""
 MAX_PATH_LENGTH = 200
+
+_MARKS = {codecs.BOM_UTF8: "UTF-8", codecs.BOM_UTF16_LE: "UTF-16 or UTF-32", codecs.BOM_UTF16_BE: "UTF-16"}
 
 _UNPAIRED = "holds an unpaired surrogate (half of a character above U+FFFF, perhaps of a text that was cut inside it)"
 _OUT_OF_RANGE = "is a number that is out of range"
@@ -21,6 +24,8 @@ def explain(raw: bytes, error: Exception) -> tuple[str | None, str]:
 
     error: the decoder's, told where nothing better is found.
     """
+    if mark := next((name for start, name in _MARKS.items() if raw.startswith(start)), None):
+        return None, f"The body begins with a byte order mark ({mark}); send plain UTF-8."
     if len(raw) > MAX_BYTES:
         return None, f"The body is not valid JSON: {error}."
     try:

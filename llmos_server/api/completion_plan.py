@@ -13,6 +13,9 @@ from llmos_server.errors import InvalidRequest
 DEFAULT_MAX_TOKENS = 16
 """OpenAI's."""
 
+MAX_CHOICES = 4096
+"""Of all prompts of one request together."""
+
 Prompt = str | list[int]
 
 
@@ -44,6 +47,12 @@ async def plan_completion(
     if max_tokens == ALL_ROOM:
         max_tokens = info.max_model_len
     num_run = check_best_of(data, services.settings.max_n)
+    if num_run * len(prompts) > MAX_CHOICES:
+        raise InvalidRequest(
+            f"{len(prompts)} prompts with {num_run} choices each are more than {MAX_CHOICES}; send fewer prompts.",
+            param="prompt",
+            code="invalid_value",
+        )
     logprobs = data.logprobs
     sampling = to_sampling(
         data,

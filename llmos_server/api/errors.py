@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,6 +42,15 @@ class UnsupportedMediaType(InvalidRequest):
     """The body says that it is something else than JSON."""
 
 
+class RefusedEarly(InvalidRequest):
+    """Refused before it was understood, with a status of its own."""
+
+    def __init__(self, message: str, *, status: int, code: str, headers: Mapping[str, str]) -> None:
+        super().__init__(message, code=code)
+        self.status = status
+        self.headers = dict(headers)
+
+
 @dataclass(frozen=True, slots=True)
 class WireError:
     status: int
@@ -59,6 +69,9 @@ class WireError:
 
 def describe(error: BaseException) -> WireError:
     """What the client is told. Unexpected errors are told without their text, which is logged instead."""
+    if isinstance(error, RefusedEarly):
+        kind = INVALID if error.status < 500 else "service_unavailable_error"
+        return WireError(error.status, str(error), type=kind, code=error.code, headers=error.headers)
     if isinstance(error, InvalidRequest):
         status = 415 if isinstance(error, UnsupportedMediaType) else 400
         return WireError(status, str(error), param=error.param, code=error.code or "invalid_value")

@@ -51,7 +51,7 @@ def serve(
 
 def check_exposure(api: ApiSettings) -> None:
     """Refuse to listen where others could reach a server that asks nobody for a key."""
-    from llmos_server.http_client import is_loopback
+    from llmos_server.hosts import is_loopback
 
     if not api.insecure and not is_loopback(api.host):
         raise SettingsError(

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
+import socket
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, AsyncExitStack, contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import httpx2
 import pytest
+import uvicorn
 
 from llmos_server.api.app import create_api
+from llmos_server.api.connections import BoundedProtocol
 from llmos_server.api.served import ModelDirectory, ServedModel
 from llmos_server.settings import ApiSettings
 
@@ -34,6 +39,26 @@ def fakes() -> ModuleType:
     return _load_fakes()
 
 
+@contextmanager
+def run_app(app: Any, protocol: type[BoundedProtocol] = BoundedProtocol) -> Iterator[str]:
+    """The app on a free loopback port, in a thread, as llmos serve runs it; gives its URL."""
+    config = uvicorn.Config(app, http=protocol, log_config=None, access_log=False, timeout_graceful_shutdown=5)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join(20)
+
+
+@pytest.fixture(scope="session", name="run_app")
+def run_app_fixture() -> Callable[..., AbstractContextManager[str]]:
+    return run_app
+
+
 class Api:
     """A Litestar app over one scripted model "tiny" (alias "gpt-4o-mini"), and a client that talks to it in process."""
 
@@ -41,7 +66,7 @@ class Api:
         self.app = app
         self.generator = generator
         self.renderer = renderer
-        self.http = httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="http://test")
+        self.http = httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="http://127.0.0.1:8000")
 
     async def post(self, path: str, body: Any = None, **options: Any) -> httpx2.Response:
         return await self.http.post(path, json=body, **options)

@@ -41,7 +41,7 @@ def connect(fakes, keys):
     def client(client: tuple[str, int] = ("127.0.0.1", 1), **headers: str) -> httpx2.AsyncClient:
         transport = httpx2.ASGITransport(app=app, client=client)
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        return httpx2.AsyncClient(transport=transport, base_url="http://test", headers=named)
+        return httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000", headers=named)
 
     return client
 

@@ -129,7 +129,8 @@ async def test_leaving_in_each_moment_of_a_stream_aborts(make_api):
         scope = {
             "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "scheme": "http",
             "path": "/v1/chat/completions", "raw_path": b"", "query_string": b"", "root_path": "",
-            "headers": [(b"host", b"test")], "client": None, "server": None,
+            "headers": [(b"host", b"localhost"), (b"content-type", b"application/json")],
+            "client": None, "server": None,
         }  # fmt: skip
         await asyncio.wait_for(api.app(scope, receive, send), WAIT)
         assert api.generator.generations[0].aborted.is_set()

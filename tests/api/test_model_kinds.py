@@ -46,7 +46,7 @@ def directory(fakes) -> ModelDirectory:
 @pytest.fixture
 async def http(directory: ModelDirectory):
     app = create_api(directory, ApiSettings())
-    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="http://test") as client:
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="http://127.0.0.1:8000") as client:
         yield client
 
 

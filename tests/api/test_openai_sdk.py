@@ -17,7 +17,11 @@ USER = [{"role": "user", "content": "Hi"}]
 @pytest.fixture
 def client(api):
     return openai.AsyncOpenAI(
-        base_url="http://test/v1", api_key="any", http_client=api.http, max_retries=0, _strict_response_validation=True
+        base_url="http://127.0.0.1:8000/v1",
+        api_key="any",
+        http_client=api.http,
+        max_retries=0,
+        _strict_response_validation=True,
     )
 
 
@@ -64,7 +68,7 @@ async def test_completions(client):
 
 async def test_streamed_completions(api):
     """Not strict: the SDK's type wants a finish_reason in every chunk, and OpenAI itself sends null before the last."""
-    client = openai.AsyncOpenAI(base_url="http://test/v1", api_key="any", http_client=api.http, max_retries=0)
+    client = openai.AsyncOpenAI(base_url="http://127.0.0.1:8000/v1", api_key="any", http_client=api.http, max_retries=0)
     chunks = [chunk async for chunk in await client.completions.create(model="tiny", prompt="a", stream=True)]
     assert "".join(chunk.choices[0].text for chunk in chunks) == "Hello"
 

@@ -158,7 +158,7 @@ async def test_one_write_a_step(make_api, fakes):
     scope = {
         "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "scheme": "http",
         "path": "/v1/chat/completions", "raw_path": b"/v1/chat/completions", "query_string": b"", "root_path": "",
-        "headers": [(b"host", b"test"), (b"content-type", b"application/json")], "client": None, "server": None,
+        "headers": [(b"host", b"localhost"), (b"content-type", b"application/json")], "client": None, "server": None,
     }  # fmt: skip
     await api.app(scope, receive, send)
     finished.set()

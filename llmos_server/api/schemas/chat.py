@@ -8,6 +8,12 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from llmos_server.api.schemas.common import GenerationFields, Usage
 
+MAX_MESSAGES = 4096
+MAX_PARTS = 4096
+"""Of one message's content."""
+MAX_TOOL_CALLS = 128
+"""Of one message."""
+
 Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
 WireFinishReason = Literal["stop", "length", "tool_calls", "content_filter", "function_call"]
 
@@ -20,18 +26,18 @@ class ContentPart(Struct, kw_only=True, forbid_unknown_fields=True):
 
 class ChatMessage(Struct, kw_only=True, forbid_unknown_fields=True):
     role: Role
-    content: str | list[ContentPart] | None = None
+    content: str | Annotated[list[ContentPart], Meta(max_length=MAX_PARTS)] | None = None
     name: str | None = None
     refusal: str | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
-    tool_calls: list[dict[str, Any]] | None = None
+    tool_calls: Annotated[list[dict[str, Any]], Meta(max_length=MAX_TOOL_CALLS)] | None = None
     tool_call_id: str | None = None
     function_call: dict[str, Any] | None = None
 
 
 class ChatCompletionRequest(GenerationFields, kw_only=True, forbid_unknown_fields=True):
-    messages: Annotated[list[ChatMessage], Meta(min_length=1)]
+    messages: Annotated[list[ChatMessage], Meta(min_length=1, max_length=MAX_MESSAGES)]
     max_completion_tokens: Annotated[int, Meta(ge=1)] | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
-from llmos_server.api.schemas.chat import ChatMessage
+from llmos_server.api.schemas.chat import MAX_MESSAGES, ChatMessage
 
 
 class TokenizeRequest(Struct, kw_only=True, forbid_unknown_fields=True):
@@ -14,7 +14,7 @@ class TokenizeRequest(Struct, kw_only=True, forbid_unknown_fields=True):
 
     model: str | None = None
     prompt: str | None = None
-    messages: Annotated[list[ChatMessage], Meta(min_length=1)] | None = None
+    messages: Annotated[list[ChatMessage], Meta(min_length=1, max_length=MAX_MESSAGES)] | None = None
     add_special_tokens: bool | None = None
     """Of a prompt only; true when absent."""
     return_token_strs: bool | None = None
