@@ -25,8 +25,9 @@ install-dev: ## Set up .venv with what tests and checks need, too
 serve: install ## Set up, pull the default model, serve on 127.0.0.1:8000
 	@$(BIN)/llmos serve $(ARGS)
 
-model: install-dev ## Pull the default model for the tests
+model: install-dev ## Pull the default models for the tests
 	@$(BIN)/llmos pull smollm2:135m || echo "The default model can't be had now: tests that need it will be skipped."
+	@$(BIN)/llmos pull all-minilm-l6-v2 || echo "The default encoder can't be had now: tests that need it will be skipped."
 
 test: lint types model ## Set up, lint, check types, run the tests
 	@$(PYTEST) -n $(NUM_TEST_WORKERS) $(ARGS)

@@ -139,6 +139,24 @@ class EncodeRequest(msgspec.Struct, frozen=True, kw_only=True):
     owner: str = ""
 
 
+PoolingKind = Literal["mean", "cls", "max"]
+
+
+class EncoderSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """encoder.json of an imported encoder: how the vectors of a text's tokens become its embedding."""
+
+    pooling: PoolingKind
+    """Over all tokens, special ones included; cls takes the first."""
+    normalize: bool
+    """To length 1."""
+    max_input_tokens: int
+    """Longest input, special tokens included."""
+    is_matryoshka: bool = False
+    """The model was trained so that the begin of an embedding is an embedding."""
+    matryoshka_dimensions: list[int] = []
+    """The lengths it was trained for; none: any length will do."""
+
+
 class EncoderInfo(msgspec.Struct, frozen=True, kw_only=True):
     """What a loaded encoder publishes about itself."""
 
@@ -152,6 +170,9 @@ class EncoderInfo(msgspec.Struct, frozen=True, kw_only=True):
     num_dimensions: int
     """Length of an embedding."""
     load_seconds: float
+    is_matryoshka: bool = False
+    """See EncoderSpec."""
+    matryoshka_dimensions: list[int] = []
 
 
 EngineState = Literal["unloaded", "loading", "ready", "restarting", "failed", "stopped"]

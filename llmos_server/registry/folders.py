@@ -54,10 +54,10 @@ def import_folder(source: Path, target: Path) -> None:
             f"{source}: has no tokenizer.json, and other tokenizer files are not read. Make one: "
             "transformers.AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)"
         )
-    _check_tokenizer(source / "tokenizer.json")
+    check_tokenizer(source / "tokenizer.json")
     write_json(target / "config.json", config)
     shutil.copyfile(source / "tokenizer.json", target / "tokenizer.json")
-    tokenizer_config = _optional_json(source / "tokenizer_config.json")
+    tokenizer_config = optional_json(source / "tokenizer_config.json")
     template = _find_template(source, tokenizer_config)
     tokenizer_config.pop("chat_template", None)
     write_json(target / "tokenizer_config.json", tokenizer_config)
@@ -90,7 +90,7 @@ def check_config(config: dict[str, Any]) -> None:
         raise UnsupportedModel(f"config.json: max_position_embeddings is {length!r}; a positive number is needed.")
 
 
-def _check_tokenizer(path: Path) -> None:
+def check_tokenizer(path: Path) -> None:
     try:
         Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises nothing narrower
@@ -151,7 +151,7 @@ def _check_safetensors(path: Path) -> None:
         raise PullError(f"{path}: is {size} bytes long, its header speaks of {8 + length + end}. Fetch it again.")
 
 
-def _optional_json(path: Path) -> dict[str, Any]:
+def optional_json(path: Path) -> dict[str, Any]:
     return read_json(path, "Mend or remove it.") if path.is_file() else {}
 
 
@@ -172,7 +172,7 @@ def _find_template(source: Path, tokenizer_config: dict[str, Any]) -> str | None
 
 def _generation_config(source: Path, config: dict[str, Any]) -> dict[str, Any]:
     """The checkpoint's own, with the special ids of config.json where it is silent; eos_token_id always a list."""
-    values = _optional_json(source / "generation_config.json")
+    values = optional_json(source / "generation_config.json")
     for key in ("bos_token_id", "eos_token_id", "pad_token_id"):
         if values.get(key) is None and config.get(key) is not None:
             values[key] = config[key]

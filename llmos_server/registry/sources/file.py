@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from llmos_server.errors import PullError
+from llmos_server.registry.encoder_folders import ENCODER_FILES, pooling_file
 from llmos_server.registry.folders import INDEX, PICKLES, find_shards
 from llmos_server.registry.importing import CONFIG_FILES
 from llmos_server.registry.names import FileReference
@@ -37,7 +38,8 @@ def stamp_files(fetched: Fetched) -> Stamps:
     """What tells later whether the files are still the same."""
     paths = list(fetched.weights)
     if fetched.config_folder is not None:
-        paths += [fetched.config_folder / name for name in (*CONFIG_FILES, INDEX)]
+        names = (*CONFIG_FILES, INDEX, *ENCODER_FILES, pooling_file(fetched.config_folder))
+        paths += [fetched.config_folder / name for name in names]
     return {str(path): stamp(path) for path in paths}
 
 

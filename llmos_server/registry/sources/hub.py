@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from llmos_server.errors import PullError
 from llmos_server.registry.disk import folder_bytes, make_folder, require_space, watch_folder
+from llmos_server.registry.encoder_folders import ENCODER_FILES, is_encoder, pooling_file, read_spec
 from llmos_server.registry.folders import INDEX, PICKLES, check_config, find_shards, read_json, shard_names
 from llmos_server.registry.importing import CONFIG_FILES
 from llmos_server.registry.names import HubReference
@@ -75,15 +76,15 @@ class HubSource:
 
     def _fetch_configs(self, reference: HubReference, sha: str, sizes: dict[str, int], folder: Path) -> list[str]:
         """Download the small files, refuse what can't be served, and say which weight files are needed."""
-        for name in (*CONFIG_FILES, INDEX):
+        for name in (*CONFIG_FILES, INDEX, *ENCODER_FILES):
             if name in sizes:
                 self._download(reference, sha, name, folder)
+        if (pooling := pooling_file(folder)) in sizes:
+            self._download(reference, sha, pooling, folder)
         top_level = sorted(name for name in sizes if name.endswith(".safetensors") and "/" not in name)
         if not top_level:
             raise _no_safetensors(reference, sizes)
-        check_config(read_json(folder / "config.json", f"{reference} is no model in the Hugging Face layout."))
-        if "tokenizer.json" not in sizes:
-            raise PullError(f"{reference}: has no tokenizer.json, and other tokenizer files are not read.")
+        self._check(reference, sizes, folder)
         if INDEX in sizes:
             weights = sorted(shard_names(folder / INDEX))
         else:
@@ -92,6 +93,19 @@ class HubSource:
         if absent:
             raise PullError(f"{reference}: {INDEX} names {absent[0]}, which the repository doesn't have.")
         return weights
+
+    @staticmethod
+    def _check(reference: HubReference, sizes: dict[str, int], folder: Path) -> None:
+        """Refuse what can't be served before its weights are fetched."""
+        config = read_json(folder / "config.json", f"{reference} is no model in the Hugging Face layout.")
+        tokenizers = ["tokenizer.json"]
+        if is_encoder(folder):
+            read_spec(folder)
+            tokenizers.append("vocab.txt")
+        else:
+            check_config(config)
+        if not any(name in sizes for name in tokenizers):
+            raise PullError(f"{reference}: has no {' or '.join(tokenizers)}, and other tokenizer files are not read.")
 
     def _download(self, reference: HubReference, sha: str, name: str, folder: Path) -> None:
         from huggingface_hub import hf_hub_download

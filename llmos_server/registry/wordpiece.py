@@ -1,0 +1,45 @@
+"""A fast tokenizer for BERT checkpoints that bring no tokenizer.json: their vocab.txt, in BERT's own conventions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+
+from llmos_server.errors import PullError
+
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+
+def build_wordpiece(vocab_file: Path, tokenizer_config: Mapping[str, Any]) -> Tokenizer:
+    """The tokenizer that Transformers' BertTokenizer is. vocab_file: one token a line, its number the id.
+
+    Raises PullError when there is no such file, or it is another kind of vocabulary.
+    """
+    try:
+        tokens = vocab_file.read_bytes().decode("utf-8").splitlines()
+    except FileNotFoundError:
+        raise PullError(
+            f"{vocab_file.parent}: has neither tokenizer.json nor vocab.txt, and other tokenizer files are not read. "
+            "Make one: transformers.AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise PullError(f"{vocab_file}: can't be read as a vocabulary ({error}).") from None
+    vocab = {token: token_id for token_id, token in enumerate(tokens)}
+    missing = [token for token in SPECIAL_TOKENS if token not in vocab]
+    if missing:
+        raise PullError(f"{vocab_file}: has no {missing[0]}, so it is no BERT vocabulary; bring a tokenizer.json.")
+    tokenizer = Tokenizer(models.WordPiece(vocab, unk_token="[UNK]", max_input_chars_per_word=100))
+    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL_TOKENS])
+    tokenizer.normalizer = normalizers.BertNormalizer(
+        clean_text=True,
+        handle_chinese_chars=tokenizer_config.get("tokenize_chinese_chars", True),
+        strip_accents=tokenizer_config.get("strip_accents"),
+        lowercase=tokenizer_config.get("do_lower_case", True),
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.BertProcessing(("[SEP]", vocab["[SEP]"]), ("[CLS]", vocab["[CLS]"]))
+    tokenizer.decoder = decoders.WordPiece(prefix="##")
+    return tokenizer
