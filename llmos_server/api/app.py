@@ -14,7 +14,7 @@ from llmos_server.api.access import identify
 from llmos_server.api.chat_completions import create_chat_completion, render_chat_completion
 from llmos_server.api.completions import create_completion
 from llmos_server.api.context import EXPOSED_HEADERS, RequestContext
-from llmos_server.api.docs_page import create_openapi_config, openapi_document
+from llmos_server.api.docs_page import create_openapi_config, openapi_json
 from llmos_server.api.errors import to_response
 from llmos_server.api.guard import Guard
 from llmos_server.api.health import health, metrics, ready, version
@@ -38,7 +38,7 @@ HANDLERS = [
     ready,
     version,
     metrics,
-    openapi_document,
+    openapi_json,
 ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
-from litestar import Request, Response, Router, get
+from litestar import MediaType, Request, Response, Router, get
 from litestar.exceptions import NotFoundException
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import OpenAPIRenderPlugin
@@ -15,6 +15,7 @@ from litestar.types import ASGIApp
 from llmos_server.api import fields
 from llmos_server.api.access import PUBLIC
 from llmos_server.api.field_rules import Status, Table
+from llmos_server.api.openapi import openapi_document
 
 FIELD_TABLES: dict[str, Table] = {
     "/v1/chat/completions": fields.CHAT,
@@ -66,6 +67,16 @@ class DocsPage(OpenAPIRenderPlugin):
         return f"<!doctype html><html lang=en><head>{_HEAD}</head><body>{''.join(parts)}</body></html>".encode()
 
 
+class JsonDocument(OpenAPIRenderPlugin):
+    """The same document below /docs."""
+
+    def __init__(self) -> None:
+        super().__init__(path="/openapi.json", media_type=MediaType.JSON)
+
+    def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
+        return openapi_document(request)
+
+
 def _operations(schema: dict[str, Any]) -> list[tuple[str, str]]:
     return [
         (f"{method.upper()} {path}", operation.get("summary", ""))
@@ -108,13 +119,14 @@ def create_openapi_config(version: str) -> OpenAPIConfig:
         version=version,
         description="OpenAI's API over your own models. Base URL for SDKs: /v1.",
         openapi_router=router,
-        render_plugins=[DocsPage()],
+        render_plugins=[DocsPage(), JsonDocument()],
         tags=[Tag(name="Generation"), Tag(name="Tokens"), Tag(name="Models"), Tag(name="Server")],
         use_handler_docstrings=False,
     )
 
 
 @get("/openapi.json", opt=PUBLIC, include_in_schema=False)
-async def openapi_document(request: Request[Any, Any, Any]) -> ASGIApp:
-    content = OpenAPIRenderPlugin.render_json(request, request.app.openapi_schema.to_schema())
-    return Response(content, media_type="application/json").to_asgi_response(app=None, request=request)
+async def openapi_json(request: Request[Any, Any, Any]) -> ASGIApp:
+    return Response(openapi_document(request), media_type="application/json").to_asgi_response(
+        app=None, request=request
+    )

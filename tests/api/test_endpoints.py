@@ -169,6 +169,14 @@ async def test_the_openapi_document_and_its_page(api):
     body = document["paths"]["/v1/chat/completions"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     assert body == {"$ref": "#/components/schemas/ChatCompletionRequest"}
     assert "temperature" in document["components"]["schemas"]["ChatCompletionRequest"]["properties"]
+    struct = document["components"]["schemas"]["ChatCompletionRequest"]
+    assert struct["properties"]["temperature"]["anyOf"][0] == {"type": "number", "minimum": 0, "maximum": 2}
+    assert "additionalProperties" not in struct
+    operation = document["paths"]["/v1/chat/completions"]["post"]
+    assert list(operation["responses"]["200"]["content"]) == ["application/json", "text/event-stream"]
+    assert {"401", "403", "408", "413", "415", "421", "429", "503"} <= set(operation["responses"])
+    assert operation["security"] == [{"key": []}, {}]
+    assert "security" not in document["paths"]["/health"]["get"]
     page = await api.http.get("/docs")
     assert page.headers["content-type"].startswith("text/html")
     assert "<script" not in page.text
