@@ -13,6 +13,7 @@ from litestar import MediaType, Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 
 from llmos_server.api.schemas.common import ErrorDetail, ErrorResponse
+from llmos_server.api.wrong_urls import remedy_for
 from llmos_server.errors import (
     EngineBusy,
     EngineFailed,
@@ -113,9 +114,7 @@ def _describe_http(request: Request[Any, Any, Any], error: HTTPException) -> Wir
     place = f"{request.method} {request.url.path}"
     headers = {str(name): str(value) for name, value in (error.headers or {}).items()}
     if error.status_code == 404:
-        return WireError(
-            404, f"There is no {place}. The API's base URL ends in /v1; /docs lists what there is.", code="unknown_url"
-        )
+        return WireError(404, f"There is no {place}. {remedy_for(request.url.path)}", code="unknown_url")
     if error.status_code == 405:
         message = f"{place}: this URL takes another method. See /docs."
         return WireError(405, message, code="method_not_allowed", headers=headers)

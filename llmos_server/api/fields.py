@@ -14,7 +14,7 @@ _EFFECTLESS = "a hint that changes no answer"
 _OTHER_SAMPLER = "this sampler isn't supported; use temperature, top_p, top_k, min_p and the penalties"
 _GRAMMAR = "constrained decoding isn't supported yet; ask for the format in the prompt and check the answer"
 _TOOLS = "tool calls aren't supported yet; describe the tool in the prompt, or leave it out"
-_NO_TOOLS = "this model is given no tools, so only values that call none can be honoured"
+_NO_TOOLS = "tool calls aren't supported yet; send none or auto, or leave it out"
 _MEDIA = "this model reads text only; send text parts"
 
 
@@ -190,7 +190,7 @@ CHAT: Table = {
     "functions": refused(_TOOLS),
     "tool_choice": values(_equals("none", "auto"), _NO_TOOLS),
     "function_call": values(_equals("none", "auto"), _NO_TOOLS),
-    "parallel_tool_calls": values(lambda value: isinstance(value, bool), _NO_TOOLS),
+    "parallel_tool_calls": values(lambda value: isinstance(value, bool), "true or false; no tools are called yet"),
     "verbosity": hint(_EFFECTLESS),
     "prediction": hint("it could only make the answer faster"),
     "audio": refused("answers are text only"),

@@ -1,0 +1,40 @@
+"""The served models under the names that the captured requests ask for, over a scripted engine."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from types import ModuleType
+
+import httpx2
+import pytest
+
+from llmos_server.api.app import create_api
+from llmos_server.api.served import ModelDirectory, ServedModel
+from llmos_server.settings import ApiSettings
+
+TESTS = Path(__file__).parents[1]
+
+
+def load(name: str, path: Path) -> ModuleType:
+    """tests/ is no package; what other folders share is loaded once, by path."""
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    return sys.modules[name]
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[httpx2.AsyncClient]:
+    fakes = load("llmos_test_fakes", TESTS / "fakes.py")
+    engine = fakes.ScriptedGenerator("Paris.", max_model_len=8192)
+    chat = ServedModel(id="smollm2:135m", created=1700000000, renderer=fakes.ByteRenderer(), engine=engine)
+    app = create_api(ModelDirectory([chat], aliases={}), ApiSettings())
+    transport = httpx2.ASGITransport(app=app)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as client:
+        yield client

@@ -1,0 +1,44 @@
+// The Vercel AI SDK: `ai` with `@ai-sdk/openai-compatible`, and with `@ai-sdk/openai` (its chat models; its default is /v1/responses).
+import { createOpenAI } from '@ai-sdk/openai'
+import { createOpenAICompatible } from '@ai-sdk/openai-compatible'
+import { embedMany, generateObject, generateText, streamText, tool } from 'ai'
+import { z } from 'zod'
+import { QUESTION, run } from './scenarios.mjs'
+
+globalThis.AI_SDK_LOG_WARNINGS = false
+const compatible = (target, options) =>
+  createOpenAICompatible({ name: 'llmos', baseURL: target.baseURL, apiKey: 'none', includeUsage: true, ...options })
+const openai = (target) => createOpenAI({ baseURL: target.baseURL, apiKey: 'none' })
+const common = { prompt: QUESTION, temperature: 0, maxOutputTokens: 20, maxRetries: 0 }
+const schema = z.object({ city: z.string() })
+const weather = tool({ description: 'The weather in a city.', inputSchema: schema, execute: async () => 'sunny' })
+
+async function readAll(result) {
+  let text = ''
+  for await (const part of result.fullStream) {
+    if (part.type === 'error') throw part.error
+    if (part.type === 'text-delta') text += part.text
+  }
+  return text
+}
+
+await run({
+  generate_text: async (target) => (await generateText({ model: compatible(target)(target.chatModel), ...common })).text,
+  stream_text: (target) => readAll(streamText({ model: compatible(target)(target.chatModel), system: 'Answer briefly.', ...common })),
+  generate_object: async (target) => (await generateObject({ model: compatible(target)(target.chatModel), schema, ...common })).object,
+  generate_object_schema: async (target) =>
+    (await generateObject({ model: compatible(target, { supportsStructuredOutputs: true })(target.chatModel), schema, ...common })).object,
+  tools: async (target) => (await generateText({ model: compatible(target)(target.chatModel), tools: { weather }, ...common })).text,
+  tools_streamed: (target) => readAll(streamText({ model: compatible(target)(target.chatModel), tools: { weather }, ...common })),
+  completion: async (target) =>
+    (await generateText({ model: compatible(target).completionModel(target.chatModel), ...common, prompt: 'Once upon a time' })).text,
+  embed_many: async (target) => {
+    const model = compatible(target).embeddingModel?.(target.embeddingModel) ?? compatible(target).textEmbeddingModel(target.embeddingModel)
+    return (await embedMany({ model, values: ['one', 'two'], maxRetries: 0 })).embeddings.map((vector) => vector.length)
+  },
+  openai_generate_text: async (target) => (await generateText({ model: openai(target).chat(target.chatModel), ...common })).text,
+  openai_stream_text: (target) => readAll(streamText({ model: openai(target).chat(target.chatModel), ...common })),
+  openai_responses: async (target) => (await generateText({ model: openai(target)(target.chatModel), ...common })).text,
+  openai_embed_many: async (target) =>
+    (await embedMany({ model: openai(target).embedding(target.embeddingModel), values: ['one', 'two'], maxRetries: 0 })).embeddings.map((vector) => vector.length),
+})

@@ -1,0 +1,109 @@
+"""LangChain: `langchain-openai`."""
+
+from __future__ import annotations
+
+from langchain_core.tools import tool
+from langchain_openai import ChatOpenAI, OpenAI, OpenAIEmbeddings
+from pydantic import BaseModel
+from scenarios import QUESTION, Target, run
+
+
+class City(BaseModel):
+    """A city."""
+
+    name: str
+    population: int
+
+
+@tool
+def get_weather(city: str) -> str:
+    """The weather in a city."""
+    return "sunny"
+
+
+def model(target: Target, **options: object) -> ChatOpenAI:
+    return ChatOpenAI(
+        base_url=target.base_url,
+        api_key="none",
+        model=target.chat_model,
+        temperature=0,
+        max_tokens=20,
+        max_retries=0,
+        **options,
+    )
+
+
+def invoke(target: Target) -> object:
+    return model(target).invoke(QUESTION).content
+
+
+def stream(target: Target) -> str:
+    return "".join(str(chunk.content) for chunk in model(target).stream(QUESTION))
+
+
+def stream_usage(target: Target) -> str:
+    return "".join(str(chunk.content) for chunk in model(target, stream_usage=True).stream(QUESTION))
+
+
+async def ainvoke(target: Target) -> object:
+    return (await model(target).ainvoke([("system", "Answer briefly."), ("human", QUESTION)])).content
+
+
+def batch(target: Target) -> list[object]:
+    return [answer.content for answer in model(target).batch([QUESTION, "What is the capital of Italy?"])]
+
+
+def structured(target: Target) -> str:
+    return repr(model(target).with_structured_output(City).invoke(QUESTION))
+
+
+def structured_by_tool(target: Target) -> str:
+    return repr(model(target).with_structured_output(City, method="function_calling").invoke(QUESTION))
+
+
+def json_mode(target: Target) -> str:
+    return repr(model(target).with_structured_output(None, method="json_mode").invoke(QUESTION + " Answer in JSON."))
+
+
+def tools(target: Target) -> object:
+    return model(target).bind_tools([get_weather]).invoke(QUESTION).content
+
+
+def logprobs(target: Target) -> int:
+    return len(model(target, logprobs=True, top_logprobs=2).invoke(QUESTION).response_metadata["logprobs"]["content"])
+
+
+def complete(target: Target) -> str:
+    return OpenAI(
+        base_url=target.base_url, api_key="none", model=target.chat_model, temperature=0, max_tokens=8
+    ).invoke("Once upon a time")
+
+
+def embed(target: Target) -> list[int]:
+    """With check_embedding_ctx_length it would send the token ids of a tokenizer of OpenAI's."""
+    model = OpenAIEmbeddings(
+        base_url=target.base_url, api_key="none", model=target.embedding_model, check_embedding_ctx_length=False
+    )
+    return [len(vector) for vector in model.embed_documents(["one", "two"])]
+
+
+if __name__ == "__main__":
+    run(
+        {
+            f.__name__: f
+            for f in (
+                invoke,
+                stream,
+                stream_usage,
+                ainvoke,
+                batch,
+                structured,
+                structured_by_tool,
+                json_mode,
+                tools,
+                logprobs,
+                complete,
+                embed,
+            )
+        }
+    )

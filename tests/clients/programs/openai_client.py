@@ -1,0 +1,118 @@
+"""The Python package `openai`."""
+
+from __future__ import annotations
+
+import openai
+from pydantic import BaseModel
+from scenarios import QUESTION, Target, run
+
+MESSAGES = [{"role": "system", "content": "Answer briefly."}, {"role": "user", "content": QUESTION}]
+TOOL = {
+    "type": "function",
+    "function": {
+        "name": "get_weather",
+        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+    },
+}
+
+
+class City(BaseModel):
+    name: str
+    population: int
+
+
+def client(target: Target) -> openai.OpenAI:
+    return openai.OpenAI(base_url=target.base_url, api_key="none", max_retries=0)
+
+
+def chat(target: Target) -> str | None:
+    return (
+        client(target)
+        .chat.completions.create(model=target.chat_model, messages=MESSAGES, temperature=0, max_completion_tokens=20)
+        .choices[0]
+        .message.content
+    )
+
+
+def stream(target: Target) -> str:
+    chunks = client(target).chat.completions.create(
+        model=target.chat_model,
+        messages=MESSAGES,
+        temperature=0,
+        max_tokens=20,
+        stream=True,
+        stream_options={"include_usage": True},
+    )
+    return "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+
+
+def parse(target: Target) -> str:
+    return repr(
+        client(target)
+        .chat.completions.parse(model=target.chat_model, messages=MESSAGES, response_format=City)
+        .choices[0]
+        .message.parsed
+    )
+
+
+def tools(target: Target) -> str | None:
+    answer = client(target).chat.completions.create(
+        model=target.chat_model, messages=MESSAGES, tools=[TOOL], tool_choice="auto", parallel_tool_calls=False
+    )
+    return answer.choices[0].message.content
+
+
+def image(target: Target) -> str | None:
+    content = [
+        {"type": "text", "text": "What is this?"},
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA", "detail": "low"}},
+    ]
+    return (
+        client(target)
+        .chat.completions.create(model=target.chat_model, messages=[{"role": "user", "content": content}])
+        .choices[0]
+        .message.content
+    )
+
+
+def completion(target: Target) -> str:
+    return (
+        client(target)
+        .completions.create(model=target.chat_model, prompt="Once upon a time", max_tokens=8, temperature=0)
+        .choices[0]
+        .text
+    )
+
+
+def completion_stream(target: Target) -> str:
+    return "".join(
+        chunk.choices[0].text
+        for chunk in client(target).completions.create(
+            model=target.chat_model, prompt="Once upon a time", max_tokens=8, temperature=0, stream=True
+        )
+    )
+
+
+def embed(target: Target) -> list[int]:
+    """The package asks for base64 by itself."""
+    return [
+        len(item.embedding)
+        for item in client(target).embeddings.create(model=target.embedding_model, input=["one", "two"]).data
+    ]
+
+
+def models(target: Target) -> list[str]:
+    return [model.id for model in client(target).models.list().data]
+
+
+def retrieve(target: Target) -> str:
+    return client(target).models.retrieve(target.chat_model).id
+
+
+if __name__ == "__main__":
+    run(
+        {
+            f.__name__: f
+            for f in (chat, stream, parse, tools, image, completion, completion_stream, embed, models, retrieve)
+        }
+    )
