@@ -88,6 +88,8 @@ class EngineSettings:
     """Sequences in one step."""
     max_num_batched_tokens: AtLeastOne = 512
     """Tokens in one step, prefill chunks and decodes together."""
+    max_encode_tokens: AtLeastOne = 1024
+    """Tokens in one batch of an encoder, padding included; an input that is longer runs alone."""
     prefix_caching: bool = True
     max_waiting: AtLeastOne = 4096
     """Requests open at once, running or waiting; one more gets 429."""

@@ -82,6 +82,13 @@ class Encoded(msgspec.Struct, frozen=True, tag="encoded"):
     embeddings: list[bytes]
 
 
+class Broken(msgspec.Struct, frozen=True, tag="broken"):
+    """The model can't compute a request: its numbers are not finite, or its batch failed."""
+
+    epoch: int
+    request_id: str
+
+
 class Heartbeat(msgspec.Struct, frozen=True, tag="heartbeat"):
     """From a thread of its own, so that a long step is not taken for death."""
 
@@ -91,7 +98,7 @@ class Heartbeat(msgspec.Struct, frozen=True, tag="heartbeat"):
 Report = Ready[EngineInfo] | LoadFailed | StepOutput | RequestFailed | Heartbeat
 """From a decoder's worker."""
 
-EncoderReport = Ready[EncoderInfo] | LoadFailed | Encoded | RequestFailed | Heartbeat
+EncoderReport = Ready[EncoderInfo] | LoadFailed | Encoded | Broken | RequestFailed | Heartbeat
 """From an encoder's worker."""
 
 

@@ -1,0 +1,51 @@
+"""The torch side of an encoder's worker."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import torch
+
+from llmos_server.contracts import EncoderInfo, EncoderSpec
+from llmos_server.engine.messages import EncoderConfig
+from llmos_server.models.encoder import TextEncoder, load_text_encoder
+
+SPEC = "encoder.json"
+MAX_TRIAL_TOKENS = 512
+
+
+class TorchEncoderRunner:
+    """Implements EncoderRunner."""
+
+    def __init__(self, encoder: TextEncoder) -> None:
+        self._encoder = encoder
+
+    def encode(self, inputs: Sequence[Sequence[int]]) -> list[bytes]:
+        return [row.tobytes() for row in self._encoder.embed(inputs).numpy().astype("<f4", copy=False)]
+
+
+def create_encoder_runner(config: EncoderConfig) -> tuple[TorchEncoderRunner, EncoderInfo]:
+    """Load the model and try it. Raises UnsupportedModel for what can't be served."""
+    started = time.monotonic()
+    torch.set_num_threads(config.threads)
+    spec = msgspec.json.decode(Path(config.model_folder, SPEC).read_bytes(), type=EncoderSpec)
+    encoder = load_text_encoder(Path(config.model_folder), config.weights, spec, config.device)
+    # At full length, as far as that takes no time: a limit that the model doesn't hold shows here, not at a request.
+    token = 0 if encoder.pad_id else 1
+    trial = encoder.embed([[token] * min(spec.max_input_tokens, MAX_TRIAL_TOKENS)])
+    info = EncoderInfo(
+        model_digest=config.model_digest,
+        architecture=encoder.architecture,
+        dtype="float32",
+        device=config.device,
+        vocab_size=encoder.vocab_size,
+        max_input_tokens=spec.max_input_tokens,
+        num_dimensions=trial.shape[1],
+        load_seconds=time.monotonic() - started,
+        is_matryoshka=spec.is_matryoshka,
+        matryoshka_dimensions=[size for size in spec.matryoshka_dimensions if size < trial.shape[1]],
+    )
+    return TorchEncoderRunner(encoder), info
