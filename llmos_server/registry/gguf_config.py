@@ -16,7 +16,7 @@ import numpy as np
 from llmos_server.errors import UnsupportedModel
 from llmos_server.gguf.dequantize import dequantize
 from llmos_server.gguf.reader import GGUFFile
-from llmos_server.registry.gguf_tokenizer import end_ids, token_id, token_texts
+from llmos_server.registry.gguf_vocabulary import end_ids, token_id, token_texts
 
 LAYER_TENSORS = frozenset(
     {"attn_norm", "attn_q", "attn_k", "attn_v", "attn_output", "ffn_norm", "ffn_gate", "ffn_up", "ffn_down"}

@@ -11,7 +11,8 @@ from llmos_server.errors import UnsupportedModel
 from llmos_server.gguf.reader import GGUFFile
 from llmos_server.gguf.types import READABLE_TYPES
 from llmos_server.registry.gguf_config import build_config, build_generation_config
-from llmos_server.registry.gguf_tokenizer import adds_bos, build_tokenizer, token_id, token_texts
+from llmos_server.registry.gguf_tokenizer import build_tokenizer
+from llmos_server.registry.gguf_vocabulary import adds_bos, token_id, token_texts
 
 CONFIG_FILES = (
     "config.json",
@@ -24,6 +25,19 @@ CONFIG_FILES = (
 
 ENCODER_SPEC = "encoder.json"
 """What an encoder has besides: contracts.EncoderSpec. Covered, too."""
+
+
+NAMES = {
+    "other": {"bos": "bos_token", "eos": "eos_token", "padding": "pad_token", "unknown": "unk_token"},
+    "bert": {
+        "bos": "cls_token",
+        "separator": "sep_token",
+        "padding": "pad_token",
+        "unknown": "unk_token",
+        "mask": "mask_token",
+    },
+}
+"""Role of a special token -> its key in tokenizer_config.json."""
 
 
 def import_gguf(weights: Path, folder: Path) -> None:
@@ -63,7 +77,7 @@ def _tokenizer_config(metadata: Mapping[str, Any]) -> dict[str, Any]:
         "add_bos_token": adds_bos(metadata),
         "clean_up_tokenization_spaces": False,
     }
-    for role, key in (("bos", "bos_token"), ("eos", "eos_token"), ("padding", "pad_token"), ("unknown", "unk_token")):
+    for role, key in NAMES["bert" if metadata.get("tokenizer.ggml.model") == "bert" else "other"].items():
         found = token_id(metadata, role)
         if found is not None:
             config[key] = tokens[found]

@@ -12,10 +12,18 @@ from dataclasses import dataclass
 from tokenizers import Regex, normalizers, pre_tokenizers
 
 from llmos_server.errors import UnsupportedModel
-
-CONTRACTIONS = r"(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])"
-LLAMA3 = CONTRACTIONS + (r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
-QWEN2 = LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}")
+from llmos_server.registry.split_patterns import (
+    BLOOM,
+    DEEPSEEK_CODER,
+    DEEPSEEK_LLM,
+    DEEPSEEK_V3,
+    GPT4O,
+    LLAMA3,
+    QWEN2,
+    QWEN35,
+    SEED_CODER,
+    TEKKEN,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,10 +51,12 @@ def _digits_then_gpt2() -> pre_tokenizers.PreTokenizer:
     return pre_tokenizers.Sequence([digits, _byte_level(split=True)])
 
 
-def _regex(pattern: str) -> Callable[[], pre_tokenizers.PreTokenizer]:
+def _regex(*patterns: str) -> Callable[[], pre_tokenizers.PreTokenizer]:
+    """Each pattern cuts, before and behind its matches, what the ones before it have left."""
+
     def build() -> pre_tokenizers.PreTokenizer:
-        split = pre_tokenizers.Split(Regex(pattern), behavior="isolated")
-        return pre_tokenizers.Sequence([split, _byte_level(split=False)])
+        splits = [pre_tokenizers.Split(Regex(pattern), behavior="isolated") for pattern in patterns]
+        return pre_tokenizers.Sequence([*splits, _byte_level(split=False)])
 
     return build
 
@@ -54,20 +64,46 @@ def _regex(pattern: str) -> Callable[[], pre_tokenizers.PreTokenizer]:
 GPT2 = PreTokenizer(build=_gpt2)
 DIGITS_THEN_GPT2 = PreTokenizer(build=_digits_then_gpt2)
 LLAMA3_BPE = PreTokenizer(build=_regex(LLAMA3), ignore_merges=True, add_bos=True)
-# Qwen's own tokenizer composes characters (NFC) first; converters don't record it.
+CL100K = PreTokenizer(build=_regex(LLAMA3))
+O200K = PreTokenizer(build=_regex(GPT4O))
+# The tokenizers of Qwen, Cohere and GPT-NeoX compose characters (NFC) first; converters don't record it.
 QWEN2_BPE = PreTokenizer(build=_regex(QWEN2), normalize=normalizers.NFC)
+NEOX = PreTokenizer(build=_gpt2, normalize=normalizers.NFC)
 
 PRE_TOKENIZERS: dict[str, PreTokenizer] = {
     "gpt-2": GPT2,
+    "phi-2": GPT2,
+    "exaone4": GPT2,
+    "trillion": GPT2,
+    "olmo": NEOX,
+    "mpt": NEOX,
     "smollm": DIGITS_THEN_GPT2,
     "starcoder": DIGITS_THEN_GPT2,
     "refact": DIGITS_THEN_GPT2,
     "codeshell": DIGITS_THEN_GPT2,
+    "exaone": DIGITS_THEN_GPT2,
+    "minerva-7b": DIGITS_THEN_GPT2,
+    "command-r": PreTokenizer(build=_digits_then_gpt2, normalize=normalizers.NFC),
     "llama-bpe": LLAMA3_BPE,
     "llama-v3": LLAMA3_BPE,
     "llama3": LLAMA3_BPE,
+    "pixtral": LLAMA3_BPE,
+    "dbrx": CL100K,
+    "smaug-bpe": CL100K,
+    "glm4": CL100K,
+    "chatglm-bpe": CL100K,
+    "gpt-4o": O200K,
+    "llama4": O200K,
+    "tekken": PreTokenizer(build=_regex(TEKKEN), ignore_merges=True, add_bos=True),
     "qwen2": QWEN2_BPE,
     "deepseek-r1-qwen": QWEN2_BPE,
+    "qwen35": PreTokenizer(build=_regex(QWEN35), normalize=normalizers.NFC),
+    "seed-coder": PreTokenizer(build=_regex(SEED_CODER)),
+    "deepseek-llm": PreTokenizer(build=_regex(*DEEPSEEK_LLM)),
+    "deepseek-coder": PreTokenizer(build=_regex(*DEEPSEEK_CODER)),
+    "deepseek-v3": PreTokenizer(build=_regex(*DEEPSEEK_V3)),
+    "poro-chat": PreTokenizer(build=_regex(BLOOM)),
+    "viking": PreTokenizer(build=_regex(BLOOM, r"\p{N}")),
 }
 
 

@@ -12,6 +12,8 @@ from llmos_server.errors import LLMOSError
 from llmos_server.registry.progress import create_progress
 from llmos_server.registry.registry import Registry
 
+sys.path.insert(0, str(Path(__file__).parent))  # for originals
+
 
 def _load_fakes() -> ModuleType:
     name = "registry_fakes"

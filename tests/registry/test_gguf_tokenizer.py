@@ -12,10 +12,12 @@ from tokenizers import Tokenizer
 
 from llmos_server.errors import UnsupportedModel
 from llmos_server.gguf.reader import GGUFFile
-from llmos_server.registry.gguf_tokenizer import build_tokenizer, end_ids, token_texts
+from llmos_server.registry.gguf_tokenizer import build_tokenizer
+from llmos_server.registry.gguf_vocabulary import end_ids, token_texts
 from llmos_server.registry.pre_tokenizers import PRE_TOKENIZERS
 
 RECORD = json.loads((Path(__file__).parents[1] / "data" / "tokenizer_smollm2.json").read_text())
+PRE_RULES = json.loads((Path(__file__).parents[1] / "data" / "tokenizer_pre_rules.json").read_text())
 CASES: list[dict[str, Any]] = RECORD["cases"]
 
 
@@ -58,6 +60,19 @@ def test_other_split_rules_equal_llama_cpp_over_the_same_vocabulary(real_metadat
     expected = {case["text"]: case.get("other_pre", {}).get(pre, case["ids"]) for case in CASES}
     wrong = [text for text in expected if ids(tokenizer, text) != expected[text]]
     assert wrong == []
+
+
+@pytest.mark.real_model
+@pytest.mark.parametrize("pre", PRE_RULES["rules"])
+def test_every_split_rule_equals_llama_cpp(real_metadata: dict[str, Any], pre: str) -> None:
+    tokenizer = build_tokenizer({**real_metadata, "tokenizer.ggml.pre": pre})
+    for case in PRE_RULES["cases"]:
+        expected = next((other["ids"] for other in case["other"] if pre in other["pre"]), case["ids"])
+        assert ids(tokenizer, case["text"]) == expected, case["text"]
+
+
+def test_no_split_rule_is_unchecked() -> None:
+    assert set(PRE_RULES["rules"]) == set(PRE_TOKENIZERS)
 
 
 @pytest.mark.real_model
@@ -119,7 +134,8 @@ class TestSmallVocabulary:
     @pytest.mark.parametrize(
         ("changes", "match"),
         [
-            ({"model": "llama"}, "'llama'"),
+            ({"model": "rwkv"}, "'rwkv'"),
+            ({"model": "llama"}, "scores"),
             ({"tokens": None}, "tokens"),
             ({"tokens": ["a", "a"]}, "twice"),
             ({"merges": ["ab"]}, "no pair"),
