@@ -98,14 +98,6 @@ class EngineSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DatabaseSettings:
-    """The [database] section."""
-
-    url: str = ""
-    """ "" is SQLite at LLMOS_HOME/llmos.db; else postgresql://user:password@host/name."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class LogSettings:
     """The [log] section."""
 
@@ -123,7 +115,6 @@ class Settings:
     models: ModelsSettings = field(default_factory=ModelsSettings)
     engine: EngineSettings = field(default_factory=EngineSettings)
     log: LogSettings = field(default_factory=LogSettings)
-    database: DatabaseSettings = field(default_factory=DatabaseSettings)
 
 
 SECTIONS: dict[str, type[Any]] = {
@@ -131,7 +122,6 @@ SECTIONS: dict[str, type[Any]] = {
     "models": ModelsSettings,
     "engine": EngineSettings,
     "log": LogSettings,
-    "database": DatabaseSettings,
 }
 
 

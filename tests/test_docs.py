@@ -16,6 +16,7 @@ from cyclopts import App
 from llmos_server.api.app import create_api
 from llmos_server.api.served import ModelDirectory
 from llmos_server.cli import app
+from llmos_server.registry.decoder_config import NOT_PAGED
 from llmos_server.settings import RESERVED_ENV, SECTIONS, ApiSettings, load_settings
 
 VERBS = [name for name in app if not name.startswith("-")]
@@ -37,6 +38,13 @@ def section(text: str, heading: str) -> str:
     _, found, rest = text.partition(f"\n## {heading}\n")
     assert found, f"no section {heading!r}"
     return rest.partition("\n## ")[0]
+
+
+def listed(text: str, mark: str) -> list[str]:
+    """The names in code style between <!-- mark --> and the next <!-- end -->."""
+    _, found, rest = text.partition(f"<!-- {mark} -->")
+    assert found, f"no list {mark!r}"
+    return re.findall(r"`([^`]+)`", rest.partition("<!-- end -->")[0])
 
 
 def in_toml(value: object) -> str:
@@ -137,3 +145,16 @@ def test_llmos_commands_of_the_docs_exist(project: Path) -> None:
     for page in pages(project):
         named = set(re.findall(r"`(?:\.venv/bin/)?llmos ([a-z]+)", page.read_text(encoding="utf-8")))
         assert named <= set(VERBS), page.name
+
+
+def test_the_architectures_listed_are_those_tested(project: Path) -> None:
+    """tests/models/tiny_archs.py is read, not imported: it would load torch."""
+    tree = ast.parse((project / "tests/models/tiny_archs.py").read_text(encoding="utf-8"))
+    tested = next(
+        [ast.literal_eval(key) for key in node.value.keys if key is not None]
+        for node in tree.body
+        if isinstance(node, ast.AnnAssign) and isinstance(node.value, ast.Dict) and ast.unparse(node.target) == "SERVED"
+    )
+    text = (project / "docs/model-names.md").read_text(encoding="utf-8")
+    assert listed(text, "served") == sorted(tested)
+    assert listed(text, "refused") == sorted(NOT_PAGED)

@@ -28,7 +28,8 @@ class ReferenceKernels:
         return num_rows
 
     def linear(self, weight: torch.Tensor, bias: torch.Tensor | None) -> TiledLinear:
-        """Probes each distinct shape once. A width at which no height is exact is filled up to whole vectors."""
+        """Probes each distinct shape and order in memory once. A width at which no height is exact is filled up to
+        whole vectors."""
         tile_rows = self._probed(weight)
         padding = -weight.shape[0] % COLUMN_MULTIPLE
         if tile_rows == ONE_ROW and padding:
@@ -37,10 +38,10 @@ class ReferenceKernels:
         return TiledLinear(weight, bias, tile_rows, num_out=weight.shape[0])
 
     def _probed(self, weight: torch.Tensor) -> tuple[int, ...]:
-        shape = tuple(weight.shape)
-        if shape not in self._tile_rows:
-            self._tile_rows[shape] = probe_tile_rows(weight.t())
-        return self._tile_rows[shape]
+        kind = (*weight.shape, *weight.stride())
+        if kind not in self._tile_rows:
+            self._tile_rows[kind] = probe_tile_rows(weight.t())
+        return self._tile_rows[kind]
 
     def attention(self, layout: HeadLayout, scoring: Scoring | None = None) -> TiledAttention:
         return TiledAttention.probed(layout, self._device, scoring)

@@ -60,6 +60,11 @@ class ModelConfig:
 
 def load_config(folder: Path) -> ModelConfig:
     """Read folder/config.json. Raises UnsupportedModel with what is missing or not implemented."""
+    return read_config(load_values(folder))
+
+
+def load_values(folder: Path) -> dict[str, Any]:
+    """What folder/config.json holds. Raises UnsupportedModel when that is no JSON object."""
     path = folder / "config.json"
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
@@ -69,11 +74,11 @@ def load_config(folder: Path) -> ModelConfig:
         raise UnsupportedModel(f"{path}: not valid JSON ({error}). Pull the model again.") from None
     if not isinstance(values, dict):
         raise UnsupportedModel(f"{path}: holds no JSON object. Pull the model again.")
-    return read_config(values)
+    return values
 
 
 def read_config(values: Mapping[str, Any]) -> ModelConfig:
-    """The same from the decoded object."""
+    """The same from the decoded object. What it refuses may still run on Transformers' code (models/opening.py)."""
     family = values.get("model_type")
     if family not in FAMILIES:
         raise UnsupportedModel(f"config.json: model_type {family!r} is not supported; known are {', '.join(FAMILIES)}.")

@@ -1,4 +1,4 @@
-"""A checkpoint on disk to a model that can be run."""
+"""A checkpoint on disk to a model that can be run: on our own decoder where it can, else on Transformers' code."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from pathlib import Path
 
 import torch
 
+from llmos_server.errors import UnsupportedModel
 from llmos_server.kernels.base import Kernels
-from llmos_server.models.config import load_config
+from llmos_server.models.config import load_values, read_config
 from llmos_server.models.decoder import Decoder
 from llmos_server.models.paged_model import PagedModel
 from llmos_server.models.weights import WeightLoader, open_weights
@@ -18,6 +19,13 @@ def open_model(
     folder: Path, weights: Sequence[Path], kernels: Kernels, device: torch.device, page_size: int
 ) -> PagedModel:
     """folder: with config.json. Raises UnsupportedModel for a checkpoint that can't be computed."""
-    config = load_config(folder)
-    source = open_weights(weights, config)
-    return Decoder(config, kernels, WeightLoader(source, device), page_size)
+    values = load_values(folder)
+    try:
+        config = read_config(values)
+    except UnsupportedModel:
+        if any(path.suffix != ".safetensors" for path in weights):
+            raise
+        from llmos_server.models.transformers_backend import open_transformers_model  # seconds, and memory
+
+        return open_transformers_model(folder, values, weights, kernels, device, page_size)
+    return Decoder(config, kernels, WeightLoader(open_weights(weights, config), device), page_size)

@@ -20,6 +20,7 @@ from llmos_server.models.names import EMBEDDING, HEAD, ROPE_DIVISORS, expected_s
 
 GGUF_ARCHITECTURES = ("llama", "qwen2", "qwen3")
 SAFETENSORS_DTYPES = ("F32", "F16", "BF16")
+IGNORED = ("rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias", ".attention.bias", ".attention.masked_bias")
 MAX_NAMED = 5
 """Names that one error message lists."""
 
@@ -114,8 +115,8 @@ def open_weights(paths: Sequence[Path], config: ModelConfig) -> TensorSource:
 
 
 def is_ignored(name: str) -> bool:
-    """Old checkpoints carry the RoPE frequencies, which follow from the config."""
-    return name.endswith("rotary_emb.inv_freq")
+    """Old checkpoints carry RoPE frequencies and causal masks, which follow from the config."""
+    return name.endswith(IGNORED)
 
 
 def check_tensors(source: TensorSource, config: ModelConfig) -> None:
@@ -132,12 +133,13 @@ def check_tensors(source: TensorSource, config: ModelConfig) -> None:
     ]
     for label, names in (("lack", missing), ("hold unexpected", unexpected), ("don't fit config.json:", misshapen)):
         if names:
-            raise UnsupportedModel(f"The weights {label} {_some(names)}. Does config.json belong to these files?")
+            raise UnsupportedModel(f"The weights {label} {some(names)}. Does config.json belong to these files?")
     if config.is_tied and HEAD in source.shapes and not torch.equal(source.read(HEAD), source.read(EMBEDDING)):
         raise UnsupportedModel(f"config.json ties the head to the embedding, but the weights hold another {HEAD}.")
 
 
-def _some(names: Sequence[str]) -> str:
+def some(names: Sequence[str]) -> str:
+    """The first few, and how many more."""
     rest = len(names) - MAX_NAMED
     return ", ".join(names[:MAX_NAMED]) + (f" and {rest} more" if rest > 0 else "")
 

@@ -10,13 +10,10 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from llmos_server.errors import PullError, UnsupportedModel
+from llmos_server.errors import PullError
+from llmos_server.registry.decoder_config import check_config, context_length
 from llmos_server.registry.importing import write_json
-from llmos_server.registry.sentencepiece_tokenizer import REMEDY, SENTENCEPIECE, convert_sentencepiece
 
-MODEL_TYPES = ("llama", "mistral", "qwen2", "qwen3")
-ARCHITECTURES = frozenset({"LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM"})
-ROPE_TYPES = ("default", "linear", "llama3")
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 INDEX = "model.safetensors.index.json"
 MAX_JSON_BYTES = 64 * 2**20
@@ -43,60 +40,29 @@ def find_shards(folder: Path) -> list[Path]:
     return shards
 
 
-def import_folder(source: Path, target: Path) -> None:
-    """Write the config, tokenizer and template of `source` into `target`.
+def import_folder(source: Path, target: Path) -> int:
+    """Write the config, tokenizer and template of `source` into `target`. Returns the context length in tokens.
 
     Raises PullError for missing or broken files, UnsupportedModel for a model that can't be served, naming why.
     """
     config = read_json(source / "config.json", "It is no model in the Hugging Face layout.")
     check_config(config)
+    if not (source / "tokenizer.json").is_file():
+        raise PullError(
+            f"{source}: has no tokenizer.json, and other tokenizer files are not read. Make one: "
+            "transformers.AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)"
+        )
+    check_tokenizer(source / "tokenizer.json")
     write_json(target / "config.json", config)
+    shutil.copyfile(source / "tokenizer.json", target / "tokenizer.json")
     tokenizer_config = optional_json(source / "tokenizer_config.json")
-    write_tokenizer(source, target, tokenizer_config)
     template = _find_template(source, tokenizer_config)
     tokenizer_config.pop("chat_template", None)
     write_json(target / "tokenizer_config.json", tokenizer_config)
     if template is not None:
         (target / "chat_template.jinja").write_text(template, encoding="utf-8", newline="")
     write_json(target / "generation_config.json", _generation_config(source, config))
-
-
-def check_config(config: dict[str, Any]) -> None:
-    """Refuse, by name, what can't be served. Needs no weights: a hub's config is checked before they are fetched."""
-    model_type = config.get("model_type")
-    if model_type not in MODEL_TYPES:
-        raise UnsupportedModel(f"config.json: model_type is {model_type!r}; known are {', '.join(MODEL_TYPES)}.")
-    if config.get("quantization_config"):
-        raise UnsupportedModel("config.json: quantised safetensors can't be read; take the full version, or a GGUF.")
-    architectures = config.get("architectures") or []
-    if architectures and not ARCHITECTURES.intersection(architectures):
-        raise UnsupportedModel(
-            f"config.json: architectures is {architectures}; known are {', '.join(sorted(ARCHITECTURES))}."
-        )
-    activation = config.get("hidden_act", "silu")
-    if activation not in ("silu", "swish"):
-        raise UnsupportedModel(f"config.json: hidden_act is {activation!r}; known is 'silu'.")
-    rope = {**(config.get("rope_scaling") or {}), **(config.get("rope_parameters") or {})}
-    rope_type = rope.get("rope_type") or rope.get("type") or "default"
-    if rope_type not in ROPE_TYPES:
-        raise UnsupportedModel(f"config.json: RoPE scaling is {rope_type!r}; known are {', '.join(ROPE_TYPES)}.")
-    length = config.get("max_position_embeddings")
-    if type(length) is not int or length < 1:
-        raise UnsupportedModel(f"config.json: max_position_embeddings is {length!r}; a positive number is needed.")
-
-
-def write_tokenizer(source: Path, target: Path, tokenizer_config: dict[str, Any]) -> None:
-    """The folder's tokenizer.json, or one that is made of its tokenizer.model."""
-    if (source / "tokenizer.json").is_file():
-        check_tokenizer(source / "tokenizer.json")
-        shutil.copyfile(source / "tokenizer.json", target / "tokenizer.json")
-    elif (source / SENTENCEPIECE).is_file():
-        tokenizer = convert_sentencepiece(source / SENTENCEPIECE, tokenizer_config)
-        tokenizer.save(str(target / "tokenizer.json"), pretty=False)
-    else:
-        raise PullError(
-            f"{source}: has neither tokenizer.json nor {SENTENCEPIECE}, and other tokenizers are not read. {REMEDY}"
-        )
+    return context_length(config)
 
 
 def check_tokenizer(path: Path) -> None:

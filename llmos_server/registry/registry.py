@@ -144,7 +144,7 @@ def _import(fetched: Fetched, configs: Path) -> tuple[ModelKind, int | None]:
     elif is_encoder(folder):
         return "encoder", import_encoder(folder, configs).max_input_tokens
     else:
-        import_folder(folder, configs)
+        return "decoder", import_folder(folder, configs)
     return "decoder", None
 
 

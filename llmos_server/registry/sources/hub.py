@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from llmos_server.errors import PullError
+from llmos_server.registry.decoder_config import check_config
 from llmos_server.registry.disk import folder_bytes, make_folder, require_space, watch_folder
 from llmos_server.registry.encoder_folders import ENCODER_FILES, is_encoder, pooling_file, read_spec
-from llmos_server.registry.folders import INDEX, PICKLES, check_config, find_shards, read_json, shard_names
+from llmos_server.registry.folders import INDEX, PICKLES, find_shards, read_json, shard_names
 from llmos_server.registry.importing import CONFIG_FILES
 from llmos_server.registry.names import HubReference
 from llmos_server.registry.progress import Progress
-from llmos_server.registry.sentencepiece_tokenizer import SENTENCEPIECE
 from llmos_server.registry.sources.base import Fetched
 
 T = TypeVar("T")
@@ -77,8 +77,7 @@ class HubSource:
 
     def _fetch_configs(self, reference: HubReference, sha: str, sizes: dict[str, int], folder: Path) -> list[str]:
         """Download the small files, refuse what can't be served, and say which weight files are needed."""
-        other_tokenizer = () if "tokenizer.json" in sizes else (SENTENCEPIECE,)
-        for name in (*CONFIG_FILES, INDEX, *ENCODER_FILES, *other_tokenizer):
+        for name in (*CONFIG_FILES, INDEX, *ENCODER_FILES):
             if name in sizes:
                 self._download(reference, sha, name, folder)
         if (pooling := pooling_file(folder)) in sizes:
@@ -106,7 +105,6 @@ class HubSource:
             tokenizers.append("vocab.txt")
         else:
             check_config(config)
-            tokenizers.append(SENTENCEPIECE)
         if not any(name in sizes for name in tokenizers):
             raise PullError(f"{reference}: has no {' or '.join(tokenizers)}, and other tokenizer files are not read.")
 
