@@ -25,6 +25,8 @@ class Vocabulary:
         """Raises UnsupportedModel for a tokenizer that decodes in another way."""
         steps = _decoder_steps(json.loads(tokenizer.to_str())["decoder"])
         to_bytes = _create_converter(steps)
+        # A byte-level token outside its alphabet stands for its own text; SentencePiece's may hold ▁ (Gemma's ▁▁).
+        is_spelled_out = any(step["type"] == "ByteLevel" for step in steps)
         self.strips_first_space = any(_strips_first_space(step) for step in steps)
         added = tokenizer.get_added_tokens_decoder()
         tokens = {token_id: token for token, token_id in tokenizer.get_vocab(with_added_tokens=True).items()}
@@ -32,7 +34,8 @@ class Vocabulary:
         self.special_ids = frozenset(token_id for token_id, token in added.items() if token.special)
         self._bytes = [b""] * self.size
         for token_id, token in tokens.items():
-            self._bytes[token_id] = token.encode() if token_id in added else to_bytes(token)
+            is_literal = token_id in self.special_ids or (is_spelled_out and token_id in added)
+            self._bytes[token_id] = token.encode() if is_literal else to_bytes(token)
 
     def token_bytes(self, token_id: int) -> bytes:
         """Empty for an id that the tokenizer doesn't have: models pad their vocabulary."""

@@ -68,11 +68,11 @@ def read_sentencepiece(path: Path) -> Tokenizer:
     pieces = Pieces(texts=texts, scores=model.scores, types=model.types, unknown_id=unknown)
     spelling = Spelling(adds_space=model.adds_space, merges_spaces=model.merges_spaces, charsmap=model.charsmap)
     tokenizer = build_bpe(pieces, spelling) if model.algorithm == BPE else build_unigram(pieces, spelling)
-    for text, kind in zip(texts, model.types, strict=True):
-        if kind in (UNKNOWN, CONTROL):
-            tokenizer.add_special_tokens([AddedToken(text, normalized=False, special=True)])
-        elif kind == USER_DEFINED:
-            tokenizer.add_tokens([AddedToken(text, normalized=False)])
+    kinds = list(zip(texts, model.types, strict=True))
+    tokenizer.add_special_tokens(
+        [AddedToken(text, normalized=False, special=True) for text, kind in kinds if kind in (UNKNOWN, CONTROL)]
+    )
+    tokenizer.add_tokens([AddedToken(text, normalized=False) for text, kind in kinds if kind == USER_DEFINED])
     return tokenizer
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import AddedToken, Tokenizer, decoders, models
 
 from llmos_server.chat.renderer import Renderer
 from llmos_server.errors import InvalidRequest, UnsupportedModel
@@ -173,3 +174,21 @@ def test_chat_imports_no_torch() -> None:
         "assert not {'torch', 'transformers'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_user_defined_pieces_are_spelled_with_spaces(folders: Any, sentencepiece: Any) -> None:
+    """Gemma's tokenizer.json has ▁▁ among its added tokens."""
+    tokenizer = Tokenizer.from_str(sentencepiece.to_str())
+    tokenizer.add_tokens([AddedToken("▁▁▁", normalized=True), AddedToken("<b>", normalized=False)])
+    renderer = folders.load(tokenizer)
+    ids = renderer.encode("Hello   <b>", add_special_tokens=False)
+    assert tokenizer.token_to_id("<b>") in ids
+    assert renderer.decode(ids) == tokenizer.decode(ids)
+    assert renderer.token_bytes(tokenizer.token_to_id("▁▁▁")) == b"   "
+
+
+def test_wordpiece_generates_no_text(folders: Any) -> None:
+    tokenizer = Tokenizer(models.WordPiece({"[UNK]": 0, "a": 1}, unk_token="[UNK]"))
+    tokenizer.decoder = decoders.WordPiece()
+    with pytest.raises(UnsupportedModel, match="WordPiece"):
+        folders.load(tokenizer)
