@@ -31,7 +31,7 @@ log = structlog.get_logger(__name__)
 
 def serve(settings: Settings) -> None:
     """Pull the default model if need be, then serve until SIGTERM or SIGINT."""
-    configure_logging(settings.log)
+    configure_logging(settings.log, rotates=True)
     listener = listen(settings.api.host, settings.api.port)
     registry = Registry(settings.home, settings.models.aliases, settings.models.hub_timeout_seconds)
     version = registry.pull(settings.models.default, create_progress())

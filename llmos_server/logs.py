@@ -1,4 +1,4 @@
-"""Logging: structlog and the standard library's loggers through one formatter, to stderr.
+"""Logging: structlog and the standard library's loggers through one formatter, to stderr or a file.
 
 What is logged is metadata: ids, counts, times, names. Prompts, answers and keys are never passed to a logger.
 """
@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import logging
 import sys
+from pathlib import Path
 from typing import TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from llmos_server.log_file import LogFile
 from llmos_server.settings import LogSettings
 
 ROUTED = ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi", "litestar")
@@ -21,13 +23,15 @@ QUIET = ("httpx2", "httpcore2", "huggingface_hub", "filelock", "asyncio")
 """Libraries whose info lines tell the operator nothing."""
 
 
-def configure_logging(settings: LogSettings, stream: TextIO | None = None) -> None:
+def configure_logging(settings: LogSettings, stream: TextIO | None = None, *, rotates: bool = False) -> None:
     """Route every logger of this process. Call once, at start; a second call replaces the first.
 
-    stream: None is stderr. Format "auto" is console on a terminal and JSON lines otherwise.
+    stream: None is settings.file, else stderr. Format "auto" is console on a terminal and JSON lines otherwise.
+    rotates: whether this is the one process that rotates the file. Raises SettingsError when it can't be opened.
     """
-    stream = sys.stderr if stream is None else stream
-    as_console = settings.format == "console" or (settings.format == "auto" and stream.isatty())
+    handler = _create_handler(settings, stream, rotates)
+    is_terminal = isinstance(handler, logging.StreamHandler) and handler.stream.isatty()
+    as_console = settings.format == "console" or (settings.format == "auto" and is_terminal)
     level = logging.getLevelNamesMapping()[settings.level.upper()]
     shared = _shared_processors()
     structlog.configure(
@@ -40,9 +44,11 @@ def configure_logging(settings: LogSettings, stream: TextIO | None = None) -> No
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(_formatter(shared, as_console, colors=as_console and stream.isatty()))
+    handler.setFormatter(_formatter(shared, as_console, colors=as_console and is_terminal))
     root = logging.getLogger()
+    for old in root.handlers:
+        if isinstance(old, LogFile):
+            old.close()
     root.handlers = [handler]
     root.setLevel(level)
     for name in ROUTED:
@@ -50,6 +56,13 @@ def configure_logging(settings: LogSettings, stream: TextIO | None = None) -> No
         logger.handlers, logger.propagate = [], True
     for name in QUIET:
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
+
+
+def _create_handler(settings: LogSettings, stream: TextIO | None, rotates: bool) -> logging.Handler:
+    if stream is None and settings.file:
+        path = Path(settings.file).expanduser()
+        return LogFile(path, settings.max_bytes, settings.backups) if rotates else LogFile(path)
+    return logging.StreamHandler(stream or sys.stderr)
 
 
 def _shared_processors() -> list[Processor]:

@@ -104,6 +104,12 @@ class LogSettings:
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["auto", "console", "json"] = "auto"
     """auto: console on a terminal, JSON lines otherwise."""
+    file: str = ""
+    """Where lines go instead of stderr; made with mode 0600."""
+    max_bytes: AtLeastZero = 64 * 2**20
+    """The file is rotated before it grows beyond; 0 leaves that to others."""
+    backups: AtLeastOne = 5
+    """Rotated files that are kept."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,8 @@ ARROWS: dict[str, set[str]] = {
     "contracts": set(),
     "errors": set(),
     "settings": set(),
-    "logs": set(),
+    "log_file": set(),
+    "logs": {"log_file"},
     "hosts": set(),
     "http_client": {"access", "hosts"},
     "access": set(),
@@ -57,6 +58,7 @@ TORCH_FREE = (
     "doctor",
     "hosts",
     "http_client",
+    "log_file",
     "logs",
     "terminal_chat",
 )

@@ -115,10 +115,17 @@ def _complete_operation(operation: Document, path: str, *, is_public: bool) -> N
             responses[str(status)] = _error(description)
     operation["responses"] = dict(sorted(responses.items()))
     if path in STREAMED:
-        description = f"data: lines with {STREAMED[path].__name__} objects, then data: [DONE]."
-        responses["200"]["content"][EVENT_STREAM] = {"schema": {"type": "string", "description": description}}
+        responses["200"]["content"][EVENT_STREAM] = {"schema": _event(STREAMED[path].__name__)}
     if not is_public:
         operation["security"] = [{"key": []}, {}]
+
+
+def _event(name: str) -> Document:
+    """Of one event: its data is a chunk or an error as JSON, and at the end the word [DONE]."""
+    kinds = [{"$ref": _REF.format(name=kind)} for kind in (name, ErrorResponse.__name__)]
+    chunk = {"contentMediaType": "application/json", "contentSchema": {"anyOf": kinds}}
+    data = {"type": "string", "anyOf": [chunk, {"const": "[DONE]"}]}
+    return {"type": "object", "properties": {"data": data}, "required": ["data"]}
 
 
 def _error(description: str) -> Document:
