@@ -70,6 +70,7 @@ def create_app(settings: Settings, version: ModelVersion, aliases: Mapping[str, 
     return create_api(
         directory,
         settings.api,
+        embedding_default=settings.models.embedding_default,
         gate=Gate(admin_token=ensure_admin_token(settings.home)),
         on_startup=[engine.start],
         on_shutdown=[engine.stop],

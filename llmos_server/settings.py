@@ -67,6 +67,8 @@ class ModelsSettings:
     """The [models] section: which models are served, under which names."""
 
     default: str = "smollm2:135m"
+    embedding_default: str = "all-minilm-l6-v2"
+    """What /v1/embeddings takes where a request names no model. Pulled when you ask for it, not at the start."""
     aliases: dict[str, str] = field(default_factory=dict)
     """Other names for served models, e.g. "gpt-4o-mini" = "smollm2:135m"."""
     hub_timeout_seconds: SomeSeconds = 5.0

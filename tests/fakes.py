@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import struct
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -13,6 +14,8 @@ import msgspec
 from llmos_server.access.keys import create_key
 from llmos_server.contracts import (
     ChoiceDelta,
+    EncodeRequest,
+    EncoderInfo,
     EngineInfo,
     EngineState,
     EngineStats,
@@ -69,6 +72,19 @@ class ByteRenderer:
 
     def encode(self, text: str, *, add_special_tokens: bool = True, parse_special: bool = True) -> list[int]:
         return [*([BOS] if self._adds_bos and add_special_tokens else []), *text.encode()]
+
+    def encode_batch(self, texts: Sequence[str], *, param: str) -> list[list[int]]:
+        return [self.encode(text) for text in texts]
+
+    @property
+    def affixes(self) -> tuple[list[int], list[int]]:
+        return ([BOS] if self._adds_bos else []), []
+
+    def truncate(self, ids: list[int], limit: int, *, side: str = "right") -> list[int]:
+        before = self.affixes[0]
+        inner = ids[len(before) :]
+        room = limit - len(before)
+        return [*before, *(inner[:room] if side == "right" else inner[len(inner) - room :])]
 
     def decode(self, ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
         kept = [i for i in ids if not (skip_special_tokens and i in SPECIAL)]
@@ -255,6 +271,57 @@ class ScriptedGenerator:
         generation = ScriptedGeneration(self, request)
         self.generations.append(generation)
         return generation
+
+
+class ScriptedEncoder:
+    """An encoder whose vectors tell what they are of: [number of tokens, sum of tokens, first token, 1].
+
+    gate: nothing is computed before it is set. error: what encode raises.
+    """
+
+    def __init__(self, *, max_input_tokens: int = 20, state: EngineState = "ready", **info: Any) -> None:
+        self.state: EngineState = state
+        self.info = EncoderInfo(
+            model_digest="sha256:" + "cd" * 32,
+            architecture="scripted",
+            dtype="float32",
+            device="cpu",
+            vocab_size=ByteRenderer.vocab_size,
+            max_input_tokens=max_input_tokens,
+            num_dimensions=4,
+            load_seconds=0.0,
+            **info,
+        )
+        self.requests: list[EncodeRequest] = []
+        self.cancelled = threading.Event()
+        self.gate: asyncio.Event | None = None
+        self.error: Exception | None = None
+        self.num_holds = 0
+
+    @contextlib.contextmanager
+    def hold(self) -> Iterator[None]:
+        self.num_holds += 1
+        try:
+            yield
+        finally:
+            self.num_holds -= 1
+
+    async def wait_ready(self, timeout: float | None = None) -> EncoderInfo:
+        assert self.num_holds, "the model might be evicted while it is waited for"
+        return self.info
+
+    async def encode(self, request: EncodeRequest) -> list[bytes]:
+        assert self.num_holds, "the model might be evicted under its request"
+        self.requests.append(request)
+        if self.error is not None:
+            raise self.error
+        try:
+            if self.gate is not None:
+                await self.gate.wait()
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            raise
+        return [struct.pack("<4f", len(ids), sum(ids), ids[0], 1) for ids in request.inputs]
 
 
 class MemoryKeys:

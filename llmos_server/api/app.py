@@ -15,6 +15,7 @@ from llmos_server.api.chat_completions import create_chat_completion, render_cha
 from llmos_server.api.completions import create_completion
 from llmos_server.api.context import EXPOSED_HEADERS, RequestContext
 from llmos_server.api.docs_page import create_openapi_config, openapi_json
+from llmos_server.api.embeddings import create_embeddings
 from llmos_server.api.errors import to_response
 from llmos_server.api.guard import Guard
 from llmos_server.api.health import health, metrics, ready, version
@@ -30,6 +31,7 @@ HANDLERS = [
     create_chat_completion,
     render_chat_completion,
     create_completion,
+    create_embeddings,
     list_models,
     retrieve_model,
     tokenize,
@@ -47,11 +49,12 @@ def create_api(
     settings: ApiSettings,
     *,
     gate: Gate | None = None,
+    embedding_default: str | None = None,
     on_startup: Sequence[LifespanHook] = (),
     on_shutdown: Sequence[LifespanHook] = (),
     server_version: str = "0",
 ) -> Litestar:
-    """gate: None asks nobody for a key, and knows no administrator.
+    """gate: None asks nobody for a key, and knows no administrator. embedding_default: a model's name.
 
     on_startup, on_shutdown: called without arguments, in order; the engines' own start and stop belong here."""
     pool = TextPool()
@@ -61,6 +64,7 @@ def create_api(
         pool=pool,
         metrics=Metrics(directory, settings.metrics_prefix),
         gate=gate or Gate(),
+        embedding_default=embedding_default,
         version=server_version,
     )
     cors = _create_cors(settings.cors_origins)

@@ -21,8 +21,9 @@ log = structlog.get_logger(__name__)
 REQUEST_ID = "X-Request-Id"
 IGNORED = "X-LLMOS-Ignored"
 DROPPED = "X-LLMOS-Dropped-Messages"
+TRUNCATED = "X-LLMOS-Truncated-Inputs"
 STRICT = "X-LLMOS-Strict"
-EXPOSED_HEADERS = [REQUEST_ID, IGNORED, DROPPED, "Retry-After"]
+EXPOSED_HEADERS = [REQUEST_ID, IGNORED, DROPPED, TRUNCATED, "Retry-After"]
 
 MAX_IGNORED_NAMES = 20
 MAX_IGNORED_NAME_LENGTH = 64

@@ -22,6 +22,7 @@ FIELD_TABLES: dict[str, Table] = {
     "/v1/chat/completions: a message": fields.MESSAGE,
     "/v1/chat/completions: a content part": fields.PART,
     "/v1/completions": fields.COMPLETION,
+    "/v1/embeddings": fields.EMBEDDING,
     "stream_options": fields.STREAM_OPTIONS,
     "/tokenize": fields.TOKENIZE,
     "/detokenize": fields.DETOKENIZE,
@@ -120,7 +121,7 @@ def create_openapi_config(version: str) -> OpenAPIConfig:
         description="OpenAI's API over your own models. Base URL for SDKs: /v1.",
         openapi_router=router,
         render_plugins=[DocsPage(), JsonDocument()],
-        tags=[Tag(name="Generation"), Tag(name="Tokens"), Tag(name="Models"), Tag(name="Server")],
+        tags=[Tag(name=name) for name in ("Generation", "Embeddings", "Tokens", "Models", "Server")],
         use_handler_docstrings=False,
     )
 

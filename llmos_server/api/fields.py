@@ -222,6 +222,36 @@ COMPLETION: Table = {
     "on_overflow": values(_equals("error"), "a plain prompt has no turns that could be dropped"),
 }
 
+_PREFIX = "put the words that the model wants before a text into the text"
+_TRUNCATE = "send truncate_prompt_tokens: -1 to have long inputs cut"
+
+EMBEDDING: Table = {
+    "input": honoured("a text, up to 2048 texts, token ids, or up to 2048 lists of token ids; none empty"),
+    "model": honoured("a served encoder or alias; the setting models.embedding_default when absent"),
+    "encoding_format": honoured("float or base64 (little-endian float32); float when absent"),
+    "dimensions": honoured("the model's own, or shorter for models that were trained for it (Matryoshka)"),
+    "truncate_prompt_tokens": honoured("cut longer inputs to so many tokens, -1 is the model's limit, and tell (vLLM)"),
+    "truncation_side": honoured("right keeps an input's begin, left its end; right when absent"),
+    "user": hint(_EFFECTLESS),
+    "metadata": hint(_EFFECTLESS),
+    "cache_salt": hint("embeddings aren't cached"),
+    "add_special_tokens": values(_equals(True), "texts get the special tokens that the model was trained with"),
+    "normalize": refused("the model's own normalisation is used"),
+    "embd_normalize": values(_equals(2), "the model's own normalisation is used"),
+    "truncate": values(_equals(False, "NONE"), _TRUNCATE),
+    "truncation": values(_equals(False), _TRUNCATE),
+    "priority": values(_equals(0), "all owners and requests take turns"),
+    "embed_dtype": values(_equals("float32"), "embeddings are float32"),
+    "endianness": values(_equals("native", "little"), "base64 is little-endian"),
+    "input_type": refused(_PREFIX),
+    "task": refused(_PREFIX),
+    "task_type": refused(_PREFIX),
+    "prompt_name": refused(_PREFIX),
+    "instruction": refused(_PREFIX),
+    "messages": refused("send text"),
+    "mm_processor_kwargs": refused(_MEDIA),
+}
+
 TOKENIZE: Table = {
     "model": honoured("the default model when absent"),
     "prompt": honoured("text; or messages"),

@@ -21,5 +21,10 @@ ERRORS: dict[int, ResponseSpec] = {
 
 def json_response(request: Request[Any, Any, Any], content: msgspec.Struct) -> ASGIApp:
     """Encoded by msgspec as it is: no field of a wire struct needs Litestar's own encoders."""
-    response: Response[bytes] = Response(msgspec.json.encode(content), media_type=MediaType.JSON, status_code=200)
+    return json_bytes_response(request, msgspec.json.encode(content))
+
+
+def json_bytes_response(request: Request[Any, Any, Any], content: bytes) -> ASGIApp:
+    """content: JSON that was encoded elsewhere."""
+    response: Response[bytes] = Response(content, media_type=MediaType.JSON, status_code=200)
     return response.to_asgi_response(app=None, request=request)

@@ -23,6 +23,8 @@ class Services:
     pool: TextPool
     metrics: Metrics
     gate: Gate
+    embedding_default: str | None
+    """What /v1/embeddings takes where a request names no model; None: the default model."""
     version: str
 
 

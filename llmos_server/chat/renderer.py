@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from llmos_server.chat.content import require_encodable
 from llmos_server.chat.guarded_encoder import GuardedEncoder
@@ -108,6 +109,33 @@ class Renderer:
             return self._encoder.encode_plain(text, add_special_tokens=add_special_tokens)
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=add_special_tokens).ids
         return ids
+
+    def encode_batch(self, texts: Sequence[str], *, param: str) -> list[list[int]]:
+        """Of texts that stand for themselves, special tokens added, as Transformers' tokenizers do by default."""
+        for place, text in enumerate(texts):
+            require_encodable(text, param if len(texts) == 1 else f"{param}[{place}]")
+        return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(texts))]
+
+    @cached_property
+    def affixes(self) -> tuple[list[int], list[int]]:
+        """The special tokens that are put before a text, and behind it."""
+        marks: list[int] = self._tokenizer.encode("a", add_special_tokens=True).special_tokens_mask
+        ids: list[int] = self._tokenizer.encode("a", add_special_tokens=True).ids
+        first = marks.index(0) if 0 in marks else len(marks)
+        last = len(marks) - marks[::-1].index(0) if 0 in marks else len(marks)
+        return ids[:first], ids[last:]
+
+    def truncate(self, ids: list[int], limit: int, *, side: Literal["left", "right"] = "right") -> list[int]:
+        """At most `limit` ids: the begin (right is cut) or the end of the text, between the special tokens around it.
+
+        limit: larger than the number of those.
+        """
+        before, after = self.affixes
+        before = before if ids[: len(before)] == before else []
+        after = after if after and ids[-len(after) :] == after else []
+        inner = ids[len(before) : len(ids) - len(after)]
+        room = limit - len(before) - len(after)
+        return [*before, *(inner[:room] if side == "right" else inner[max(len(inner) - room, 0) :]), *after]
 
     def decode(self, ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
         """Bytes that are no UTF-8 become U+FFFD. No "clean-up" of spaces before punctuation."""

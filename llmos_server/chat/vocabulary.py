@@ -15,10 +15,10 @@ _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 
 
 class Vocabulary:
-    """The bytes of every token of a decoder model's tokenizer.
+    """The bytes of every token of a model's tokenizer.
 
-    Two families of decoders are known: byte-level BPE, and SentencePiece's (▁ is a space, <0x..> a byte, a space at the
-    very begin of a text is dropped).
+    Three families of decoders are known: byte-level BPE; SentencePiece's (▁ is a space, <0x..> a byte); and BERT's
+    WordPiece (a token without ## begins a word). For the latter two a space at the very begin of a text is dropped.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
@@ -58,12 +58,14 @@ def _create_converter(steps: list[dict[str, Any]]) -> Callable[[str], bytes]:
     kinds = [step["type"] for step in steps]
     if "ByteLevel" in kinds:
         return _byte_level
+    if kinds == ["WordPiece"]:
+        return _create_wordpiece(steps[0]["prefix"])
     unknown = set(kinds) - {"Replace", "ByteFallback", "Fuse", "Strip", "Metaspace"}
     replaced = [pair for step in steps if (pair := _replacement(step))]
     if unknown or not kinds or len(replaced) < kinds.count("Replace") + kinds.count("Metaspace"):
         name = ", ".join(sorted(unknown)) or ", ".join(kinds) or "none"
         raise UnsupportedModel(
-            f"The tokenizer's decoder ({name}) is not supported; byte-level BPE and SentencePiece's are."
+            f"The tokenizer's decoder ({name}) is not supported; byte-level BPE, SentencePiece's and WordPiece are."
         )
     has_byte_tokens = "ByteFallback" in kinds
 
@@ -78,6 +80,11 @@ def _create_converter(steps: list[dict[str, Any]]) -> Callable[[str], bytes]:
     return convert
 
 
+def _create_wordpiece(prefix: str) -> Callable[[str], bytes]:
+    """Without the decoder's clean-up, which takes spaces away before punctuation: a token's text is its own."""
+    return lambda token: (token.removeprefix(prefix) if token.startswith(prefix) else f" {token}").encode()
+
+
 def _replacement(step: dict[str, Any]) -> tuple[str, str] | None:
     if step["type"] == "Metaspace":
         return step["replacement"], " "
@@ -87,6 +94,8 @@ def _replacement(step: dict[str, Any]) -> tuple[str, str] | None:
 
 
 def _strips_first_space(step: dict[str, Any]) -> bool:
+    if step["type"] == "WordPiece":
+        return True
     if step["type"] == "Metaspace":
         return bool(step.get("prepend_scheme", "always") != "never")
     return bool(step["type"] == "Strip" and step["content"] == " " and step["start"] > 0)

@@ -86,15 +86,26 @@ async def make_api(fakes: ModuleType) -> AsyncIterator[Callable[..., Api]]:
     async with AsyncExitStack() as stack:
 
         def make(
-            script: Any = "Hello", *, renderer: Any = None, settings: dict[str, Any] | None = None, **engine: Any
+            script: Any = "Hello",
+            *,
+            renderer: Any = None,
+            settings: dict[str, Any] | None = None,
+            encoder: Any = None,
+            **engine: Any,
         ) -> Api:
+            """encoder: served as "small", beside the generator, where embeddings go without a model's name."""
             generator = fakes.ScriptedGenerator(script, **engine)
             renderer = renderer or fakes.ByteRenderer()
-            model = ServedModel(id="tiny", created=1700000000, renderer=renderer, engine=generator)
-            directory = ModelDirectory([model], aliases={"gpt-4o-mini": "tiny"})
-            api = Api(
-                create_api(directory, ApiSettings(**(settings or {})), server_version="1.2.3"), generator, renderer
+            models = [ServedModel(id="tiny", created=1700000000, renderer=renderer, engine=generator)]
+            if encoder is not None:
+                models.append(ServedModel(id="small", created=1, renderer=renderer, engine=encoder, kind="encoder"))
+            app = create_api(
+                ModelDirectory(models, aliases={"gpt-4o-mini": "tiny"}),
+                ApiSettings(**(settings or {})),
+                embedding_default="small" if encoder is not None else None,
+                server_version="1.2.3",
             )
+            api = Api(app, generator, renderer)
             stack.push_async_callback(api.http.aclose)
             return api
 

@@ -196,7 +196,14 @@ async def test_docs_name_each_endpoint_header_and_error_code(api):
     text = DOCS.read_text()
     for path in (await api.http.get("/openapi.json")).json()["paths"]:
         assert path.replace("{model_id}", "{id}") in text
-    for name in ("X-Request-Id", "X-LLMOS-Ignored", "X-LLMOS-Strict", "X-LLMOS-Dropped-Messages", "Retry-After"):
+    for name in (
+        "X-Request-Id",
+        "X-LLMOS-Ignored",
+        "X-LLMOS-Strict",
+        "X-LLMOS-Dropped-Messages",
+        "X-LLMOS-Truncated-Inputs",
+        "Retry-After",
+    ):
         assert name in text
     codes = """
         invalid_value invalid_json missing_required_parameter unsupported_parameter unsupported_value

@@ -14,6 +14,7 @@ from llmos_server.api.field_rules import Status
 from llmos_server.api.schemas.chat import ChatCompletionRequest, ChatMessage, ContentPart
 from llmos_server.api.schemas.common import StreamOptions
 from llmos_server.api.schemas.completions import CompletionRequest
+from llmos_server.api.schemas.embeddings import EmbeddingRequest
 from llmos_server.api.schemas.tokenize import DetokenizeRequest, TokenizeRequest
 
 STRUCTS = [
@@ -24,6 +25,7 @@ STRUCTS = [
     (fields.STREAM_OPTIONS, StreamOptions),
     (fields.TOKENIZE, TokenizeRequest),
     (fields.DETOKENIZE, DetokenizeRequest),
+    (fields.EMBEDDING, EmbeddingRequest),
 ]
 
 
@@ -55,6 +57,7 @@ def openai_fields(name: str) -> set[str]:
     [
         ("CreateChatCompletionRequest", fields.CHAT),
         ("CreateCompletionRequest", fields.COMPLETION),
+        ("CreateEmbeddingRequest", fields.EMBEDDING),
         ("ChatCompletionRequestAssistantMessage", fields.MESSAGE),
         ("ChatCompletionRequestUserMessage", fields.MESSAGE),
         ("ChatCompletionRequestToolMessage", fields.MESSAGE),

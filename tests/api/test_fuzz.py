@@ -49,6 +49,7 @@ ROUTES: dict[str, tuple[dict[str, Any], Any]] = {
     "/v1/chat/completions": (CHAT, fields.CHAT),
     "/v1/chat/completions/render": ({"messages": CHAT["messages"]}, fields.CHAT),
     "/v1/completions": (COMPLETION, fields.COMPLETION),
+    "/v1/embeddings": ({"input": ["Hi", "Ho"], "dimensions": 4, "truncate_prompt_tokens": -1}, fields.EMBEDDING),
     "/tokenize": ({"messages": [MESSAGE], "return_token_strs": True}, fields.TOKENIZE),
     "/detokenize": ({"tokens": [72, 105]}, fields.DETOKENIZE),
 }
@@ -192,26 +193,30 @@ def test_every_route_that_takes_a_body_is_here(make_api) -> None:
 
 
 @pytest.mark.parametrize("path", ROUTES)
-def test_good_bodies_are_answered(make_api, path) -> None:
+def test_good_bodies_are_answered(make_api, fakes, path) -> None:
     async def ask() -> int:
-        return (await make_api().http.post(path, content=encode(ROUTES[path][0]), headers=JSON)).status_code
+        return (
+            await make_api(encoder=fakes.ScriptedEncoder()).http.post(
+                path, content=encode(ROUTES[path][0]), headers=JSON
+            )
+        ).status_code
 
     assert asyncio.run(ask()) == 200
 
 
 @pytest.mark.parametrize("path", ROUTES)
-def test_broken_bodies(make_api, path) -> None:
-    fuzz(make_api(), path, 300)
+def test_broken_bodies(make_api, fakes, path) -> None:
+    fuzz(make_api(encoder=fakes.ScriptedEncoder()), path, 300)
 
 
 @pytest.mark.proof
 @pytest.mark.parametrize("path", ROUTES)
-def test_many_broken_bodies(make_api, path) -> None:
-    fuzz(make_api(), path, 5000)
+def test_many_broken_bodies(make_api, fakes, path) -> None:
+    fuzz(make_api(encoder=fakes.ScriptedEncoder()), path, 5000)
 
 
 @pytest.mark.proof
 @pytest.mark.real_model
 @pytest.mark.parametrize("path", ROUTES)
-def test_many_broken_bodies_and_the_real_tokenizer(make_api, smollm2, path) -> None:
-    fuzz(make_api(renderer=Renderer.load(Path(smollm2.folder))), path, 1000)
+def test_many_broken_bodies_and_the_real_tokenizer(make_api, fakes, smollm2, path) -> None:
+    fuzz(make_api(encoder=fakes.ScriptedEncoder(), renderer=Renderer.load(Path(smollm2.folder))), path, 1000)

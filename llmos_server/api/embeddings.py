@@ -1,0 +1,110 @@
+"""POST /v1/embeddings."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import msgspec
+from litestar import post
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import JSONBody
+from litestar.types import ASGIApp
+from msgspec import UNSET
+
+from llmos_server.api import fields
+from llmos_server.api.access import find_model, principal_of
+from llmos_server.api.body import WireBody
+from llmos_server.api.context import TRUNCATED, response_headers
+from llmos_server.api.disconnect import run_until_disconnect
+from llmos_server.api.embedding_inputs import Inputs, encode_inputs, read_inputs
+from llmos_server.api.embedding_vectors import check_dimensions, to_embeddings
+from llmos_server.api.errors import QueueFull
+from llmos_server.api.plans import new_id
+from llmos_server.api.responses import ERRORS, json_bytes_response
+from llmos_server.api.schemas.embeddings import EmbeddingList, EmbeddingRequest, EmbeddingUsage
+from llmos_server.api.served import ServedModel
+from llmos_server.api.services import Services, services_of
+from llmos_server.api.starting import AnyRequest
+from llmos_server.contracts import EncodeRequest
+from llmos_server.errors import EngineBusy, ModelNotFound
+
+BYTES_PER_CHARACTER = 16
+"""Of a vector, when its wire form is counted against the text pool's threshold: packing is quicker than tokenising."""
+
+
+class EmbeddingBody(WireBody[EmbeddingRequest]):
+    table = fields.EMBEDDING
+
+
+@post(
+    "/v1/embeddings",
+    dto=EmbeddingBody,
+    return_dto=None,
+    status_code=200,
+    tags=["Embeddings"],
+    summary="Turn texts into vectors",
+    responses={200: ResponseSpec(EmbeddingList, description="A vector for each input, in order."), **ERRORS},
+)
+async def create_embeddings(request: AnyRequest, data: JSONBody[EmbeddingRequest]) -> ASGIApp:
+    services = services_of(request)
+    served = await _find(request, data.model, services.embedding_default)
+    given = read_inputs(data)
+    work = _embed(services, served, data, given, principal_of(request).key_id)
+    vectors, inputs = await run_until_disconnect(request.receive, work)
+    if data.truncate_prompt_tokens is not None:
+        response_headers(request)[TRUNCATED] = str(inputs.num_truncated)
+    size = sum(map(len, vectors)) // BYTES_PER_CHARACTER
+    return json_bytes_response(request, await services.pool.run(size, _pack, data, served.id, vectors, inputs))
+
+
+async def _find(request: AnyRequest, name: str | None, default: str | None) -> ServedModel:
+    if name is not None or default is None:
+        return await find_model(request, name)
+    try:
+        return await find_model(request, default)
+    except ModelNotFound:
+        raise ModelNotFound(
+            f"The default model for embeddings, {default!r}, is not here. Fetch it with: llmos pull {default}; "
+            "or name another model (GET /v1/models tells which there are)."
+        ) from None
+
+
+async def _embed(
+    services: Services, served: ServedModel, data: EmbeddingRequest, given: list[str] | list[list[int]], owner: str
+) -> tuple[list[bytes], Inputs]:
+    """Cancelling gives the engine's work up."""
+    arrival = time.perf_counter()
+    encoder, metrics = served.encoder, services.metrics.of(served.id)
+    with encoder.hold():
+        info = await encoder.wait_ready(services.settings.load_timeout_seconds)
+        check_dimensions(data.dimensions, info)
+        inputs = await encode_inputs(services, served.renderer, info, data, given)
+        reason = "error"
+        try:
+            vectors = await encoder.encode(EncodeRequest(request_id=new_id("embd"), inputs=inputs.ids, owner=owner))
+            reason = "stop"
+        except asyncio.CancelledError:
+            reason = "abort"
+            raise
+        except EngineBusy as error:
+            reason = ""
+            if encoder.state == "ready":
+                raise QueueFull(str(error), retry_after=error.retry_after) from error
+            raise
+        finally:
+            if reason:  # Admitted.
+                metrics.prompt_tokens.inc(inputs.num_tokens)
+                metrics.count_finished(reason)
+                metrics.e2e_latency.observe(time.perf_counter() - arrival)
+    return vectors, inputs
+
+
+def _pack(data: EmbeddingRequest, model: str, vectors: list[bytes], inputs: Inputs) -> bytes:
+    usage = EmbeddingUsage(
+        prompt_tokens=inputs.num_tokens,
+        total_tokens=inputs.num_tokens,
+        truncated_inputs=UNSET if data.truncate_prompt_tokens is None else inputs.num_truncated,
+    )
+    embeddings = to_embeddings(vectors, data.dimensions, as_base64=data.encoding_format == "base64")
+    return msgspec.json.encode(EmbeddingList(data=embeddings, model=model, usage=usage))
