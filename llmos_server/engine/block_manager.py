@@ -58,6 +58,17 @@ class BlockManager:
     def num_pages_for(self, num_tokens: int) -> int:
         return -(-num_tokens // self.page_size)
 
+    def num_missing_pages(self, sequence: Sequence, *, use_cache: bool = True) -> int:
+        """How many pages allocate() would find too few; 0 or less when there are enough."""
+        cached = self._find_cached(sequence) if use_cache else []
+        num_revived = sum(1 for page in cached if self._ref_counts[page] == 0)
+        num_new = self.num_pages_for(len(sequence.token_ids)) - len(cached)
+        return num_new + num_revived - self.num_free_pages
+
+    def num_sole_pages(self, sequence: Sequence) -> int:
+        """Pages that nobody else holds: what can be had by freeing it."""
+        return sum(1 for page in sequence.pages if self._ref_counts[page] == 1)
+
     def allocate(self, sequence: Sequence, *, use_cache: bool = True) -> bool:
         """Give pages for all its tokens to a sequence that has none; False (and no change) when too few are free.
 

@@ -134,6 +134,7 @@ class EngineClient:
             cache_bytes=settings.cache_bytes,
             max_num_seqs=settings.max_num_seqs,
             max_num_batched_tokens=settings.max_num_batched_tokens,
+            max_step_ms=settings.max_step_ms,
             prefix_caching=settings.prefix_caching,
             log=self._log,
             heartbeat_seconds=min(MAX_HEARTBEAT_SECONDS, settings.heartbeat_timeout_seconds / NUM_BEATS_IN_TIMEOUT),

@@ -126,6 +126,7 @@ class WorkerConfig(ProcessConfig, frozen=True, kw_only=True):
     cache_bytes: int
     max_num_seqs: int
     max_num_batched_tokens: int
+    max_step_ms: int = 0
     prefix_caching: bool
 
 

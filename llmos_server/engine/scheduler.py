@@ -1,40 +1,63 @@
-"""Which sequences run in the next step: continuous batching, chunked prefill, preemption by recompute, fair queues."""
+"""Which sequences run in the next step: continuous batching, chunked prefill, preemption by recompute, fair turns."""
 
 from __future__ import annotations
 
-from bisect import insort
+from collections import Counter
 from itertools import chain
 
 from llmos_server.contracts import ChoiceDelta, EngineStats, GenerateRequest, TokenLogprob
 from llmos_server.engine.block_manager import BlockManager
+from llmos_server.engine.cost_model import CostModel, StepBudget
 from llmos_server.engine.outputs import append_token, broken_requests, finish_without_tokens
+from llmos_server.engine.owners import Owners, rank
 from llmos_server.engine.sequence import Sequence, Status
 from llmos_server.engine.step import Chunk, StepPlan, StepResult
 
 AGING_SECONDS = 30.0
 """What one level of priority is worth in waiting time."""
+RESERVED_PARTS = 8
+"""One in so many parts of a step goes to whoever has waited longest for a turn, no matter whose it is."""
+
+NOBODY_STALLS = 3
+"""So many times longer may a step be while no answer is being written: only who comes just then waits for its end."""
+
+Place = tuple[int, tuple[float, int, int]]
 
 
 class Scheduler:
-    """Requests wait in the order of their rank, `arrival + priority * AGING_SECONDS`, and are admitted strictly in it.
+    """Owners share the engine evenly, however many requests each has; within an owner, requests follow their rank.
 
-    So equal priorities are first come, first served, and priorities age: every AGING_SECONDS of waiting lift a request
-    by one level against those that arrive later. A request of priority p is overtaken only by requests of priority
-    p - k that arrive less than k * AGING_SECONDS after it; nobody waits for ever. The same rank picks the victim when
-    pages run out, so the best ranked sequence always advances, and a preempted one returns to its old place.
+    **Rank** is `arrival + priority * AGING_SECONDS`. So equal priorities are first come, first served, and priorities
+    age: every AGING_SECONDS of waiting lift a request by one level against those that arrive later. Priorities order an
+    owner's own requests only: nobody gets ahead of another owner by a number.
+
+    **Places** (sequences in a step) go to the owner that has fewest. An owner that has fewer than another is given its
+    next one before the step is shared out, from the worst ranked sequence of the owner with most if none is free, as
+    long as that one keeps at least as many. **Pages**: when they run out, the victim is the last in the order (place
+    within its owner, rank). The best ranked sequence is never the last, so it always advances, and as ranks don't
+    change, all requests end. A preempted sequence returns to its old place in the queue.
+
+    **The step** itself, in tokens and in seconds, goes to the least served owner first, as much as it can use, except
+    for a part that decodes and the best ranked prompt take turns in: so everything that runs goes on.
 
     A request with n > 1 is one sequence, the leader, until its prompt has been computed; the others follow, then fork.
     """
 
-    def __init__(self, blocks: BlockManager, *, max_num_seqs: int, max_num_batched_tokens: int) -> None:
+    def __init__(
+        self, blocks: BlockManager, *, max_num_seqs: int, max_num_batched_tokens: int, max_step_seconds: float = 0.0
+    ) -> None:
+        """max_step_seconds: what a step should take while answers are being written, judged by the steps before it; 0
+        for no such bound."""
         self.blocks = blocks
         self.max_num_seqs = max_num_seqs
         self.max_num_batched_tokens = max_num_batched_tokens
+        self.max_step_seconds = max_step_seconds
         self.running: list[Sequence] = []
-        self.waiting: list[Sequence] = []
-        """Sorted by rank."""
+        self.costs = CostModel()
+        self._owners = Owners()
         self._requests: dict[str, list[Sequence]] = {}
         self._broken: list[str] = []
+        self._step_started = 0.0
         self._num_added = 0
         self._num_preemptions = 0
         self._num_steps = 0
@@ -44,7 +67,7 @@ class Scheduler:
 
     @property
     def has_work(self) -> bool:
-        return bool(self.running or self.waiting)
+        return bool(self._requests)
 
     def __contains__(self, request_id: str) -> bool:
         return request_id in self._requests
@@ -59,7 +82,8 @@ class Scheduler:
         ]
         leader, *leader.followers = sequences
         self._requests[request.request_id] = sequences
-        insort(self.waiting, leader, key=_rank)
+        self._owners.enter(request.owner)
+        self._owners.wait(leader)
 
     def abort(self, request_id: str, index: int | None = None) -> None:
         """Forget one choice or all of them; their pages are free at once. Unknown ids have finished: no error."""
@@ -69,18 +93,24 @@ class Scheduler:
                 self._forget(sequence)
 
     def schedule(self, now: float) -> StepPlan:
-        """Plan one step within the token budget: running sequences' tokens, prefill chunks, then new arrivals."""
+        """Plan one step: places for owners that are behind, then running sequences' tokens, then new arrivals."""
         self._num_steps += 1
+        self._step_started = now
         plan = StepPlan([])
-        selected = self._select_running()
+        self._seat_those_behind(now)
+        is_streaming = any(sequence.num_output_tokens for sequence in self.running)
+        max_seconds = self.max_step_seconds * (1 if is_streaming else NOBODY_STALLS)
+        budget = self.costs.budget(self.max_num_batched_tokens, max_seconds)
+        selected = self._share_out(budget)
+        places = self._places()
         num_preemptions = self._num_preemptions
-        # Best rank first: a victim is never one that this step has planned already.
-        for sequence in sorted(selected, key=_rank):
+        # Best place first: a victim is never one that this step has planned already.
+        for sequence in sorted(selected, key=places.__getitem__):
             num_tokens = selected[sequence]
-            if sequence.status is Status.RUNNING and self._make_room(sequence, num_tokens):
+            if sequence.status is Status.RUNNING and self._make_room(sequence, num_tokens, places):
                 plan.chunks.append(self._chunk(sequence, num_tokens))
         if self._num_preemptions == num_preemptions:
-            self._admit(plan, self.max_num_batched_tokens - sum(selected.values()), now)
+            self._admit(plan, budget, now)
         plan.page_clears = self.blocks.page_clears
         plan.page_copies = self.blocks.page_copies
         return plan
@@ -88,6 +118,7 @@ class Scheduler:
     def postprocess(self, plan: StepPlan, result: StepResult, now: float) -> list[ChoiceDelta]:
         """Book what the step has computed and sampled; one delta for each choice that got on."""
         self.blocks.finish_step()
+        self.costs.observe(plan, now - self._step_started)
         for number, chunk in enumerate(plan.chunks):
             self._book(chunk, result.prompt_logprobs.get(number, []))
         for request_id in broken_requests(plan, result):
@@ -116,7 +147,7 @@ class Scheduler:
     def stats(self) -> EngineStats:
         return EngineStats(
             num_running=len(self.running),
-            num_waiting=len(self.waiting),
+            num_waiting=self._owners.num_waiting,
             num_free_pages=self.blocks.num_free_pages,
             num_pages=self.blocks.num_pages,
             num_preemptions=self._num_preemptions,
@@ -127,31 +158,113 @@ class Scheduler:
 
     def check_integrity(self) -> None:
         """Raise AssertionError that names the first broken invariant."""
-        self.blocks.check_integrity(chain.from_iterable(self._requests.values()))
+        sequences = list(chain.from_iterable(self._requests.values()))
+        followers = [follower for sequence in sequences for follower in sequence.followers]
+        placed = Counter(map(id, chain(self.running, self._owners, followers)))
+        if placed != Counter(map(id, sequences)):
+            raise AssertionError("queues: an unfinished sequence is in no place, or in two")
+        self.blocks.check_integrity(sequences)
 
-    def _select_running(self) -> dict[Sequence, int]:
-        """Tokens for each running sequence: decodes first, those that have waited longest in front, then prefills."""
+    def _count_running(self) -> Counter[str]:
+        return Counter(sequence.request.owner for sequence in self.running)
 
-        def turn(sequence: Sequence) -> tuple[bool, int, tuple[float, int, int]]:
-            is_prefill = sequence.num_uncomputed_tokens > 1
-            return is_prefill, 0 if is_prefill else sequence.last_turn, sequence.rank
+    def _places(self) -> dict[Sequence, Place]:
+        """(place within its owner, rank) of each running sequence, a total order."""
+        numbers: Counter[str] = Counter()
+        places = {}
+        for sequence in sorted(self.running, key=rank):
+            places[sequence] = (numbers[sequence.request.owner], sequence.rank)
+            numbers[sequence.request.owner] += 1
+        return places
 
-        budget = self.max_num_batched_tokens
+    def _seat_those_behind(self, now: float) -> None:
+        """One place for each owner that has fewer than another, before the others' sequences take the whole step.
+
+        The first one that gets none holds back all behind it: what becomes free is for it.
+        """
+        num_running = self._count_running()
+        for head in self._owners.heads(num_running):
+            owner = head.request.owner
+            if num_running[owner] >= max(num_running.values(), default=0):
+                return
+            victims = self._victims_for(head, num_running)
+            if victims is None:
+                return
+            for victim in victims:
+                num_running[victim.request.owner] -= 1
+                self._preempt(victim)
+            if not self._start(head, now):
+                return
+            num_running[owner] += 1
+
+    def _victims_for(self, head: Sequence, num_running: Counter[str]) -> list[Sequence] | None:
+        """Who has to give way so that it can start, from the owners with most; None when that isn't fair or enough.
+
+        Fair is what leaves its owner at least as many places as the newcomer then has. So no exchange is ever undone.
+        """
+        counts = num_running.copy()
+        growing = sum(self.blocks.num_pages_for(seq.num_computed_tokens + 1) > len(seq.pages) for seq in self.running)
+        num_missing = self.blocks.num_missing_pages(head, use_cache=_uses_cache(head)) + growing
+        victims: list[Sequence] = []
+        candidates = sorted(self.running, key=rank)
+        while num_missing > 0 or len(self.running) - len(victims) >= self.max_num_seqs:
+            most = max(counts.values())
+            if most < counts[head.request.owner] + 2:
+                return None
+            victim = next(seq for seq in reversed(candidates) if counts[seq.request.owner] == most)
+            candidates.remove(victim)
+            victims.append(victim)
+            counts[victim.request.owner] -= 1
+            num_missing -= self.blocks.num_sole_pages(victim)
+        return victims
+
+    def _share_out(self, budget: StepBudget) -> dict[Sequence, int]:
+        """Tokens for running sequences, in two rounds: turns for all, then owners, the least served one first.
+
+        Within an owner decodes come first, those that have waited longest in front, then prefills by rank. Where the
+        one owner that is owed most waits for a first token, the step may be twice as long for it, and is not filled up
+        with the others' work.
+        """
+
+        def turn(sequence: Sequence) -> tuple[int, tuple[float, int, int]]:
+            return sequence.last_turn, sequence.rank
+
         selected: dict[Sequence, int] = {}
-        for sequence in sorted(self.running, key=turn):
-            num_tokens = min(sequence.num_uncomputed_tokens, budget)
-            if num_tokens == 0:
-                break
-            selected[sequence] = num_tokens
-            budget -= num_tokens
+        decodes = sorted((seq for seq in self.running if seq.num_uncomputed_tokens == 1), key=turn)
+        prefills = sorted((seq for seq in self.running if seq.num_uncomputed_tokens > 1), key=rank)
+        part = budget.split(RESERVED_PARTS)
+        for sequence in sorted([*prefills[:1], *decodes], key=turn):
+            self._take(sequence, part, selected)
+        budget.join(part)
+        num_running = self._count_running()
+        order = sorted(num_running, key=lambda name: (self._owners.served(name), num_running[name], name))
+        for owner in order:
+            own = [sequence for sequence in chain(decodes, prefills) if sequence.request.owner == owner]
+            begins = any(sequence.num_output_tokens == 0 for sequence in own)
+            is_owed = len(order) > 1 and self._owners.served(owner) < self._owners.served(order[1])
+            if is_owed and begins:
+                budget.extend(self.max_step_seconds)
+            for sequence in own:
+                self._take(sequence, budget, selected)
+            if is_owed and begins:
+                budget.close()
+        for sequence in selected:
             self._num_turns += 1
             sequence.last_turn = self._num_turns
         return selected
 
-    def _make_room(self, sequence: Sequence, num_tokens: int) -> bool:
-        """Get the pages for its next tokens, from the worst ranked if need be; False when that is itself."""
+    def _take(self, sequence: Sequence, budget: StepBudget, selected: dict[Sequence, int]) -> None:
+        before = selected.get(sequence, 0)
+        granted = budget.take(
+            sequence.num_uncomputed_tokens - before, sequence.num_computed_tokens + before, opens_chunk=not before
+        )
+        if granted:
+            selected[sequence] = before + granted
+
+    def _make_room(self, sequence: Sequence, num_tokens: int, places: dict[Sequence, Place]) -> bool:
+        """Get the pages for its next tokens, from the last in order if need be; False when that is itself."""
         while not self.blocks.grow(sequence, sequence.num_computed_tokens + num_tokens):
-            victim = max(self.running, key=_rank)
+            victim = max(self.running, key=places.__getitem__)
             self._preempt(victim)
             if victim is sequence:
                 return False
@@ -169,28 +282,28 @@ class Scheduler:
 
     def _wait(self, sequence: Sequence) -> None:
         sequence.status = Status.WAITING
-        insort(self.waiting, sequence, key=_rank)
+        self._owners.wait(sequence)
 
-    def _admit(self, plan: StepPlan, budget: int, now: float) -> None:
+    def _admit(self, plan: StepPlan, budget: StepBudget, now: float) -> None:
         """Start waiting sequences in order; the first one that finds too few pages holds back all behind it.
 
         Pages for all its tokens are taken at once: a prefill never waits for pages halfway.
         """
-        while self.waiting and budget > 0 and len(self.running) < self.max_num_seqs:
-            sequence = self.waiting[0]
-            if not self._allocate(sequence, now):
+        while budget.is_left and len(self.running) < self.max_num_seqs:
+            sequence = next(iter(self._owners.heads(self._count_running())), None)
+            if sequence is None or not self._start(sequence, now):
                 break
-            self.waiting.pop(0)
-            sequence.status = Status.RUNNING
-            self.running.append(sequence)
-            num_tokens = min(sequence.num_uncomputed_tokens, budget)
+            num_tokens = budget.take(sequence.num_uncomputed_tokens, sequence.num_computed_tokens, opens_chunk=True)
             plan.chunks.append(self._chunk(sequence, num_tokens))
-            budget -= num_tokens
 
-    def _allocate(self, sequence: Sequence, now: float) -> bool:
-        use_cache = sequence.num_output_tokens > 0 or sequence.request.sampling.prompt_logprobs is None
+    def _start(self, sequence: Sequence, now: float) -> bool:
+        """From the queue to the running ones; False when there are too few pages."""
+        use_cache = _uses_cache(sequence)
         if not self.blocks.allocate(sequence, use_cache=use_cache):
             return False
+        self._owners.remove(sequence)
+        sequence.status = Status.RUNNING
+        self.running.append(sequence)
         if sequence.first_scheduled is None:
             for choice in [sequence, *sequence.followers]:
                 choice.first_scheduled = now
@@ -216,6 +329,8 @@ class Scheduler:
 
     def _book(self, chunk: Chunk, prompt_logprobs: list[TokenLogprob]) -> None:
         sequence = chunk.sequence
+        is_decode = chunk.num_tokens == 1 and sequence.num_output_tokens > 0
+        self._owners.charge(sequence.request.owner, chunk.num_tokens, is_decode=is_decode)
         sequence.num_computed_tokens += chunk.num_tokens
         self.blocks.register(sequence)
         if chunk.wants_prompt_logprobs:
@@ -241,8 +356,8 @@ class Scheduler:
         elif sequence.status is Status.RUNNING:
             self.running.remove(sequence)
             self.blocks.free(sequence)
-        elif sequence in self.waiting:
-            self.waiting.remove(sequence)
+        elif sequence in self._owners:
+            self._owners.remove(sequence)
         else:
             leader = next(choice for choice in self._choices(sequence) if sequence in choice.followers)
             leader.followers.remove(sequence)
@@ -254,9 +369,10 @@ class Scheduler:
         heir.num_computed_tokens, leader.num_computed_tokens = leader.num_computed_tokens, 0
         heir.num_registered_pages, leader.num_registered_pages = leader.num_registered_pages, 0
         heir.page_digests = leader.page_digests
-        # Its rank differs in the index only, so that the queue stays sorted.
-        queue = self.running if leader.status is Status.RUNNING else self.waiting
-        queue[queue.index(leader)] = heir
+        if leader.status is Status.RUNNING:
+            self.running[self.running.index(leader)] = heir
+        else:
+            self._owners.replace(leader, heir)
 
     def _forget(self, sequence: Sequence) -> None:
         sequence.status = Status.FINISHED
@@ -264,10 +380,12 @@ class Scheduler:
         choices.remove(sequence)
         if not choices:
             del self._requests[sequence.request.request_id]
+            self._owners.leave(sequence.request.owner)
 
     def _choices(self, sequence: Sequence) -> list[Sequence]:
         return self._requests[sequence.request.request_id]
 
 
-def _rank(sequence: Sequence) -> tuple[float, int, int]:
-    return sequence.rank
+def _uses_cache(sequence: Sequence) -> bool:
+    """Log-probabilities of the prompt need its rows, so such a request is computed from the start the first time."""
+    return sequence.num_output_tokens > 0 or sequence.request.sampling.prompt_logprobs is None

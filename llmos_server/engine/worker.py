@@ -46,7 +46,10 @@ def run_worker(config: WorkerConfig, create_runner: CreateRunner) -> None:
             info.num_pages, info.page_size, model_digest=config.model_digest, prefix_caching=config.prefix_caching
         )
         scheduler = Scheduler(
-            blocks, max_num_seqs=config.max_num_seqs, max_num_batched_tokens=config.max_num_batched_tokens
+            blocks,
+            max_num_seqs=config.max_num_seqs,
+            max_num_batched_tokens=config.max_num_batched_tokens,
+            max_step_seconds=config.max_step_ms / 1000,
         )
         link.send(Ready(epoch=link.epoch, info=info))
         _serve(EngineCore(scheduler, runner, info), link)

@@ -202,22 +202,56 @@ def make_info(num_pages: int, page_size: int) -> EngineInfo:
     )
 
 
+def seconds_of(plan: StepPlan) -> float:
+    """A step's duration on a machine like the one that docs/performance.md tells of."""
+    pairs = sum(chunk.num_tokens * (chunk.start + chunk.num_tokens / 2) for chunk in plan.chunks)
+    return 0.1 + 0.0025 * plan.num_tokens + 0.005 * len(plan.chunks) + 1e-6 * pairs
+
+
+class TimedRunner(ScriptedRunner):
+    """Every step moves the clock by what it would take."""
+
+    def __init__(self, num_pages: int, page_size: int, clock: Clock, *, verify: bool) -> None:
+        super().__init__(num_pages, page_size, verify=verify)
+        self._clock = clock
+
+    def forward(self, plan: StepPlan) -> list[list[int]]:
+        self._clock.now += seconds_of(plan)
+        return super().forward(plan)
+
+
 class Engine:
     """An EngineCore over the scripted model, with everything that tests want to look at."""
 
     def __init__(
-        self, num_pages: int = 64, page_size: int = 4, max_num_seqs: int = 8, budget: int = 64, caching: bool = True
+        self,
+        num_pages: int = 64,
+        page_size: int = 4,
+        max_num_seqs: int = 8,
+        budget: int = 64,
+        caching: bool = True,
+        *,
+        step_seconds: float = 0.0,
+        verify: bool = True,
     ) -> None:
+        """step_seconds: the scheduler's bound; with one, steps take time. verify: False for long runs."""
         self.clock = Clock()
-        self.runner = ScriptedRunner(num_pages, page_size)
+        if step_seconds:
+            self.runner: ScriptedRunner = TimedRunner(num_pages, page_size, self.clock, verify=verify)
+        else:
+            self.runner = ScriptedRunner(num_pages, page_size, verify=verify)
+        self.verify = verify
         self.blocks = BlockManager(num_pages, page_size, model_digest="sha256:0", prefix_caching=caching)
-        self.scheduler = Scheduler(self.blocks, max_num_seqs=max_num_seqs, max_num_batched_tokens=budget)
+        self.scheduler = Scheduler(
+            self.blocks, max_num_seqs=max_num_seqs, max_num_batched_tokens=budget, max_step_seconds=step_seconds
+        )
         self.core = EngineCore(self.scheduler, self.runner, make_info(num_pages, page_size), self.clock)
         self.deltas: dict[tuple[str, int], list[ChoiceDelta]] = {}
 
     def step(self) -> list[ChoiceDelta]:
         deltas = self.core.step()
-        self.scheduler.check_integrity()
+        if self.verify:
+            self.scheduler.check_integrity()
         for delta in deltas:
             self.deltas.setdefault((delta.request_id, delta.index), []).append(delta)
         return deltas
@@ -235,7 +269,7 @@ class Engine:
 
 def make_request(request_id: str, prompt_ids: list[int], max_tokens: int = 4, **fields: Any) -> GenerateRequest:
     """fields: of GenerateRequest or of SamplingParams."""
-    own = {name: fields.pop(name) for name in ("n", "priority", "cache_salt") if name in fields}
+    own = {name: fields.pop(name) for name in ("n", "priority", "cache_salt", "owner") if name in fields}
     sampling = SamplingParams(max_tokens=max_tokens, seed=fields.pop("seed", 7), **fields)
     return GenerateRequest(request_id=request_id, prompt_ids=prompt_ids, sampling=sampling, **own)
 

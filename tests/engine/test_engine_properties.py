@@ -22,9 +22,12 @@ class EngineMachine(RuleBasedStateMachine):
         max_num_seqs=st.integers(1, 5),
         budget=st.integers(1, 12),
         caching=st.booleans(),
+        step_seconds=st.sampled_from([0.0, 0.15, 0.3]),
     )
-    def load(self, num_pages: int, page_size: int, max_num_seqs: int, budget: int, caching: bool) -> None:
-        self.engine = Engine(num_pages, page_size, max_num_seqs, budget, caching)
+    def load(
+        self, num_pages: int, page_size: int, max_num_seqs: int, budget: int, caching: bool, step_seconds: float
+    ) -> None:
+        self.engine = Engine(num_pages, page_size, max_num_seqs, budget, caching, step_seconds=step_seconds)
         self.max_len = num_pages * page_size
         self.requests: dict[str, GenerateRequest] = {}
         self.aborted: set[tuple[str, int]] = set()
@@ -38,6 +41,7 @@ class EngineMachine(RuleBasedStateMachine):
             data.draw(st.integers(0, min(12, self.max_len - len(prompt))), label="max_tokens"),
             n=data.draw(st.integers(1, 3), label="n"),
             priority=data.draw(st.integers(-2, 2), label="priority"),
+            owner=data.draw(st.sampled_from("aab"), label="owner"),
             cache_salt=data.draw(st.sampled_from(["", "", "x"]), label="salt"),
             seed=data.draw(st.integers(0, 3), label="seed"),
             min_tokens=data.draw(st.sampled_from([0, 0, 3]), label="min_tokens"),

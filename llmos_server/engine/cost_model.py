@@ -1,0 +1,133 @@
+"""What a step costs: seconds as a function of its shape, learned while serving, and a budget counted with it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from llmos_server.engine.step import StepPlan
+
+FORGETTING = 0.98
+"""Weight of an observation against the one after it: the last 50 or so steps count."""
+NUM_SWEEPS = 50
+MIN_CHUNK_TOKENS = 16
+"""What the first chunk of a step may have in any case, so that a wrong estimate stops nobody."""
+FIRST_STEP_TOKENS = 128
+"""The bound before anything is known."""
+NO_LIMIT = 1e9
+"""Seconds. Finite, so that it can be divided."""
+SCALES = (256.0, 16.0, 65536.0, 1.0)
+"""Typical sizes of the features, so that one step of the descent suits all."""
+
+
+class CostModel:
+    """seconds = per_token * tokens + per_chunk * chunks + per_pair * (query, key) pairs + fixed.
+
+    Least squares of the relative error over the steps so far, older ones weighing less, no coefficient below 0; by
+    coordinate descent from the last solution, so that what the recent steps say nothing about stays as it was.
+    """
+
+    def __init__(self) -> None:
+        self.is_known = False
+        self._products = [[0.0] * len(SCALES) for _ in SCALES]
+        self._targets = [0.0] * len(SCALES)
+        self._scaled = [0.0] * len(SCALES)
+
+    @property
+    def per_token(self) -> float:
+        return self._scaled[0] / SCALES[0]
+
+    @property
+    def per_chunk(self) -> float:
+        return self._scaled[1] / SCALES[1]
+
+    @property
+    def per_pair(self) -> float:
+        return self._scaled[2] / SCALES[2]
+
+    @property
+    def fixed(self) -> float:
+        return self._scaled[3] / SCALES[3]
+
+    def observe(self, plan: StepPlan, seconds: float) -> None:
+        """seconds: what the step took; without a clock that moves there is nothing to learn."""
+        if seconds <= 0:
+            return
+        self.is_known = True
+        pairs = sum(num_pairs(chunk.start, chunk.num_tokens) for chunk in plan.chunks)
+        shape = (plan.num_tokens, len(plan.chunks), pairs, 1)
+        row = [size / scale / seconds for size, scale in zip(shape, SCALES, strict=True)]
+        for i, value in enumerate(row):
+            self._targets[i] = FORGETTING * self._targets[i] + value
+            self._products[i] = [
+                FORGETTING * old + value * other for old, other in zip(self._products[i], row, strict=True)
+            ]
+        for _ in range(NUM_SWEEPS):
+            for i, products in enumerate(self._products):
+                explained = (
+                    sum(a * b for a, b in zip(products, self._scaled, strict=True)) - products[i] * self._scaled[i]
+                )
+                self._scaled[i] = max(0.0, (self._targets[i] - explained) / products[i]) if products[i] else 0.0
+
+    def budget(self, max_tokens: int, max_seconds: float) -> StepBudget:
+        """max_seconds: 0 for no bound in time. A step may always last twice its fixed cost: less would be waste."""
+        if not max_seconds:
+            return StepBudget(self, max_tokens, NO_LIMIT)
+        if not self.is_known:
+            return StepBudget(self, min(max_tokens, FIRST_STEP_TOKENS), NO_LIMIT)
+        return StepBudget(self, max_tokens, max(max_seconds - self.fixed, self.fixed))
+
+
+@dataclass(slots=True)
+class StepBudget:
+    """What is left of a step, in tokens and in seconds. The last grant may overdraw the seconds by one token."""
+
+    costs: CostModel
+    num_tokens: int
+    seconds: float
+    is_untouched: bool = True
+
+    @property
+    def is_left(self) -> bool:
+        return self.num_tokens > 0 and (self.seconds > 0 or self.is_untouched)
+
+    def take(self, wanted: int, start: int, *, opens_chunk: bool) -> int:
+        """How many of the next `wanted` tokens of a sequence, from position `start` on, this step computes."""
+        if not self.is_left:
+            return 0
+        costs = self.costs
+        most = min(wanted, self.num_tokens)
+        overhead = costs.per_chunk if opens_chunk else 0.0
+        per_token = costs.per_token + costs.per_pair * (start + most / 2)
+        fitting = (self.seconds - overhead) / per_token if per_token else math.inf
+        least = MIN_CHUNK_TOKENS if self.is_untouched else 1
+        granted = int(min(most, max(fitting, least)))
+        self.num_tokens -= granted
+        self.seconds -= overhead + costs.per_token * granted + costs.per_pair * num_pairs(start, granted)
+        self.is_untouched = False
+        return granted
+
+    def extend(self, seconds: float) -> None:
+        self.seconds += seconds
+
+    def close(self) -> None:
+        """Nothing more goes into this step."""
+        self.num_tokens = 0
+
+    def split(self, parts: int) -> StepBudget:
+        """Cut off one of so many equal parts, at least a token."""
+        part = StepBudget(self.costs, max(1, self.num_tokens // parts), self.seconds / parts)
+        self.num_tokens -= part.num_tokens
+        self.seconds -= part.seconds
+        return part
+
+    def join(self, part: StepBudget) -> None:
+        """Take back what is left of a part."""
+        self.num_tokens += part.num_tokens
+        self.seconds += part.seconds
+        self.is_untouched = self.is_untouched and part.is_untouched
+
+
+def num_pairs(start: int, num_tokens: int) -> float:
+    """(query, key) pairs that attention over a chunk weighs."""
+    return num_tokens * (start + num_tokens / 2)
