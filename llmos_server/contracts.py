@@ -5,6 +5,8 @@ Nothing here imports another LLMOS module, and nothing here imports torch.
 
 from __future__ import annotations
 
+import time
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager
 from typing import Literal, Protocol
@@ -307,3 +309,62 @@ class StoredKey(msgspec.Struct, frozen=True, kw_only=True):
     revoked: int | None = None
     last_used: int | None = None
     """Not finer than a minute."""
+
+
+UsageStatus = Literal["stop", "length", "abort", "error"]
+"""abort: the client left. error: the engine failed."""
+
+
+class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
+    """What one request that reached an engine has cost, however it ended."""
+
+    id: str = msgspec.field(default_factory=lambda: uuid.uuid4().hex)
+    request_id: str
+    """The X-Request-Id of its answer."""
+    owner: str
+    """The key's id; "" is nobody's."""
+    model: str
+    endpoint: str
+    prompt_tokens: int
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    seconds: float
+    """From its arrival to its end."""
+    queue_seconds: float | None = None
+    """In the engine, before its first step; None when it never had one."""
+    status: UsageStatus
+    created: int = msgspec.field(default_factory=lambda: time.time_ns() // 1_000_000)
+    """Unix milliseconds."""
+
+
+class UsageTotal(msgspec.Struct, frozen=True, kw_only=True):
+    """The sums over a group of rows."""
+
+    group: str
+    """A key's id, a model's name or a day (UTC); "" when there is one group."""
+    requests: int
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+    seconds: float
+
+
+class UsageBook(Protocol):
+    """Where requests are booked."""
+
+    @property
+    def num_pending(self) -> int:
+        """Booked, and not yet in the database."""
+        ...
+
+    @property
+    def num_written(self) -> int: ...
+
+    @property
+    def num_dropped(self) -> int:
+        """Lost, because the database was away for too long."""
+        ...
+
+    def book(self, row: UsageRow) -> None:
+        """Never fails and never waits."""
+        ...

@@ -63,3 +63,7 @@ class Forbidden(LLMOSError):
         super().__init__(message)
         self.param = param
         self.code = code
+
+
+class StoreUnavailable(LLMOSError):
+    """The database can't be used, now or by this version."""

@@ -102,6 +102,14 @@ class EngineSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DatabaseSettings:
+    """The [database] section."""
+
+    url: str = ""
+    """ "" is SQLite at LLMOS_HOME/llmos.db; else postgresql://user:password@host/name."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class LogSettings:
     """The [log] section."""
 
@@ -125,6 +133,7 @@ class Settings:
     models: ModelsSettings = field(default_factory=ModelsSettings)
     engine: EngineSettings = field(default_factory=EngineSettings)
     log: LogSettings = field(default_factory=LogSettings)
+    database: DatabaseSettings = field(default_factory=DatabaseSettings)
 
 
 SECTIONS: dict[str, type[Any]] = {
@@ -132,6 +141,7 @@ SECTIONS: dict[str, type[Any]] = {
     "models": ModelsSettings,
     "engine": EngineSettings,
     "log": LogSettings,
+    "database": DatabaseSettings,
 }
 
 

@@ -26,6 +26,7 @@ ARROWS: dict[str, set[str]] = {
     "hosts": set(),
     "http_client": {"access", "hosts"},
     "access": set(),
+    "store": set(),
     "gguf": set(),
     "chat": set(),
     "registry": {"gguf"},
@@ -47,6 +48,7 @@ STRICT_BASE = {"contracts": set(), "errors": set(), "settings": {"errors"}}
 
 TORCH_FREE = (
     "access",
+    "store",
     "api",
     "chat",
     "gguf",

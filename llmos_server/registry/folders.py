@@ -13,6 +13,7 @@ from tokenizers import Tokenizer
 from llmos_server.errors import PullError
 from llmos_server.registry.decoder_config import check_config, context_length
 from llmos_server.registry.importing import write_json
+from llmos_server.registry.sentencepiece_tokenizer import REMEDY, SENTENCEPIECE, convert_sentencepiece
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 INDEX = "model.safetensors.index.json"
@@ -47,15 +48,9 @@ def import_folder(source: Path, target: Path) -> int:
     """
     config = read_json(source / "config.json", "It is no model in the Hugging Face layout.")
     check_config(config)
-    if not (source / "tokenizer.json").is_file():
-        raise PullError(
-            f"{source}: has no tokenizer.json, and other tokenizer files are not read. Make one: "
-            "transformers.AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)"
-        )
-    check_tokenizer(source / "tokenizer.json")
     write_json(target / "config.json", config)
-    shutil.copyfile(source / "tokenizer.json", target / "tokenizer.json")
     tokenizer_config = optional_json(source / "tokenizer_config.json")
+    write_tokenizer(source, target, tokenizer_config)
     template = _find_template(source, tokenizer_config)
     tokenizer_config.pop("chat_template", None)
     write_json(target / "tokenizer_config.json", tokenizer_config)
@@ -63,6 +58,20 @@ def import_folder(source: Path, target: Path) -> int:
         (target / "chat_template.jinja").write_text(template, encoding="utf-8", newline="")
     write_json(target / "generation_config.json", _generation_config(source, config))
     return context_length(config)
+
+
+def write_tokenizer(source: Path, target: Path, tokenizer_config: dict[str, Any]) -> None:
+    """The folder's tokenizer.json, or one that is made of its tokenizer.model."""
+    if (source / "tokenizer.json").is_file():
+        check_tokenizer(source / "tokenizer.json")
+        shutil.copyfile(source / "tokenizer.json", target / "tokenizer.json")
+    elif (source / SENTENCEPIECE).is_file():
+        tokenizer = convert_sentencepiece(source / SENTENCEPIECE, tokenizer_config)
+        tokenizer.save(str(target / "tokenizer.json"), pretty=False)
+    else:
+        raise PullError(
+            f"{source}: has neither tokenizer.json nor {SENTENCEPIECE}, and other tokenizers are not read. {REMEDY}"
+        )
 
 
 def check_tokenizer(path: Path) -> None:

@@ -18,6 +18,7 @@ from llmos_server.registry.gguf_vocabulary import (
     token_texts,
     token_types,
 )
+from llmos_server.registry.gguf_wordpiece import build_wordpiece
 from llmos_server.registry.pre_tokenizers import pre_tokenizer_for
 from llmos_server.registry.sentencepiece_models import (
     CONTROL,
@@ -27,7 +28,6 @@ from llmos_server.registry.sentencepiece_models import (
     build_bpe,
     build_unigram,
 )
-from llmos_server.registry.wordpiece_tokenizer import build_wordpiece
 
 
 def build_tokenizer(metadata: Mapping[str, Any]) -> Tokenizer:

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmos_server.errors import UnsupportedModel
+from llmos_server.registry.gguf_wordpiece import spell_words
 from llmos_server.registry.pre_tokenizers import pre_tokenizer_for
 from llmos_server.registry.sentencepiece_models import CONTROL, Pieces, spell_user_defined
-from llmos_server.registry.wordpiece_tokenizer import spell_words
 
 TURN_ENDS = ("<|eot_id|>", "<|im_end|>", "<|end|>", "<end_of_turn>")
 """Control tokens that end a turn, for files that don't say which does."""

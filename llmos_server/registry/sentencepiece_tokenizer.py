@@ -1,4 +1,4 @@
-"""tokenizer.model, SentencePiece's own file, as a `tokenizers.Tokenizer`.
+"""A checkpoint's tokenizer.model, SentencePiece's own file, as a `tokenizers.Tokenizer`.
 
 The file is one protocol-buffer message. Its few fields that matter are read here, from untrusted bytes, because the
 `sentencepiece` library shows neither the normaliser's settings nor its table.
@@ -7,11 +7,12 @@ The file is one protocol-buffer message. Its few fields that matter are read her
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from tokenizers import AddedToken, Tokenizer
+from tokenizers import AddedToken, Tokenizer, processors
 
 from llmos_server.errors import PullError, UnsupportedModel
 from llmos_server.registry.sentencepiece_models import (
@@ -27,8 +28,12 @@ from llmos_server.registry.sentencepiece_models import (
     spell_user_defined,
 )
 
+SENTENCEPIECE = "tokenizer.model"
+ADDS_BOS = ("LlamaTokenizer", "GemmaTokenizer", "CodeLlamaTokenizer")
+"""Classes in Transformers that begin a text with BOS unless tokenizer_config.json says otherwise."""
 MAX_MODEL_BYTES = 64 * 2**20
 MAX_VARINT_BYTES = 10
+REMEDY = "Make one: transformers.AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)"
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 UNIGRAM, BPE = 1, 2
 """Values of TrainerSpec.model_type."""
@@ -49,6 +54,48 @@ class _Model:
     merges_spaces: bool = True
     escapes_spaces: bool = True
     charsmap: bytes = b""
+
+
+def convert_sentencepiece(path: Path, tokenizer_config: Mapping[str, Any]) -> Tokenizer:
+    """The tokenizer of a checkpoint: what `path` describes, the tokens that the config adds, BOS and EOS as it says.
+
+    Raises PullError for a damaged file, UnsupportedModel for what can't be rebuilt exactly, naming it.
+    """
+    if tokenizer_config.get("legacy") is False:
+        raise UnsupportedModel(
+            f"{path}: can't be rebuilt as tokenizer.json: tokenizer_config.json says legacy: false. {REMEDY}"
+        )
+    tokenizer = read_sentencepiece(path)
+    _add_tokens(path, tokenizer, tokenizer_config.get("added_tokens_decoder") or {})
+    name = str(tokenizer_config.get("tokenizer_class", "")).removesuffix("Fast")
+    bos = _literal(tokenizer_config, "bos_token") if tokenizer_config.get("add_bos_token", name in ADDS_BOS) else None
+    eos = _literal(tokenizer_config, "eos_token") if tokenizer_config.get("add_eos_token", False) else None
+    ids = {token: tokenizer.token_to_id(token) for token in (bos, eos) if token is not None}
+    if None in ids.values():
+        raise UnsupportedModel(f"{path}: has no piece for {', '.join(ids)}, which tokenizer_config.json names.")
+    if ids:
+        parts = [part for part in (bos, "$A", eos) if part is not None]
+        tokenizer.post_processor = processors.TemplateProcessing(single=parts, special_tokens=list(ids.items()))
+    return tokenizer
+
+
+def _add_tokens(path: Path, tokenizer: Tokenizer, added: Mapping[str, Any]) -> None:
+    """added: id -> what it stands for. Ids go on from the pieces' without a gap."""
+    for index, entry in sorted((int(index), entry) for index, entry in added.items()):
+        text, is_special = str(entry.get("content")), bool(entry.get("special"))
+        if tokenizer.id_to_token(index) != text and index != tokenizer.get_vocab_size():
+            raise UnsupportedModel(f"{path}: tokenizer_config.json gives {text!r} the id {index}, which is not free.")
+        token = AddedToken(text, normalized=False, special=is_special)
+        if is_special:
+            tokenizer.add_special_tokens([token])
+        else:
+            tokenizer.add_tokens([token])
+
+
+def _literal(tokenizer_config: Mapping[str, Any], key: str) -> str | None:
+    """A token is written as its text, or as an object that holds it."""
+    token = tokenizer_config.get(key)
+    return token.get("content") if isinstance(token, Mapping) else token
 
 
 def read_sentencepiece(path: Path) -> Tokenizer:
@@ -87,7 +134,7 @@ def _refuse_unsupported(path: Path, model: _Model) -> None:
     elif len(set(model.texts)) != len(model.texts) or not model.texts:
         reason = "its pieces are none, or not all different"
     if reason:
-        raise UnsupportedModel(f"{path}: can't be rebuilt as tokenizer.json: {reason}. Make a tokenizer.json yourself.")
+        raise UnsupportedModel(f"{path}: can't be rebuilt as tokenizer.json: {reason}. {REMEDY}")
 
 
 def _read(data: bytes) -> _Model:

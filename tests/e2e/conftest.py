@@ -20,6 +20,7 @@ from llmos_server.contracts import ModelVersion
 from llmos_server.settings import load_settings
 
 sys.path.insert(0, str(Path(__file__).parent))  # for tiny_models
+sys.path += [str(Path(__file__).parents[1] / folder) for folder in ("gguf", "registry")]  # for gguf_blocks, originals
 
 READY_SECONDS = 120
 

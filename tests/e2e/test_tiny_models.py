@@ -13,6 +13,8 @@ import tiny_models
 import torch
 from transformers import PreTrainedModel
 
+from llmos_server.registry.gguf_tokenizer import build_tokenizer
+
 NUM_TOKENS = 12
 TEXT = "The sea is wide; they've seen 1,234 ships in Zürich. 東京\n"
 
@@ -51,7 +53,8 @@ def checkpoint(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, Pre
         assert len(list((tmp_path / "tiny").glob("*.safetensors"))) > 1
         return "file:tiny", model
     model = tiny_models.create_model(tokenizer, "llama")
-    tiny_models.save_gguf(tmp_path / "tiny.gguf", model, tokenizer, "llama", "Q8_0")
+    metadata = tiny_models.byte_level_metadata(tokenizer)
+    tiny_models.save_gguf(tmp_path / "tiny.gguf", model, metadata, "llama", ["Q8_0"])
     return "file:tiny.gguf", model
 
 
@@ -83,3 +86,55 @@ def test_a_checkpoint_of_ones_own_gives_the_tokens_of_generate(
     rendered = tokenizer.encode("<|im_start|>user\nWhere is the sea?<|im_end|>\n<|im_start|>assistant\n").ids
     chat = post(f"{url}/v1/chat/completions", {"model": name, "messages": question, "max_tokens": 8, "temperature": 0})
     assert chat["usage"]["prompt_tokens"] == len(rendered)
+
+
+def streamed(url: str, body: dict[str, Any]) -> str:
+    data = json.dumps({**body, "stream": True}).encode()
+    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
+    text = ""
+    with urllib.request.urlopen(request, timeout=60) as response:
+        for line in response:
+            if line.startswith(b"data: {"):
+                text += json.loads(line[6:])["choices"][0]["text"]
+    return text
+
+
+def test_a_sentencepiece_model_in_k_types_streams_what_it_answers(tmp_path: Path, start_server: Any) -> None:
+    """Spaces before words, characters that are made of bytes, and nine packed types in one file."""
+    original = tiny_models.train_sentencepiece()
+    metadata = tiny_models.sentencepiece_metadata(original)
+    tokenizer = build_tokenizer(metadata)
+    model = tiny_models.create_model(tokenizer, "llama", **tiny_models.MIXED_SHAPE)
+    tiny_models.save_gguf(tmp_path / "tiny.gguf", model, metadata, "llama", tiny_models.MIXED)
+    server = start_server(tmp_path, "file:tiny.gguf", "--threads", "1", env={"LLMOS_HOME": str(tmp_path / "home")})
+    try:
+        server.wait_until_ready()
+        check_sentencepiece_model(server.url, original, model)
+    finally:
+        assert server.stop() == 0
+
+
+def piece_bytes(original: Any, index: int) -> bytes:
+    piece = original.id_to_piece(index)
+    if original.is_byte(index):
+        return bytes([int(piece[3:5], 16)])
+    return b"" if original.is_control(index) else piece.replace("▁", " ").encode()
+
+
+def check_sentencepiece_model(url: str, original: Any, model: PreTrainedModel) -> None:
+    prompt = original.encode(TEXT)
+    assert post(f"{url}/tokenize", {"prompt": TEXT})["tokens"] == prompt
+    assert post(f"{url}/detokenize", {"tokens": prompt})["prompt"] == TEXT
+    expected, logprobs = reference(model, prompt)
+    with urllib.request.urlopen(f"{url}/v1/models", timeout=60) as response:
+        name = json.loads(response.read())["data"][0]["id"]
+    body = {"model": name, "prompt": TEXT, "max_tokens": NUM_TOKENS, "temperature": 0, "ignore_eos": True}
+    [choice] = post(f"{url}/v1/completions", {**body, "logprobs": 0})["choices"]
+    assert choice["logprobs"]["token_logprobs"] == pytest.approx(logprobs, abs=1e-4)
+    assert choice["text"] == b"".join(piece_bytes(original, i) for i in expected).decode("utf-8", "replace")
+    assert streamed(f"{url}/v1/completions", body) == choice["text"]
+    # A first piece that begins with a space loses it when only a control token came before: streamed or not.
+    for text in ("<|im_start|>", "the sea 東", "🙂"):
+        body = {"model": name, "prompt": text, "seed": 3, "max_tokens": 40, "temperature": 1.5}
+        whole = post(f"{url}/v1/completions", body)["choices"][0]["text"]
+        assert streamed(f"{url}/v1/completions", body) == whole

@@ -5,14 +5,19 @@ A plain module: conftest.py puts this folder on sys.path.
 
 from __future__ import annotations
 
+import itertools
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import gguf
 import numpy as np
+import originals
 import torch
 from gguf.quants import dequantize, quantize
+from gguf_blocks import random_blocks
+from sentencepiece import SentencePieceProcessor
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
@@ -52,6 +57,18 @@ def train_tokenizer() -> Tokenizer:
     return tokenizer
 
 
+MIXED = ("Q4_K", "Q6_K", "Q5_0", "IQ4_XS", "Q3_K", "Q5_K", "Q2_K", "IQ4_NL", "Q5_1")
+"""Types of a file's matrices, in turn."""
+MIXED_SHAPE = {"hidden_size": 256, "intermediate_size": 256, "head_dim": 64}
+"""K types come in blocks of 256."""
+
+
+def train_sentencepiece() -> SentencePieceProcessor:
+    """Llama 2's kind, with the control tokens that the template writes."""
+    control = {"control_symbols": list(SPECIAL)}
+    return SentencePieceProcessor(model_proto=originals.train_sentencepiece(**originals.LLAMA, **control))
+
+
 def create_model(tokenizer: Tokenizer, model_type: str, **changes: Any) -> PreTrainedModel:
     """Random float32 weights with clear preferences: greedy choices are then far from ties."""
     end = tokenizer.token_to_id("<|im_end|>")
@@ -78,20 +95,29 @@ def save_folder(folder: Path, model: PreTrainedModel, tokenizer: Tokenizer, **op
     return folder
 
 
-def save_gguf(path: Path, model: PreTrainedModel, tokenizer: Tokenizer, architecture: str, type_name: str) -> Path:
-    """As llama.cpp's converter writes it; matrices in `type_name`, the rest in F32.
+def save_gguf(
+    path: Path, model: PreTrainedModel, tokenizer: Mapping[str, Any], architecture: str, types: Sequence[str]
+) -> Path:
+    """As llama.cpp's converter writes it; matrices in `types`, in turn, the rest in F32.
+
+    tokenizer: metadata of one of the functions below.
 
     The model's weights become what the file holds, so that its own `generate` is the reference.
     """
     writer = gguf.GGUFWriter(path, architecture)
     _add_config(writer, model.config)
-    _add_tokenizer(writer, tokenizer)
+    for key, value in tokenizer.items():
+        add = {bool: writer.add_bool, int: writer.add_uint32, str: writer.add_string, list: writer.add_array}
+        add[type(value)](key, value)
     names = gguf.get_tensor_name_map(gguf.MODEL_ARCH[architecture.upper()], model.config.num_hidden_layers)
     heads = {"q_proj": model.config.num_attention_heads, "k_proj": model.config.num_key_value_heads}
-    kind = gguf.GGMLQuantizationType[type_name]
+    turn, rng = itertools.cycle(types), np.random.default_rng(7)
     for name, parameter in model.named_parameters():
-        tensor_kind = kind if parameter.dim() == 2 else gguf.GGMLQuantizationType.F32
-        packed = quantize(parameter.data.numpy(), tensor_kind)
+        tensor_kind = gguf.GGMLQuantizationType[next(turn) if parameter.dim() == 2 else "F32"]
+        try:
+            packed = quantize(parameter.data.numpy(), tensor_kind)
+        except NotImplementedError:  # The library can only read this type.
+            packed = random_blocks(tensor_kind.name, *parameter.shape, rng, std=float(parameter.data.std()))
         parameter.data = torch.from_numpy(np.array(dequantize(packed, tensor_kind), dtype=np.float32))
         part = name.split(".")[-2]
         if architecture == "llama" and part in heads:
@@ -126,15 +152,23 @@ def _add_config(writer: gguf.GGUFWriter, config: Any) -> None:
         writer.add_sliding_window(config.sliding_window)
 
 
-def _add_tokenizer(writer: gguf.GGUFWriter, tokenizer: Tokenizer) -> None:
+def byte_level_metadata(tokenizer: Tokenizer) -> dict[str, Any]:
     described = json.loads(tokenizer.to_str())["model"]
     texts = [tokenizer.id_to_token(i) for i in range(tokenizer.get_vocab_size())]
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("gpt-2")
-    writer.add_token_list(texts)
-    writer.add_token_types([gguf.TokenType.CONTROL if t in SPECIAL else gguf.TokenType.NORMAL for t in texts])
-    writer.add_token_merges([" ".join(pair) for pair in described["merges"]])
-    writer.add_bos_token_id(texts.index(SPECIAL[0]))
-    writer.add_eos_token_id(texts.index(SPECIAL[2]))
-    writer.add_add_bos_token(False)
-    writer.add_chat_template(TEMPLATE)
+    values = {
+        "model": "gpt2",
+        "pre": "gpt-2",
+        "tokens": texts,
+        "token_type": [3 if text in SPECIAL else 1 for text in texts],
+        "merges": [" ".join(pair) for pair in described["merges"]],
+        "bos_token_id": texts.index(SPECIAL[0]),
+        "eos_token_id": texts.index(SPECIAL[2]),
+        "add_bos_token": False,
+    }
+    return {f"tokenizer.ggml.{key}": value for key, value in values.items()} | {"tokenizer.chat_template": TEMPLATE}
+
+
+def sentencepiece_metadata(original: SentencePieceProcessor) -> dict[str, Any]:
+    end = original.piece_to_id(SPECIAL[2])
+    metadata = originals.sentencepiece_metadata(original, "llama", eos_token_id=end, add_bos_token=False)
+    return metadata | {"tokenizer.chat_template": TEMPLATE}

@@ -171,8 +171,10 @@ class TestFolder:
     def test_a_missing_tokenizer_is_refused_with_the_remedy(self, fakes: ModuleType, tmp_path: Path) -> None:
         source = fakes.write_folder(tmp_path)
         (source / "tokenizer.json").unlink()
-        (source / "tokenizer.model").write_bytes(b"x")
         with pytest.raises(PullError, match=r"tokenizer\.json.*save_pretrained"):
+            import_folder(source, tmp_path)
+        (source / "tokenizer.model").write_bytes(b"x")
+        with pytest.raises(PullError, match=r"tokenizer\.model.*Fetch it again"):
             import_folder(source, tmp_path)
 
     @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from llmos_server.registry.folders import INDEX, PICKLES, find_shards, read_json
 from llmos_server.registry.importing import CONFIG_FILES
 from llmos_server.registry.names import HubReference
 from llmos_server.registry.progress import Progress
+from llmos_server.registry.sentencepiece_tokenizer import SENTENCEPIECE
 from llmos_server.registry.sources.base import Fetched
 
 T = TypeVar("T")
@@ -77,7 +78,8 @@ class HubSource:
 
     def _fetch_configs(self, reference: HubReference, sha: str, sizes: dict[str, int], folder: Path) -> list[str]:
         """Download the small files, refuse what can't be served, and say which weight files are needed."""
-        for name in (*CONFIG_FILES, INDEX, *ENCODER_FILES):
+        other_tokenizer = () if "tokenizer.json" in sizes else (SENTENCEPIECE,)
+        for name in (*CONFIG_FILES, INDEX, *ENCODER_FILES, *other_tokenizer):
             if name in sizes:
                 self._download(reference, sha, name, folder)
         if (pooling := pooling_file(folder)) in sizes:
@@ -105,6 +107,7 @@ class HubSource:
             tokenizers.append("vocab.txt")
         else:
             check_config(config)
+            tokenizers.append(SENTENCEPIECE)
         if not any(name in sizes for name in tokenizers):
             raise PullError(f"{reference}: has no {' or '.join(tokenizers)}, and other tokenizer files are not read.")
 

@@ -1,0 +1,81 @@
+"""The table of keys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
+
+from llmos_server.contracts import StoredKey
+from llmos_server.errors import InvalidRequest
+from llmos_server.store.database import Database
+from llmos_server.store.tables import Key
+
+_TABLE = Key.__table__
+_ALL = select(_TABLE)
+
+
+class KeyRepository:
+    """Keys are never deleted, only revoked."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def get(self, key_id: str) -> StoredKey | None:
+        """By primary key; revoked ones, too."""
+        async with self._database.read() as connection:
+            row = (await connection.execute(_ALL.where(Key.id == key_id))).first()
+        return None if row is None else _to_key(row)
+
+    async def any_was_made(self) -> bool:
+        async with self._database.read() as connection:
+            return (await connection.execute(select(Key.id).limit(1))).first() is not None
+
+    async def any_is_valid(self) -> bool:
+        async with self._database.read() as connection:
+            return (await connection.execute(select(Key.id).where(Key.revoked.is_(None)).limit(1))).first() is not None
+
+    async def list(self) -> list[StoredKey]:
+        """Oldest first."""
+        async with self._database.read() as connection:
+            rows = (await connection.execute(_ALL.order_by(Key.created, Key.id))).all()
+        return [_to_key(row) for row in rows]
+
+    async def add(self, key: StoredKey) -> None:
+        """Raises InvalidRequest when a living key has the name."""
+        values = {name: getattr(key, name) for name in key.__struct_fields__}
+        values["models"] = None if key.models is None else list(key.models)
+        try:
+            async with self._database.write() as connection:
+                await connection.execute(insert(Key).values(**values))
+        except IntegrityError:
+            raise InvalidRequest(
+                f"There is a key named {key.name!r} already. Choose another name, or revoke that one first.",
+                param="name",
+                code="name_taken",
+            ) from None
+
+    async def revoke(self, id_or_name: str, now: int) -> StoredKey | None:
+        """The key, revoked now; None when no living key is called so. An id goes before a name."""
+        async with self._database.write() as connection:
+            found = _ALL.where(or_(Key.id == id_or_name, Key.name == id_or_name), Key.revoked.is_(None))
+            keys = [_to_key(row) for row in (await connection.execute(found)).all()]
+            keys.sort(key=lambda key: key.id != id_or_name)
+            if not keys:
+                return None
+            await connection.execute(update(Key).where(Key.id == keys[0].id).values(revoked=now))
+        return await self.get(keys[0].id)
+
+    async def touch(self, last_used: Mapping[str, int]) -> None:
+        """id -> Unix seconds."""
+        async with self._database.write() as connection:
+            for key_id, seconds in last_used.items():
+                await connection.execute(update(Key).where(Key.id == key_id).values(last_used=seconds))
+
+
+def _to_key(row: Any) -> StoredKey:
+    fields = dict(row._mapping)
+    models = fields.pop("models")
+    return StoredKey(models=None if models is None else tuple(models), **fields)
