@@ -107,6 +107,11 @@ def start_server(folder: Path, model: str, *flags: str, env: dict[str, str] | No
     return LiveServer(process, port, log)
 
 
+@pytest.fixture(scope="session", name="make_home")
+def make_home_fixture() -> Callable[[Path], Path]:
+    return make_home
+
+
 @pytest.fixture(scope="session", name="start_server")
 def start_server_fixture() -> Callable[..., LiveServer]:
     return start_server
