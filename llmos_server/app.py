@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import socket
 from collections.abc import Mapping
@@ -21,18 +22,28 @@ from llmos_server.chat.renderer import Renderer
 from llmos_server.contracts import ModelVersion
 from llmos_server.engine.client import EngineClient
 from llmos_server.errors import SettingsError
+from llmos_server.hosts import is_loopback
 from llmos_server.logs import configure_logging
 from llmos_server.registry.progress import create_progress
 from llmos_server.registry.registry import Registry
 from llmos_server.settings import Settings
+from llmos_server.store.ledger import Ledger
+from llmos_server.store.locks import serving
+from llmos_server.store.store import create_store, open_store
 
 log = structlog.get_logger(__name__)
 
 
 def serve(settings: Settings) -> None:
     """Pull the default model if need be, then serve until SIGTERM or SIGINT."""
+    with serving(settings.home):
+        _serve(settings)
+
+
+def _serve(settings: Settings) -> None:
     configure_logging(settings.log, rotates=True)
     listener = listen(settings.api.host, settings.api.port)
+    asyncio.run(_bring_up_to_date(settings))
     registry = Registry(settings.home, settings.models.aliases, settings.models.hub_timeout_seconds)
     version = registry.pull(settings.models.default, create_progress())
     aliases = {alias: registry.resolve(alias) for alias in settings.models.aliases}
@@ -67,15 +78,30 @@ def create_app(settings: Settings, version: ModelVersion, aliases: Mapping[str, 
         version=version,
     )
     directory = ModelDirectory([model], aliases=aliases)
+    store = create_store(settings)
+    ledger = Ledger(store.usage.write, store.keys.touch)
+    gate = Gate(
+        store.keys,
+        admin_token=ensure_admin_token(settings.home),
+        always_asks=not settings.api.insecure and not is_loopback(settings.api.host),
+        on_use=ledger.note_use,
+    )
     return create_api(
         directory,
         settings.api,
         embedding_default=settings.models.embedding_default,
-        gate=Gate(admin_token=ensure_admin_token(settings.home)),
-        on_startup=[engine.start],
-        on_shutdown=[engine.stop],
+        gate=gate,
+        store=store,
+        usage=ledger,
+        on_startup=[ledger.start, engine.start],
+        on_shutdown=[engine.stop, ledger.stop, store.close],
         server_version=__version__,
     )
+
+
+async def _bring_up_to_date(settings: Settings) -> None:
+    async with open_store(settings):
+        pass
 
 
 def listen(host: str, port: int) -> socket.socket:

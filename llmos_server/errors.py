@@ -67,3 +67,12 @@ class Forbidden(LLMOSError):
 
 class StoreUnavailable(LLMOSError):
     """The database can't be used, now or by this version."""
+
+
+class RateLimited(LLMOSError):
+    """The key uses as much as it may. headers: how much that is, for the client."""
+
+    def __init__(self, message: str, *, retry_after: float, headers: dict[str, str]) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+        self.headers = headers

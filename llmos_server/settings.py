@@ -58,6 +58,8 @@ class ApiSettings:
     """Most choices for one prompt (n, best_of)."""
     max_prompts: AtLeastOne = 256
     """Most prompts in one /v1/completions request."""
+    isolate_keys: bool = True
+    """Cached prefixes are shared among the requests of one key only."""
     metrics_prefix: Literal["llmos", "vllm", "both"] = "llmos"
     """Prefix of the Prometheus names; "vllm" makes vLLM's dashboards work."""
 

@@ -33,12 +33,12 @@ ARROWS: dict[str, set[str]] = {
     "kernels": set(),
     "models": {"kernels", "gguf"},
     "engine": {"models", "kernels", "logs"},
-    "api": {"access", "chat", "hosts", "registry"},
+    "api": {"access", "chat", "hosts", "registry", "store"},
     "bench": {"http_client"},
     "terminal_chat": {"http_client"},
     "doctor": {"engine", "registry"},
-    "app": {"access", "api", "chat", "engine", "registry", "logs"},
-    "commands": {"app", "bench", "doctor", "hosts", "http_client", "registry", "terminal_chat"},
+    "app": {"access", "api", "chat", "engine", "hosts", "registry", "logs", "store"},
+    "commands": {"access", "app", "bench", "doctor", "hosts", "http_client", "registry", "store", "terminal_chat"},
     "cli": {"commands"},
 }
 """Folder or module -> the others that it may import, beside EVERYBODY and itself."""

@@ -49,6 +49,7 @@ def test_help_is_quick_because_it_loads_nothing_heavy() -> None:
         "try: main(['--help'])\n"
         "except SystemExit: pass\n"
         "heavy = {'torch', 'transformers', 'litestar', 'uvicorn', 'httpx2', 'huggingface_hub', 'tokenizers', 'numpy'}\n"
+        "heavy |= {'sqlalchemy', 'alembic', 'advanced_alchemy'}\n"
         "sys.exit(str(sorted(heavy & set(sys.modules))) if heavy & set(sys.modules) else 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
@@ -114,7 +115,7 @@ class TestServe:
         assert "port" in err
 
     def test_check_exposure_says_what_to_do(self) -> None:
-        with pytest.raises(SettingsError, match=r"127\.0\.0\.1, or say --insecure"):
+        with pytest.raises(SettingsError, match=r"llmos keys create NAME.*127\.0\.0\.1, or say --insecure"):
             check_exposure(ApiSettings(host="10.0.0.1"))
 
 

@@ -79,7 +79,10 @@ def test_config_toml_uncommented_is_the_defaults(project: Path, tmp_path: Path) 
 
 
 def flags(verb: App) -> Iterator[str]:
-    for argument in verb.assemble_argument_collection():
+    for name in verb:
+        if not name.startswith("-"):
+            yield from flags(verb[name])
+    for argument in verb.assemble_argument_collection() if verb.default_command else ():
         yield from (name for name in argument.names if name.startswith("--"))
 
 

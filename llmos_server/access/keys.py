@@ -11,14 +11,18 @@ import hashlib
 import hmac
 import re
 import secrets
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from llmos_server.contracts import Principal, StoredKey
+from llmos_server.errors import InvalidRequest
 
 PREFIX = "sk-llmos-"
 ID_LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"
 """Without those that are taken for another."""
 ID_LENGTH = 8
+MAX_NAME_LENGTH = 64
+MAX_MODEL_LENGTH = 512
 
 _FORM = re.compile(rf"{PREFIX}([{ID_LETTERS}]{{{ID_LENGTH}}})-([A-Za-z0-9_-]{{43}})")
 
@@ -62,3 +66,36 @@ def to_principal(stored: StoredKey) -> Principal:
         max_in_flight=stored.max_in_flight,
         tokens_per_minute=stored.tokens_per_minute,
     )
+
+
+def make_key(
+    name: str,
+    now: int,
+    *,
+    is_admin: bool = False,
+    models: Sequence[str] | None = None,
+    max_in_flight: int | None = None,
+    tokens_per_minute: int | None = None,
+) -> tuple[StoredKey, str]:
+    """What is stored, and what its owner is told once. Raises InvalidRequest."""
+    if not 1 <= len(name) <= MAX_NAME_LENGTH or not name.isprintable() or name != name.strip():
+        raise InvalidRequest(
+            f"A key's name has 1 to {MAX_NAME_LENGTH} printable characters, without spaces around it.", param="name"
+        )
+    for param, value in (("max_in_flight", max_in_flight), ("tokens_per_minute", tokens_per_minute)):
+        if value is not None and not 1 <= value < 2**31:
+            raise InvalidRequest(f"{param} is at least 1 and below 2**31; without it there is no limit.", param=param)
+    if models is not None and not all(0 < len(model) <= MAX_MODEL_LENGTH and model.isprintable() for model in models):
+        raise InvalidRequest("models holds names of models, as /v1/models lists them.", param="models")
+    new = create_key()
+    stored = StoredKey(
+        id=new.id,
+        name=name,
+        secret_hash=new.secret_hash,
+        is_admin=is_admin,
+        models=tuple(models) if models else None,
+        max_in_flight=max_in_flight,
+        tokens_per_minute=tokens_per_minute,
+        created=now,
+    )
+    return stored, new.text

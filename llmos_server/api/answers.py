@@ -12,7 +12,7 @@ from llmos_server.api.plans import Plan
 from llmos_server.api.schemas.common import CompletionTokensDetails, PromptTokensDetails, Usage
 from llmos_server.chat.choice import ChoiceDecoder
 from llmos_server.chat.deltas import TextDelta
-from llmos_server.contracts import ChoiceDelta, Generation, TokenLogprob
+from llmos_server.contracts import ChoiceDelta, Generation, TokenLogprob, UsageStatus
 from llmos_server.errors import EngineFailed
 
 PROMPT_TAIL = 16
@@ -29,6 +29,7 @@ class PromptState:
     """When each choice's last delta came; 0.0 before its first."""
     first_token: float = 0.0
     num_cached_tokens: int = 0
+    queue_seconds: float | None = None
     logprobs: list[TokenLogprob | None] | None = None
     held: list[ChoiceDelta] = field(default_factory=list)
     """Deltas that came before the prompt's own log-probabilities, which every choice's text begins with."""
@@ -43,11 +44,14 @@ class Answer:
         self.num_completion_tokens = 0
         self.on_close: Callable[[], None] = lambda: None
         """Called once, by close()."""
+        self.on_tokens: Callable[[int], None] = lambda _: None
+        """Called with the number of tokens that each text adds."""
         self._metrics = metrics
         self._arrival = arrival
         self._num_open = plan.num_choices
         self._closed = False
         self._failed = False
+        self._cut = False
         self._prompts = [
             PromptState(generation, self._create_decoders(place), [0.0] * plan.n)
             for place, generation in enumerate(generations)
@@ -86,6 +90,24 @@ class Answer:
             raise
         return texts
 
+    @property
+    def status(self) -> UsageStatus:
+        """How it ended, or would, if it were closed now."""
+        if self._failed:
+            return "error"
+        if self._num_open:
+            return "abort"
+        return "length" if self._cut else "stop"
+
+    @property
+    def num_cached_tokens(self) -> int:
+        return sum(state.num_cached_tokens for state in self._prompts)
+
+    @property
+    def queue_seconds(self) -> float | None:
+        """Of the prompt that waited longest."""
+        return max((s.queue_seconds for s in self._prompts if s.queue_seconds is not None), default=None)
+
     def prompt_logprobs(self, place: int) -> list[TokenLogprob | None]:
         """Of prompt `place`; there before the first text of its choices is."""
         return self._prompts[place].logprobs or []
@@ -96,9 +118,7 @@ class Answer:
             prompt_tokens=prompt,
             completion_tokens=completion,
             total_tokens=prompt + completion,
-            prompt_tokens_details=PromptTokensDetails(
-                cached_tokens=sum(state.num_cached_tokens for state in self._prompts)
-            ),
+            prompt_tokens_details=PromptTokensDetails(cached_tokens=self.num_cached_tokens),
             completion_tokens_details=CompletionTokensDetails(),
         )
         if self.plan.num_dropped_messages:
@@ -148,6 +168,8 @@ class Answer:
 
     def _count(self, state: PromptState, choice: int, decoder: ChoiceDecoder, text: TextDelta, now: float) -> None:
         self.num_completion_tokens += text.num_tokens
+        self.on_tokens(text.num_tokens)
+        self._cut = self._cut or text.finish_reason == "length"
         self._metrics.generation_tokens.inc(text.num_tokens)
         if text.finish_reason is None:
             return
@@ -163,6 +185,7 @@ class Answer:
         state.num_cached_tokens = delta.num_cached_tokens
         self._metrics.time_to_first_token.observe(now - self._arrival)
         if delta.queue_seconds is not None:
+            state.queue_seconds = delta.queue_seconds
             self._metrics.queue_time.observe(delta.queue_seconds)
         if delta.prefill_seconds is not None:
             self._metrics.prefill_time.observe(delta.prefill_seconds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from litestar import Litestar
 from litestar.config.cors import CORSConfig
@@ -10,7 +11,9 @@ from litestar.datastructures import State
 from litestar.types import LifespanHook
 
 from llmos_server.access.gate import Gate
+from llmos_server.access.limits import Limiter
 from llmos_server.api.access import identify
+from llmos_server.api.admin_keys import create_key, list_keys, revoke_key
 from llmos_server.api.chat_completions import create_chat_completion, render_chat_completion
 from llmos_server.api.completions import create_completion
 from llmos_server.api.context import EXPOSED_HEADERS, RequestContext
@@ -21,11 +24,17 @@ from llmos_server.api.guard import Guard
 from llmos_server.api.health import health, metrics, ready, version
 from llmos_server.api.metrics import Metrics
 from llmos_server.api.models import list_models, retrieve_model
+from llmos_server.api.no_store import NoLedger
 from llmos_server.api.served import ModelDirectory
 from llmos_server.api.services import STATE_KEY, Services
 from llmos_server.api.tokenize import detokenize, tokenize
+from llmos_server.api.usage import all_usage, own_usage, usage_of_request
 from llmos_server.chat.pool import TextPool
+from llmos_server.contracts import UsageBook
 from llmos_server.settings import ApiSettings
+
+if TYPE_CHECKING:
+    from llmos_server.store.store import Store
 
 HANDLERS = [
     create_chat_completion,
@@ -41,6 +50,12 @@ HANDLERS = [
     version,
     metrics,
     openapi_json,
+    create_key,
+    list_keys,
+    revoke_key,
+    own_usage,
+    usage_of_request,
+    all_usage,
 ]
 
 
@@ -50,21 +65,28 @@ def create_api(
     *,
     gate: Gate | None = None,
     embedding_default: str | None = None,
+    store: Store | None = None,
+    usage: UsageBook | None = None,
     on_startup: Sequence[LifespanHook] = (),
     on_shutdown: Sequence[LifespanHook] = (),
     server_version: str = "0",
 ) -> Litestar:
-    """gate: None asks nobody for a key, and knows no administrator. embedding_default: a model's name.
+    """gate: None asks nobody for a key, and knows no administrator. store, usage: None keeps neither keys nor usage.
+    embedding_default: a model's name.
 
     on_startup, on_shutdown: called without arguments, in order; the engines' own start and stop belong here."""
     pool = TextPool()
+    usage = usage or NoLedger()
     services = Services(
         directory=directory,
         settings=settings,
         pool=pool,
-        metrics=Metrics(directory, settings.metrics_prefix),
+        metrics=Metrics(directory, settings.metrics_prefix, usage),
         gate=gate or Gate(),
         embedding_default=embedding_default,
+        limiter=Limiter(),
+        usage=usage,
+        store=store,
         version=server_version,
     )
     cors = _create_cors(settings.cors_origins)

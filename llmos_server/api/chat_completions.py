@@ -54,7 +54,7 @@ async def create_chat_completion(request: AnyRequest, data: JSONBody[ChatComplet
             response_headers(request)[DROPPED] = str(plan.num_dropped_messages)
         return plan
 
-    start = create_start(services, served, make_plan)
+    start = create_start(request, services, served, make_plan)
     if data.stream:
         return await open_stream(request, start, functools.partial(ChatFrames, options=data.stream_options))
     answer, texts = await collect(request, start)

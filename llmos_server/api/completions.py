@@ -49,7 +49,7 @@ async def create_completion(request: AnyRequest, data: JSONBody[CompletionReques
     def make_frames(answer: Answer) -> CompletionFrames:
         return CompletionFrames(answer, data, prompts)
 
-    start = create_start(services, served, make_plan)
+    start = create_start(request, services, served, make_plan)
     if data.stream:
         return await open_stream(request, start, make_frames)
     answer, texts = await collect(request, start)

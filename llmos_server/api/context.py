@@ -23,7 +23,11 @@ IGNORED = "X-LLMOS-Ignored"
 DROPPED = "X-LLMOS-Dropped-Messages"
 TRUNCATED = "X-LLMOS-Truncated-Inputs"
 STRICT = "X-LLMOS-Strict"
-EXPOSED_HEADERS = [REQUEST_ID, IGNORED, DROPPED, TRUNCATED, "Retry-After"]
+RATE_LIMITS = [
+    f"x-ratelimit-{name}"
+    for name in ("limit-tokens", "remaining-tokens", "reset-tokens", "limit-requests", "remaining-requests")
+]
+EXPOSED_HEADERS = [REQUEST_ID, IGNORED, DROPPED, TRUNCATED, "Retry-After", *RATE_LIMITS]
 
 MAX_IGNORED_NAMES = 20
 MAX_IGNORED_NAME_LENGTH = 64

@@ -26,7 +26,9 @@ FIELD_TABLES: dict[str, Table] = {
     "stream_options": fields.STREAM_OPTIONS,
     "/tokenize": fields.TOKENIZE,
     "/detokenize": fields.DETOKENIZE,
+    "/admin/keys": fields.CREATE_KEY,
 }
+TAGS = ("Generation", "Embeddings", "Tokens", "Models", "Usage", "Administration", "Server")
 
 _STYLE = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
@@ -121,7 +123,7 @@ def create_openapi_config(version: str) -> OpenAPIConfig:
         description="OpenAI's API over your own models. Base URL for SDKs: /v1.",
         openapi_router=router,
         render_plugins=[DocsPage(), JsonDocument()],
-        tags=[Tag(name=name) for name in ("Generation", "Embeddings", "Tokens", "Models", "Server")],
+        tags=[Tag(name=name) for name in TAGS],
         use_handler_docstrings=False,
     )
 

@@ -24,9 +24,10 @@ from llmos_server.api.plans import new_id
 from llmos_server.api.responses import ERRORS, json_bytes_response
 from llmos_server.api.schemas.embeddings import EmbeddingList, EmbeddingRequest, EmbeddingUsage
 from llmos_server.api.served import ServedModel
-from llmos_server.api.services import Services, services_of
+from llmos_server.api.services import services_of
 from llmos_server.api.starting import AnyRequest
-from llmos_server.contracts import EncodeRequest
+from llmos_server.api.visits import Visit
+from llmos_server.contracts import EncodeRequest, UsageStatus
 from llmos_server.errors import EngineBusy, ModelNotFound
 
 BYTES_PER_CHARACTER = 16
@@ -50,7 +51,7 @@ async def create_embeddings(request: AnyRequest, data: JSONBody[EmbeddingRequest
     services = services_of(request)
     served = await _find(request, data.model, services.embedding_default)
     given = read_inputs(data)
-    work = _embed(services, served, data, given, principal_of(request).key_id)
+    work = _embed(request, served, data, given)
     vectors, inputs = await run_until_disconnect(request.receive, work)
     if data.truncate_prompt_tokens is not None:
         response_headers(request)[TRUNCATED] = str(inputs.num_truncated)
@@ -71,16 +72,18 @@ async def _find(request: AnyRequest, name: str | None, default: str | None) -> S
 
 
 async def _embed(
-    services: Services, served: ServedModel, data: EmbeddingRequest, given: list[str] | list[list[int]], owner: str
+    request: AnyRequest, served: ServedModel, data: EmbeddingRequest, given: list[str] | list[list[int]]
 ) -> tuple[list[bytes], Inputs]:
     """Cancelling gives the engine's work up."""
+    services, owner = services_of(request), principal_of(request).key_id
     arrival = time.perf_counter()
     encoder, metrics = served.encoder, services.metrics.of(served.id)
-    with encoder.hold():
+    with Visit(request, served.id) as visit, encoder.hold():
         info = await encoder.wait_ready(services.settings.load_timeout_seconds)
         check_dimensions(data.dimensions, info)
         inputs = await encode_inputs(services, served.renderer, info, data, given)
-        reason = "error"
+        visit.charge_prompt(inputs.num_tokens)
+        reason: UsageStatus | None = "error"
         try:
             vectors = await encoder.encode(EncodeRequest(request_id=new_id("embd"), inputs=inputs.ids, owner=owner))
             reason = "stop"
@@ -88,12 +91,13 @@ async def _embed(
             reason = "abort"
             raise
         except EngineBusy as error:
-            reason = ""
+            reason = None
             if encoder.state == "ready":
                 raise QueueFull(str(error), retry_after=error.retry_after) from error
             raise
         finally:
-            if reason:  # Admitted.
+            if reason is not None:  # Admitted.
+                visit.book(reason, prompt_tokens=inputs.num_tokens)
                 metrics.prompt_tokens.inc(inputs.num_tokens)
                 metrics.count_finished(reason)
                 metrics.e2e_latency.observe(time.perf_counter() - arrival)

@@ -21,6 +21,8 @@ from llmos_server.errors import (
     InvalidRequest,
     LLMOSError,
     ModelNotFound,
+    RateLimited,
+    StoreUnavailable,
     Unauthorized,
 )
 
@@ -29,6 +31,10 @@ log = structlog.get_logger(__name__)
 INVALID = "invalid_request_error"
 MAX_MESSAGE_LENGTH = 2000
 MAX_PARAM_LENGTH = 200
+
+
+class NotFound(InvalidRequest):
+    """There is no such thing, or it belongs to somebody else."""
 
 
 class ClientDisconnected(Exception):
@@ -74,12 +80,19 @@ def describe(error: BaseException) -> WireError:
         kind = INVALID if error.status < 500 else "service_unavailable_error"
         return WireError(error.status, str(error), type=kind, code=error.code, headers=error.headers)
     if isinstance(error, InvalidRequest):
-        status = 415 if isinstance(error, UnsupportedMediaType) else 400
+        status = 415 if isinstance(error, UnsupportedMediaType) else 404 if isinstance(error, NotFound) else 400
         return WireError(status, str(error), param=error.param, code=error.code or "invalid_value")
     if isinstance(error, Unauthorized):
         return WireError(401, str(error), code="invalid_api_key", headers={"WWW-Authenticate": "Bearer"})
     if isinstance(error, Forbidden):
         return WireError(403, str(error), type="permission_error", param=error.param, code=error.code)
+    if isinstance(error, RateLimited):
+        headers = {**error.headers, **_retry_after(error.retry_after)}
+        return WireError(429, str(error), type="rate_limit_error", code="rate_limit_exceeded", headers=headers)
+    if isinstance(error, StoreUnavailable):
+        message = "The database can't be used now; the server's log tells why. Try again later."
+        retry = _retry_after(1.0)
+        return WireError(503, message, type="service_unavailable_error", code="database_unavailable", headers=retry)
     if isinstance(error, ModelNotFound):
         return WireError(404, str(error), param="model", code="model_not_found")
     if isinstance(error, EngineBusy):

@@ -11,7 +11,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from llmos_server.api.served import ModelDirectory
-from llmos_server.contracts import EngineStats
+from llmos_server.contracts import EngineStats, UsageBook
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 MAX_IGNORED_LABELS = 100
@@ -48,7 +48,12 @@ class ModelMetrics:
 class Metrics:
     """One per app. Counters and histograms of requests, and the engines' own figures read when asked for."""
 
-    def __init__(self, directory: ModelDirectory, prefix: Literal["llmos", "vllm", "both"] = "llmos") -> None:
+    def __init__(
+        self,
+        directory: ModelDirectory,
+        prefix: Literal["llmos", "vllm", "both"] = "llmos",
+        usage: UsageBook | None = None,
+    ) -> None:
         self._prefix = prefix
         self.registry = CollectorRegistry()
         self._models: dict[str, ModelMetrics] = {}
@@ -66,6 +71,8 @@ class Metrics:
         self.prefill_time = self._histogram("request_prefill_time_seconds", "First step to first token.", _REQUEST)
         self.decode_time = self._histogram("request_decode_time_seconds", "First token to last.", _REQUEST)
         self.registry.register(_EngineCollector(directory))
+        if usage is not None:
+            self.registry.register(_LedgerCollector(usage))
 
     def of(self, model: str) -> ModelMetrics:
         if model not in self._models:
@@ -131,3 +138,15 @@ class _EngineCollector(Collector):
             for model, stats in models:
                 counter.add_metric([model], read(stats))
             yield counter
+
+
+class _LedgerCollector(Collector):
+    """How far the usage ledger is behind, and what it lost."""
+
+    def __init__(self, usage: UsageBook) -> None:
+        self._usage = usage
+
+    def collect(self) -> Iterator[Metric]:
+        yield GaugeMetricFamily(_PREFIX + "usage_rows_pending", "Not yet in the database.", self._usage.num_pending)
+        yield CounterMetricFamily(_PREFIX + "usage_rows_written", "In the database.", self._usage.num_written)
+        yield CounterMetricFamily(_PREFIX + "usage_rows_dropped", "Lost.", self._usage.num_dropped)

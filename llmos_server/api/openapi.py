@@ -37,7 +37,7 @@ _EVERYWHERE = {
     431: "The headers are too large.",
     500: "Something went wrong in the server.",
 }
-_WITH_KEY = {401: "The key is missing, unknown or revoked."}
+_WITH_KEY = {401: "The key is missing, unknown or revoked.", 503: "The server can't answer now."}
 _WITH_BODY = {
     408: "The body did not come in time.",
     413: "The body is too large.",

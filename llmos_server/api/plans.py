@@ -66,12 +66,13 @@ def check_room(num_prompt_tokens: int, max_tokens: int, info: EngineInfo, *, par
         )
 
 
-def submit(plan: Plan, info: EngineInfo) -> list[Generation]:
+def submit(plan: Plan, info: EngineInfo, *, owner: str = "", cache_salt: str = "") -> list[Generation]:
     """One generation a prompt, in order. When one is refused, the others are taken back."""
     generations: list[Generation] = []
+    whose = {"owner": owner, "cache_salt": cache_salt}
     try:
         for place, prompt in enumerate(plan.prompts):
-            generations.append(plan.served.generator.submit(_to_request(plan, place, prompt, info)))
+            generations.append(plan.served.generator.submit(_to_request(plan, place, prompt, info, whose)))
     except BaseException as error:
         for generation in generations:
             generation.abort()
@@ -81,7 +82,7 @@ def submit(plan: Plan, info: EngineInfo) -> list[Generation]:
     return generations
 
 
-def _to_request(plan: Plan, place: int, prompt: list[int], info: EngineInfo) -> GenerateRequest:
+def _to_request(plan: Plan, place: int, prompt: list[int], info: EngineInfo, whose: dict[str, str]) -> GenerateRequest:
     room = info.max_model_len - len(prompt)
     max_tokens = min(plan.sampling.max_tokens, room)
     sampling = msgspec.structs.replace(
@@ -96,5 +97,5 @@ def _to_request(plan: Plan, place: int, prompt: list[int], info: EngineInfo) -> 
         sampling=sampling,
         n=plan.n,
         priority=plan.priority,
-        cache_salt=plan.cache_salt,
+        **whose,
     )

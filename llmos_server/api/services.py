@@ -6,12 +6,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from llmos_server.access.gate import Gate
+from llmos_server.access.limits import Limiter
 from llmos_server.api.metrics import Metrics
 from llmos_server.api.served import ModelDirectory
+from llmos_server.contracts import UsageBook
+from llmos_server.errors import StoreUnavailable
 from llmos_server.settings import ApiSettings
 
 if TYPE_CHECKING:
     from llmos_server.chat.pool import TextPool
+    from llmos_server.store.store import Store
 
 STATE_KEY = "services"
 
@@ -25,9 +29,20 @@ class Services:
     gate: Gate
     embedding_default: str | None
     """What /v1/embeddings takes where a request names no model; None: the default model."""
+    limiter: Limiter
+    usage: UsageBook
+    store: Store | None
     version: str
 
 
 def services_of(connection: Any) -> Services:
     services: Services = connection.app.state[STATE_KEY]
     return services
+
+
+def store_of(connection: Any) -> Store:
+    """Raises StoreUnavailable on a server without a database."""
+    store = services_of(connection).store
+    if store is None:
+        raise StoreUnavailable("This server has no database.")
+    return store

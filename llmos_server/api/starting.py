@@ -18,6 +18,7 @@ from llmos_server.api.event_stream import DONE, EventStream, frame
 from llmos_server.api.plans import Plan, submit, wait_ready
 from llmos_server.api.served import ServedModel
 from llmos_server.api.services import Services
+from llmos_server.api.visits import Visit, scoped_salt
 from llmos_server.chat.deltas import TextDelta
 from llmos_server.contracts import EngineInfo
 from llmos_server.errors import EngineBusy
@@ -41,6 +42,7 @@ class Frames(Protocol):
 class Start:
     """All that an endpoint knows of its request before the engine is asked."""
 
+    request: AnyRequest
     services: Services
     served: ServedModel
     make_plan: Callable[[EngineInfo], Awaitable[Plan]]
@@ -50,14 +52,20 @@ class Start:
     async def run(self) -> Answer:
         """Wait for the model, make the plan, hand over. All that can be refused is refused in here.
 
-        The model is held from before the wait until the answer is closed, or until this fails.
+        The model is held, and the key's place taken, from before the wait until the answer is closed, or this fails.
         """
         with contextlib.ExitStack() as holds:
+            visit = holds.enter_context(Visit(self.request, self.served.id))
             holds.enter_context(self.served.engine.hold())
             info = await wait_ready(self.served, self.services.settings.load_timeout_seconds)
             plan = await self.make_plan(info)
             metrics = self.services.metrics.of(self.served.id)
-            answer = Answer(plan, submit(plan, info), metrics, self.arrival)
+            visit.charge_prompt(plan.num_prompt_tokens)
+            salt = scoped_salt(visit.principal, plan.cache_salt, self.services.settings.isolate_keys)
+            generations = submit(plan, info, owner=visit.principal.key_id, cache_salt=salt)
+            answer = Answer(plan, generations, metrics, self.arrival)
+            answer.on_tokens = visit.charge
+            holds.callback(_book, visit, answer)
             answer.on_close = holds.pop_all().close
             return answer
 
@@ -80,8 +88,23 @@ class Start:
             answer.close()
 
 
-def create_start(services: Services, served: ServedModel, make_plan: Callable[[EngineInfo], Awaitable[Plan]]) -> Start:
-    return Start(services=services, served=served, make_plan=make_plan, arrival=time.perf_counter())
+def _book(visit: Visit, answer: Answer) -> None:
+    visit.book(
+        answer.status,
+        prompt_tokens=answer.plan.num_prompt_tokens,
+        cached_tokens=answer.num_cached_tokens,
+        completion_tokens=answer.num_completion_tokens,
+        queue_seconds=answer.queue_seconds,
+    )
+
+
+def create_start(
+    request: AnyRequest,
+    services: Services,
+    served: ServedModel,
+    make_plan: Callable[[EngineInfo], Awaitable[Plan]],
+) -> Start:
+    return Start(request=request, services=services, served=served, make_plan=make_plan, arrival=time.perf_counter())
 
 
 async def collect(request: AnyRequest, start: Start) -> tuple[Answer, list[TextDelta]]:

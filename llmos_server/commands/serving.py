@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
@@ -10,7 +11,7 @@ from llmos_server.commands.shared import ConfigFlag, Switch, end_in_order_on_sig
 from llmos_server.errors import SettingsError
 
 if TYPE_CHECKING:
-    from llmos_server.settings import ApiSettings
+    from llmos_server.settings import ApiSettings, Settings
 
 
 def serve(
@@ -42,19 +43,32 @@ def serve(
             "log": {"level": log_level},
         },
     )
-    check_exposure(settings.api)
+    check_exposure(settings.api, lambda: _has_valid_key(settings))
     end_in_order_on_sigterm()
     from llmos_server.app import serve as run_server
 
     run_server(settings)
 
 
-def check_exposure(api: ApiSettings) -> None:
-    """Refuse to listen where others could reach a server that asks nobody for a key."""
+def check_exposure(api: ApiSettings, has_valid_key: Callable[[], bool] = lambda: False) -> None:
+    """Refuse to listen where others could reach a server, before there is a key that opens it."""
     from llmos_server.hosts import is_loopback
 
-    if not api.insecure and not is_loopback(api.host):
+    if not api.insecure and not is_loopback(api.host) and not has_valid_key():
         raise SettingsError(
-            f"Host {api.host!r} can be reached by others, and LLMOS doesn't check keys yet. "
-            "Listen on 127.0.0.1, or say --insecure if everybody who can reach it may use it."
+            f"Host {api.host!r} can be reached by others, so a key comes first. Run: llmos keys create NAME, and then: "
+            f"llmos serve --host {api.host or '0.0.0.0'}. Or listen on 127.0.0.1, or say --insecure if everybody who "
+            "can reach it may use it."
         )
+
+
+def _has_valid_key(settings: Settings) -> bool:
+    import asyncio
+
+    from llmos_server.store.store import open_store
+
+    async def ask() -> bool:
+        async with open_store(settings) as store:
+            return await store.keys.any_is_valid()
+
+    return asyncio.run(ask())

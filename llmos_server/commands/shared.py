@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -53,3 +54,17 @@ def write_json(path: Path, value: Any) -> None:
         path.write_bytes(_json(value) + b"\n")
     except OSError as error:
         raise SettingsError(f"{path}: can't be written ({error.strerror}).") from None
+
+
+def print_table(rows: Sequence[Sequence[str]]) -> None:
+    """The first row is the heads'."""
+    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def format_time(seconds: int | None) -> str:
+    """Of Unix seconds, in UTC."""
+    from datetime import UTC, datetime
+
+    return "never" if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M")

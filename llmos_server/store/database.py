@@ -80,6 +80,12 @@ class Database:
         return engine
 
 
+def label_of(home: Path, url: str) -> str:
+    """Which database a setting means, without its password. Connects to nothing."""
+    parsed = read_url(home, url)
+    return str(parsed.database) if not url else parsed.render_as_string(hide_password=True)
+
+
 def read_url(home: Path, url: str) -> URL:
     """Never shows the URL: it may hold a password."""
     if not url:

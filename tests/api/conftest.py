@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, AsyncExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,6 +22,7 @@ from llmos_server.api.app import create_api
 from llmos_server.api.connections import BoundedProtocol
 from llmos_server.api.served import ModelDirectory, ServedModel
 from llmos_server.settings import ApiSettings
+from llmos_server.store.migrate import migrate
 
 
 def _load_fakes() -> ModuleType:
@@ -91,6 +93,7 @@ async def make_api(fakes: ModuleType) -> AsyncIterator[Callable[..., Api]]:
             renderer: Any = None,
             settings: dict[str, Any] | None = None,
             encoder: Any = None,
+            store: Any = None,
             **engine: Any,
         ) -> Api:
             """encoder: served as "small", beside the generator, where embeddings go without a model's name."""
@@ -104,6 +107,9 @@ async def make_api(fakes: ModuleType) -> AsyncIterator[Callable[..., Api]]:
                 ApiSettings(**(settings or {})),
                 embedding_default="small" if encoder is not None else None,
                 server_version="1.2.3",
+                store=store,
+                on_startup=[partial(migrate, store.database)] if store else [],
+                on_shutdown=[store.close] if store else [],
             )
             api = Api(app, generator, renderer)
             stack.push_async_callback(api.http.aclose)

@@ -195,7 +195,7 @@ def test_docs_hold_each_field_table(title):
 async def test_docs_name_each_endpoint_header_and_error_code(api):
     text = DOCS.read_text()
     for path in (await api.http.get("/openapi.json")).json()["paths"]:
-        assert path.replace("{model_id}", "{id}") in text
+        assert path.replace("{model_id}", "{id}") in text, path
     for name in (
         "X-Request-Id",
         "X-LLMOS-Ignored",

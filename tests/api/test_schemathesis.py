@@ -23,6 +23,9 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from llmos_server.store.database import Database
+from llmos_server.store.store import Store
+
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 MODES = (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
 SECONDS = 20
@@ -48,11 +51,11 @@ def quiet() -> Iterator[None]:
 
 
 @pytest.fixture
-def run(make_api, run_app) -> Callable[[int], Counter[int]]:
+def run(make_api, run_app, tmp_path) -> Callable[[int], Counter[int]]:
     def run_over_document(num_examples: int) -> Counter[int]:
         """num_examples: of each operation and mode. Returns how often each status was answered."""
         statuses: Counter[int] = Counter()
-        with run_app(make_api("Hello").app) as url:
+        with run_app(make_api("Hello", store=Store(Database(tmp_path))).app) as url:
             document = schemathesis.openapi.from_url(url + "/openapi.json")
             for found in document.get_all_operations():
                 operation = found.ok()

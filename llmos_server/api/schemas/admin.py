@@ -1,0 +1,50 @@
+"""Wire structs of /admin/keys, /admin/usage and /v1/usage."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from llmos_server.contracts import UsageRow, UsageTotal
+
+Limit = Annotated[int, Meta(ge=1, lt=2**31)]
+
+
+class CreateKeyRequest(Struct, kw_only=True):
+    name: Annotated[str, Meta(min_length=1, max_length=64)]
+    is_admin: bool = False
+    models: Annotated[list[str], Meta(max_length=100)] | None = None
+    max_in_flight: Limit | None = None
+    tokens_per_minute: Limit | None = None
+
+
+class KeyInfo(Struct, kw_only=True):
+    id: str
+    name: str
+    is_admin: bool
+    models: list[str] | None
+    max_in_flight: int | None
+    tokens_per_minute: int | None
+    created: int
+    revoked: int | None
+    last_used: int | None
+    key: str | None = None
+    """What its owner sends; only in the answer that creates it."""
+
+
+class KeyList(Struct, kw_only=True):
+    object: Literal["list"] = "list"
+    data: list[KeyInfo]
+
+
+class UsageReport(Struct, kw_only=True):
+    object: Literal["list"] = "list"
+    data: list[UsageTotal]
+
+
+class UsageEntry(Struct, kw_only=True):
+    """One request."""
+
+    object: Literal["usage"] = "usage"
+    usage: UsageRow

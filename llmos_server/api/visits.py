@@ -1,0 +1,81 @@
+"""What a request costs its key: its place among those in flight, its tokens, its row in the ledger."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from llmos_server.api.access import principal_of
+from llmos_server.api.context import request_id_of, response_headers
+from llmos_server.api.services import services_of
+from llmos_server.contracts import Principal, UsageRow, UsageStatus
+
+
+class Visit:
+    """Opened before anything is computed, closed when nothing is any more: `with Visit(request, model_id) as visit:`.
+
+    Then charge_prompt() before the engine is asked, charge() for what it generates, and book() once, however it ends.
+    """
+
+    def __init__(self, request: Any, model_id: str) -> None:
+        """Raises RateLimited."""
+        services = services_of(request)
+        self.principal: Principal = principal_of(request)
+        self._request_id = request_id_of(request)
+        self._endpoint = request.url.path.rstrip("/")
+        self._model_id = model_id
+        self._book = services.usage
+        self._headers = response_headers(request)
+        self._arrival = time.perf_counter()
+        self._lease = services.limiter.enter(self.principal)
+        self._headers.update(self._lease.headers())
+
+    def __enter__(self) -> Visit:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lease.close()
+
+    def charge_prompt(self, num_tokens: int) -> None:
+        """Raises RateLimited when the key has no tokens left; a prompt is charged as a whole."""
+        self._lease.check_tokens()
+        self._lease.charge(num_tokens)
+        self._headers.update(self._lease.headers())
+
+    def charge(self, num_tokens: int) -> None:
+        self._lease.charge(num_tokens)
+
+    def book(
+        self,
+        status: UsageStatus,
+        *,
+        prompt_tokens: int,
+        cached_tokens: int = 0,
+        completion_tokens: int = 0,
+        queue_seconds: float | None = None,
+    ) -> None:
+        """One row in the ledger; seconds are counted from when the visit was opened."""
+        self._book.book(
+            UsageRow(
+                request_id=self._request_id,
+                owner=self.principal.key_id,
+                model=self._model_id,
+                endpoint=self._endpoint,
+                prompt_tokens=prompt_tokens,
+                cached_tokens=cached_tokens,
+                completion_tokens=completion_tokens,
+                seconds=time.perf_counter() - self._arrival,
+                queue_seconds=queue_seconds,
+                status=status,
+            )
+        )
+
+
+def scoped_salt(principal: Principal, salt: str, isolate_keys: bool) -> str:
+    """Under which requests share cached pages: with isolate_keys only with those of the same key.
+
+    Nobody's salt stays as it is: where nobody is let in, there are no keys that it could reach into.
+    """
+    if not isolate_keys:
+        return salt
+    return f"key:{principal.key_id}:{salt}" if principal.key_id else salt
