@@ -23,7 +23,7 @@ def open_model(
     try:
         config = read_config(values)
     except UnsupportedModel:
-        if any(path.suffix != ".safetensors" for path in weights):
+        if {path.suffix for path in weights} not in ({".safetensors"}, {".gguf"}):
             raise
         from llmos_server.models.transformers_backend import open_transformers_model  # seconds, and memory
 

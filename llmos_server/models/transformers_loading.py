@@ -1,4 +1,4 @@
-"""A folder's config and safetensors to a Transformers model in float32. No pickle, no code from the checkpoint."""
+"""A folder's config and weights to a Transformers model in float32. No pickle, no code from the checkpoint."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 from transformers.utils import logging as transformers_log
 
 from llmos_server.errors import UnsupportedModel
+from llmos_server.models.gguf_zoo import GGUFParameters
 from llmos_server.models.weights import SafetensorsSource, is_ignored, some
 
 transformers_log.set_verbosity_error()  # type: ignore[no-untyped-call]  # What matters of its warnings is checked.
@@ -25,7 +26,7 @@ def load_transformers_model(
     """folder: with config.json, which holds `values`. Raises UnsupportedModel with the reason."""
     config = _load_config(folder, values)
     model_class: Any = _model_class(config)
-    source = SafetensorsSource(weights)
+    source = GGUFParameters(weights[0], values) if weights[0].suffix == ".gguf" else SafetensorsSource(weights)
     tensors = {name: source.read(name) for name in source.shapes if not is_ignored(name)}
     try:
         loaded = model_class.from_pretrained(

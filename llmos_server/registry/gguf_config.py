@@ -14,9 +14,12 @@ from typing import Any
 import numpy as np
 
 from llmos_server.errors import UnsupportedModel
+from llmos_server.gguf.architectures import ARCHITECTURES
 from llmos_server.gguf.dequantize import dequantize
 from llmos_server.gguf.reader import GGUFFile
+from llmos_server.registry.gguf_metadata import MetadataReader, short
 from llmos_server.registry.gguf_vocabulary import end_ids, token_id, token_texts
+from llmos_server.registry.gguf_zoo_config import BUILDERS, UNDERSTOOD
 
 LAYER_TENSORS = frozenset(
     {"attn_norm", "attn_q", "attn_k", "attn_v", "attn_output", "ffn_norm", "ffn_gate", "ffn_up", "ffn_down"}
@@ -52,44 +55,40 @@ MISTRAL = Family(model_type="mistral", architecture="MistralForCausalLM")
 """Converters call Mistral "llama"; a sliding window tells them apart."""
 
 
-class MetadataReader:
-    """Typed look-ups below one architecture's prefix. Raises UnsupportedModel that names the key."""
-
-    def __init__(self, metadata: Mapping[str, Any], prefix: str) -> None:
-        self._metadata, self._prefix = metadata, prefix
-
-    def count(self, key: str, default: int | None = None) -> int:
-        """A positive whole number."""
-        value = self._metadata.get(f"{self._prefix}.{key}", default)
-        if type(value) is not int or value < 1:
-            raise UnsupportedModel(f"{self._prefix}.{key} is {_short(value)}; one positive whole number is needed.")
-        return value
-
-    def number(self, key: str, default: float | None = None) -> float:
-        """A positive number, as the shortest decimal that is the same float32."""
-        value = self._metadata.get(f"{self._prefix}.{key}", default)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-            raise UnsupportedModel(f"{self._prefix}.{key} is {_short(value)}; a positive number is needed.")
-        return float(str(np.float32(value)))
-
-    def get(self, key: str) -> Any:
-        """Whatever is there, or None."""
-        return self._metadata.get(f"{self._prefix}.{key}")
-
-
 def build_config(gguf: GGUFFile) -> dict[str, Any]:
     """The config.json of an open file. Raises UnsupportedModel, naming what can't be expressed."""
     name = gguf.metadata.get("general.architecture")
     family = FAMILIES.get(name) if isinstance(name, str) else None
-    if family is None:
-        raise UnsupportedModel(f"general.architecture is {_short(name)}; known are {', '.join(FAMILIES)}.")
+    if family is None and name not in BUILDERS:
+        raise UnsupportedModel(f"general.architecture is {short(name)}; known are {', '.join((*FAMILIES, *BUILDERS))}.")
     read = MetadataReader(gguf.metadata, str(name))
     for key in CHANGES_THE_ANSWER:
-        if read.get(key):
-            raise UnsupportedModel(f"{name}.{key} is {_short(read.get(key))}, which LLMOS doesn't compute.")
+        if read.get(key) and key not in UNDERSTOOD.get(str(name), ()):
+            raise UnsupportedModel(f"{name}.{key} is {short(read.get(key))}, which LLMOS doesn't compute.")
+    if family is None:
+        return _build_zoo_config(gguf, read, str(name))
     window = read.get("attention.sliding_window")
     if window and name == "llama":
         family = MISTRAL
+    config = {
+        "architectures": [family.architecture],
+        "model_type": family.model_type,
+        "hidden_act": "silu",
+        **_common_config(gguf, read, str(name)),
+    }
+    scaling = _rope_scaling(gguf, read, config)
+    if scaling is not None:
+        config["rope_scaling"] = scaling
+    if family.model_type == "mistral":
+        config["sliding_window"] = read.count("attention.sliding_window")
+    elif window:
+        raise UnsupportedModel(f"{name}.attention.sliding_window is {short(window)}, which LLMOS doesn't compute.")
+    config |= _biases(gguf, family)
+    _check_tensors(gguf, config, family)
+    return config | _special_ids(gguf.metadata)
+
+
+def _common_config(gguf: GGUFFile, read: MetadataReader, name: str) -> dict[str, Any]:
     hidden_size, num_heads = read.count("embedding_length"), read.count("attention.head_count")
     head_dim = read.count("attention.key_length", hidden_size // num_heads)
     for key in ("attention.value_length", "rope.dimension_count"):
@@ -97,10 +96,7 @@ def build_config(gguf: GGUFFile) -> dict[str, Any]:
             raise UnsupportedModel(
                 f"{name}.{key} is {read.get(key)}; only the size of a head, {head_dim}, is computed."
             )
-    config = {
-        "architectures": [family.architecture],
-        "model_type": family.model_type,
-        "hidden_act": "silu",
+    return {
         "hidden_size": hidden_size,
         "intermediate_size": read.count("feed_forward_length"),
         "num_hidden_layers": read.count("block_count"),
@@ -114,16 +110,26 @@ def build_config(gguf: GGUFFile) -> dict[str, Any]:
         "tie_word_embeddings": "output.weight" not in gguf.tensors,
         "dtype": "float32",
     }
-    scaling = _rope_scaling(gguf, read, config)
-    if scaling is not None:
-        config["rope_scaling"] = scaling
-    if family.model_type == "mistral":
-        config["sliding_window"] = read.count("attention.sliding_window")
-    elif window:
-        raise UnsupportedModel(f"{name}.attention.sliding_window is {_short(window)}, which LLMOS doesn't compute.")
-    config |= _biases(gguf, family)
-    _check_tensors(gguf, config, family)
-    return config | _special_ids(gguf.metadata)
+
+
+def _build_zoo_config(gguf: GGUFFile, read: MetadataReader, name: str) -> dict[str, Any]:
+    """Of an architecture that Transformers' code computes."""
+    common = _common_config(gguf, read, name)
+    own = BUILDERS[name](read, common)
+    if "rope_parameters" in own:
+        if ROPE_FREQS in gguf.tensors:
+            raise UnsupportedModel(f"Tensor {ROPE_FREQS!r} has no place in a {name} model.")
+        del common["rope_theta"]
+    elif (scaling := _rope_scaling(gguf, read, common)) is not None:
+        common["rope_scaling"] = scaling
+    window = read.get("attention.sliding_window")
+    if window and "sliding_window" not in own:
+        raise UnsupportedModel(f"{name}.attention.sliding_window is {short(window)}, which LLMOS doesn't compute.")
+    # No more layers than the file could hold: the number is not to be trusted yet.
+    num_layers = min(common["num_hidden_layers"], len(gguf.tensors))
+    parts = ARCHITECTURES[name].parameters(num_layers).values()
+    _compare_tensors(gguf, {part for stored in parts for part in stored}, name, common["num_hidden_layers"])
+    return common | own | _special_ids(gguf.metadata)
 
 
 def build_generation_config(metadata: Mapping[str, Any]) -> dict[str, Any]:
@@ -134,10 +140,6 @@ def build_generation_config(metadata: Mapping[str, Any]) -> dict[str, Any]:
         if found is not None:
             config[key] = found
     return config
-
-
-def _short(value: object) -> str:
-    return repr(value)[:80]
 
 
 def _special_ids(metadata: Mapping[str, Any]) -> dict[str, int | None]:
@@ -162,7 +164,7 @@ def _rope_scaling(gguf: GGUFFile, read: MetadataReader, config: Mapping[str, Any
     if kind == "none":
         return None
     if kind != "linear":
-        raise UnsupportedModel(f"RoPE scaling {_short(kind)} is not supported; 'linear' and Llama 3's are.")
+        raise UnsupportedModel(f"RoPE scaling {short(kind)} is not supported; 'linear' and Llama 3's are.")
     return {"rope_type": "linear", "factor": read.number("rope.scaling.factor")}
 
 
@@ -213,12 +215,16 @@ def _check_tensors(gguf: GGUFFile, config: Mapping[str, Any], family: Family) ->
     num_layers = config["num_hidden_layers"]
     expected = {f"blk.{i}.{name}" for i in range(min(num_layers, len(gguf.tensors))) for name in layer}
     expected |= {"token_embd.weight", "output_norm.weight"}
+    _compare_tensors(gguf, expected, family.model_type, num_layers)
+
+
+def _compare_tensors(gguf: GGUFFile, expected: set[str], name: str, num_layers: int) -> None:
     missing = sorted(expected - gguf.tensors.keys(), key=_natural)
     if missing or num_layers > len(gguf.tensors):
-        raise UnsupportedModel(f"The file has no tensor {missing[0]!r}, which {family.model_type} needs.")
+        raise UnsupportedModel(f"The file has no tensor {missing[0]!r}, which {name} needs.")
     extra = sorted(gguf.tensors.keys() - expected - {"output.weight", ROPE_FREQS}, key=_natural)
     if extra:
-        raise UnsupportedModel(f"Tensor {extra[0]!r} has no place in a {family.model_type} model.")
+        raise UnsupportedModel(f"Tensor {extra[0]!r} has no place in a {name} model.")
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

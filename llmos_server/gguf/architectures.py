@@ -1,0 +1,70 @@
+"""How GGUF stores the decoders that Transformers' code computes: the names of tensors, and what writers change in them.
+
+From llama.cpp's converters; tests/models/test_gguf_zoo.py holds the names to the `gguf` package's own table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+TOP = {"model.embed_tokens.weight": "token_embd.weight", "model.norm.weight": "output_norm.weight"}
+HEAD, STORED_HEAD = "lm_head.weight", "output.weight"
+"""Absent where the head is the embedding matrix."""
+
+ATTENTION = {f"self_attn.{part}_proj.weight": (f"attn_{part}.weight",) for part in "qkv"} | {
+    "self_attn.o_proj.weight": ("attn_output.weight",)
+}
+QK_NORMS = {f"self_attn.{part}_norm.weight": (f"attn_{part}_norm.weight",) for part in "qk"}
+MLP = {f"mlp.{part}_proj.weight": (f"ffn_{part}.weight",) for part in ("gate", "up", "down")}
+NORMS_BEFORE = {
+    "input_layernorm.weight": ("attn_norm.weight",),
+    "post_attention_layernorm.weight": ("ffn_norm.weight",),
+}
+NORMS_AROUND = {
+    "input_layernorm.weight": ("attn_norm.weight",),
+    "post_attention_layernorm.weight": ("post_attention_norm.weight",),
+    "pre_feedforward_layernorm.weight": ("ffn_norm.weight",),
+    "post_feedforward_layernorm.weight": ("post_ffw_norm.weight",),
+}
+NORMS_BEHIND = {
+    "post_attention_layernorm.weight": ("post_attention_norm.weight",),
+    "post_feedforward_layernorm.weight": ("post_ffw_norm.weight",),
+}
+EXPERTS = {
+    "mlp.gate.weight": ("ffn_gate_inp.weight",),
+    "mlp.experts.gate_up_proj": ("ffn_gate_exps.weight", "ffn_up_exps.weight"),
+    "mlp.experts.down_proj": ("ffn_down_exps.weight",),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """One value of general.architecture."""
+
+    layer: Mapping[str, tuple[str, ...]] = field(repr=False)
+    """Parameter below model.layers.N -> tensors below blk.N; several are joined along the last dimension but one."""
+    norms_hold_one_more: bool = False
+    """Transformers multiplies by 1 + the weight of a norm, the file holds the sum."""
+    pairs_are_interleaved: bool = False
+    """Rows of q and k are in the order of llama.cpp's rotation."""
+
+    def parameters(self, num_layers: int) -> dict[str, tuple[str, ...]]:
+        """Every parameter but the head -> the tensors that it is made of."""
+        found: dict[str, tuple[str, ...]] = {name: (stored,) for name, stored in TOP.items()}
+        for index in range(num_layers):
+            for name, stored in self.layer.items():
+                found[f"model.layers.{index}.{name}"] = tuple(f"blk.{index}.{part}" for part in stored)
+        return found
+
+
+GEMMA2 = Architecture(layer={**NORMS_AROUND, **ATTENTION, **MLP}, norms_hold_one_more=True)
+
+ARCHITECTURES: dict[str, Architecture] = {
+    "gemma": Architecture(layer={**NORMS_BEFORE, **ATTENTION, **MLP}, norms_hold_one_more=True),
+    "gemma2": GEMMA2,
+    "gemma3": Architecture(layer={**GEMMA2.layer, **QK_NORMS}, norms_hold_one_more=True),
+    "granite": Architecture(layer={**NORMS_BEFORE, **ATTENTION, **MLP}, pairs_are_interleaved=True),
+    "olmo2": Architecture(layer={**NORMS_BEHIND, **ATTENTION, **QK_NORMS, **MLP}),
+    "qwen3moe": Architecture(layer={**NORMS_BEFORE, **ATTENTION, **QK_NORMS, **EXPERTS}),
+}
