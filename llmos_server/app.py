@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import functools
 import signal
 import socket
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Sequence
 
 import structlog
 import uvicorn
@@ -17,11 +18,17 @@ from llmos_server.access.admin_token import ensure_admin_token
 from llmos_server.access.gate import Gate
 from llmos_server.api.app import create_api
 from llmos_server.api.connections import BoundedProtocol
-from llmos_server.api.served import ModelDirectory, ServedModel
-from llmos_server.chat.renderer import Renderer
+from llmos_server.api.registry_directory import RegistryDirectory
+from llmos_server.api.renderers import RendererCache
 from llmos_server.contracts import ModelVersion
 from llmos_server.engine.client import EngineClient
+from llmos_server.engine.encoder_client import EncoderClient
+from llmos_server.engine.fleet_engine import EngineFleet
+from llmos_server.engine.fleet_member import Worker
+from llmos_server.engine.footprint import Footprint, MemoryBudget
+from llmos_server.engine.memory import memory_limit
 from llmos_server.errors import SettingsError
+from llmos_server.fleet_contracts import FleetStatus
 from llmos_server.hosts import is_loopback
 from llmos_server.logs import configure_logging
 from llmos_server.registry.progress import create_progress
@@ -35,7 +42,7 @@ log = structlog.get_logger(__name__)
 
 
 def serve(settings: Settings) -> None:
-    """Pull the default model if need be, then serve until SIGTERM or SIGINT."""
+    """Pull what is to be loaded at the start if need be, then serve until SIGTERM or SIGINT."""
     with serving(settings.home):
         _serve(settings)
 
@@ -45,9 +52,9 @@ def _serve(settings: Settings) -> None:
     listener = listen(settings.api.host, settings.api.port)
     asyncio.run(_bring_up_to_date(settings))
     registry = Registry(settings.home, settings.models.aliases, settings.models.hub_timeout_seconds)
-    version = registry.pull(settings.models.default, create_progress())
-    aliases = {alias: registry.resolve(alias) for alias in settings.models.aliases}
-    api = create_app(settings, version, aliases)
+    progress = create_progress()
+    versions = [registry.pull(name, progress) for name in (settings.models.default, *settings.models.load)]
+    api = create_app(settings, registry, versions)
     config = uvicorn.Config(
         api,
         http=BoundedProtocol,
@@ -58,7 +65,7 @@ def _serve(settings: Settings) -> None:
         timeout_keep_alive=60,
     )
     host, port = listener.getsockname()[:2]
-    log.info("serving", url=f"http://{host}:{port}/v1", model=version.name, docs=f"http://{host}:{port}/docs")
+    log.info("serving", url=f"http://{host}:{port}/v1", model=versions[0].name, docs=f"http://{host}:{port}/docs")
     server = uvicorn.Server(config)
     # For a signal before uvicorn has handlers of its own, and for the one that stopped it, which it raises once more.
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -66,18 +73,19 @@ def _serve(settings: Settings) -> None:
     server.run(sockets=[listener])
 
 
-def create_app(settings: Settings, version: ModelVersion, aliases: Mapping[str, str]) -> Litestar:
-    """The API over one model, with the engine worker started and stopped with it. aliases: name -> canonical name."""
-    engine = EngineClient(version, settings.engine, settings.log)
-    model = ServedModel(
-        id=version.name,
-        created=version.created,
-        renderer=Renderer.load(Path(version.folder)),
-        engine=engine,
-        kind=version.kind,
-        version=version,
+def create_app(settings: Settings, registry: Registry, started: Sequence[ModelVersion]) -> Litestar:
+    """The API over all that the registry has. started: what is loaded at the start, the default model first."""
+    fleet = create_fleet(settings, registry)
+    directory = RegistryDirectory(
+        registry,
+        fleet,
+        RendererCache(),
+        default=started[0].name,
+        aliases={alias: registry.resolve(alias) for alias in settings.models.aliases},
     )
-    directory = ModelDirectory([model], aliases=aliases)
+    directory.list()  # How many models share the memory is known from here on.
+    names = list(dict.fromkeys(version.name for version in started))
+    require_room(fleet.status(), names)
     store = create_store(settings)
     ledger = Ledger(store.usage.write, store.keys.touch)
     gate = Gate(
@@ -90,11 +98,12 @@ def create_app(settings: Settings, version: ModelVersion, aliases: Mapping[str, 
         directory,
         settings.api,
         embedding_default=settings.models.embedding_default,
+        fleet=fleet,
         gate=gate,
         store=store,
         usage=ledger,
-        on_startup=[ledger.start, engine.start],
-        on_shutdown=[engine.stop, ledger.stop, store.close],
+        on_startup=[ledger.start, functools.partial(fleet.preload, names)],
+        on_shutdown=[fleet.stop, ledger.stop, store.close],
         server_version=__version__,
     )
 
@@ -102,6 +111,37 @@ def create_app(settings: Settings, version: ModelVersion, aliases: Mapping[str, 
 async def _bring_up_to_date(settings: Settings) -> None:
     async with open_store(settings):
         pass
+
+
+def create_fleet(settings: Settings, registry: Registry) -> EngineFleet:
+    """Workers of either kind, under the memory budget."""
+    memory = MemoryBudget(settings.engine, memory_limit())
+
+    def create_worker(version: ModelVersion, footprint: Footprint) -> Worker:
+        engine = dataclasses.replace(settings.engine, cache_bytes=footprint.cache)
+        if version.kind == "encoder":
+            return EncoderClient(version, engine, settings.log)
+        return EngineClient(version, engine, settings.log)
+
+    return EngineFleet(
+        memory.num_bytes,
+        memory.measure,
+        create_worker,
+        pinned={registry.resolve(name) for name in settings.models.pinned},
+        idle_seconds=settings.models.idle_seconds,
+    )
+
+
+def require_room(fleet: FleetStatus, names: Sequence[str]) -> None:
+    """Raises SettingsError when what is to be loaded at the start doesn't fit the memory budget together."""
+    needed = {model.name: model.num_bytes for model in fleet.models if model.name in names}
+    if sum(needed.values()) > fleet.budget_bytes:
+        raise SettingsError(
+            f"models.default and models.load need {sum(needed.values())} bytes together ("
+            + ", ".join(f"{name}: {num_bytes}" for name, num_bytes in needed.items())
+            + f"), and the budget is {fleet.budget_bytes}. Load fewer, lower engine.cache_bytes, or raise "
+            "engine.memory_bytes."
+        )
 
 
 def listen(host: str, port: int) -> socket.socket:

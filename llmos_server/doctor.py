@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import re
 import shutil
@@ -21,7 +20,6 @@ Level = Literal["ok", "warning", "failure"]
 GB = 10**9
 MIN_DISK = 1 * GB
 MIN_MEMORY = 2 * GB
-CGROUP_FILES = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 OPENMP_LIBRARY = re.compile(r"/(lib(?:gomp|iomp5|omp)[^/\s]*\.(?:so|dylib)[^/\s]*)$", re.MULTILINE)
 
 
@@ -109,28 +107,14 @@ def check_threads(settings: Settings) -> Iterator[Finding]:
 
 
 def check_memory(settings: Settings) -> Iterator[Finding]:
+    from llmos_server.engine.memory import memory_limit
+
     limit = memory_limit()
-    if limit is None:
-        yield Finding("ok", "memory: not told by this system")
-    elif limit < MIN_MEMORY:
+    if limit < MIN_MEMORY:
         remedy = f"The default model needs about {MIN_MEMORY / GB:.0f} GB. Raise the container's limit."
         yield Finding("warning", f"memory: {limit / GB:.1f} GB", remedy)
     else:
         yield Finding("ok", f"memory: {limit / GB:.1f} GB, the container's limit if there is one")
-
-
-def memory_limit(cgroup_files: Iterable[Path] = CGROUP_FILES) -> int | None:
-    """Bytes: the machine's memory, capped by the cgroup's limit. None where the system doesn't tell."""
-    try:
-        limit = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (ValueError, OSError):
-        return None
-    for path in cgroup_files:
-        try:
-            limit = min(limit, int(path.read_text(encoding="ascii")))
-        except (OSError, ValueError):  # Not there, or "max".
-            continue
-    return limit
 
 
 def check_home(settings: Settings) -> Iterator[Finding]:

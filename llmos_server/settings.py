@@ -71,6 +71,12 @@ class ModelsSettings:
     default: str = "smollm2:135m"
     embedding_default: str = "all-minilm-l6-v2"
     """What /v1/embeddings takes where a request names no model. Pulled when you ask for it, not at the start."""
+    load: tuple[str, ...] = ()
+    """Models loaded at the start, beside the default one."""
+    pinned: tuple[str, ...] = ()
+    """Models that are never evicted once they are loaded."""
+    idle_seconds: Seconds = 0.0
+    """A model that nobody has used for so long is unloaded; 0: only when its memory is needed."""
     aliases: dict[str, str] = field(default_factory=dict)
     """Other names for served models, e.g. "gpt-4o-mini" = "smollm2:135m"."""
     hub_timeout_seconds: SomeSeconds = 5.0
@@ -83,11 +89,14 @@ class EngineSettings:
 
     device: Literal["cpu", "cuda"] = "cpu"
     threads: AtLeastZero = 0
-    """CPU threads of a worker; 0 takes the cores this process may use."""
+    """CPU threads of a worker; 0 takes the cores this process may use for a decoder, fewer for an encoder."""
+    memory_bytes: AtLeastZero = 0
+    """Budget of all workers together; 0 takes three quarters of the memory limit."""
     page_size: AtLeastOne = 16
     """Tokens per page of the KV cache."""
     cache_bytes: AtLeastZero = 0
-    """Budget of the KV cache; 0 takes a quarter of the memory limit, at most 4 GiB."""
+    """Budget of the KV cache of one model; 0 shares a quarter of the memory limit, at most 4 GiB, among the decoders
+    that are here."""
     max_num_seqs: AtLeastOne = 64
     """Sequences in one step."""
     max_num_batched_tokens: AtLeastOne = 512

@@ -13,7 +13,7 @@ import pytest
 
 from llmos_server.cli import app, main
 from llmos_server.commands.serving import check_exposure
-from llmos_server.doctor import Finding, loaded_openmp, memory_limit, openmp_finding, print_findings
+from llmos_server.doctor import Finding, loaded_openmp, openmp_finding, print_findings
 from llmos_server.errors import SettingsError
 from llmos_server.settings import ApiSettings
 
@@ -189,13 +189,6 @@ class TestDoctor:
         assert loaded_openmp(maps) == ["libgomp-1f.so.1", "libiomp5.so"]
         assert openmp_finding(loaded_openmp(maps)).level == "warning"
         assert openmp_finding(loaded_openmp(tmp_path / "none")).level == "ok"
-
-    def test_the_cgroup_caps_memory(self, tmp_path: Path) -> None:
-        (tmp_path / "max").write_text("max\n")
-        (tmp_path / "limit").write_text("12345678\n")
-        whole = memory_limit([tmp_path / "max", tmp_path / "none"])
-        assert whole is None or whole > 12345678
-        assert memory_limit([tmp_path / "limit"]) == 12345678
 
     def test_a_warning_is_not_a_failure(self, capsys) -> None:
         assert print_findings([Finding("ok", "a"), Finding("warning", "b", "do c")]) == 0

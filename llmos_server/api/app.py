@@ -20,17 +20,19 @@ from llmos_server.api.context import EXPOSED_HEADERS, RequestContext
 from llmos_server.api.docs_page import create_openapi_config, openapi_json
 from llmos_server.api.embeddings import create_embeddings
 from llmos_server.api.errors import to_response
+from llmos_server.api.fleet_metrics import FleetCollector
 from llmos_server.api.guard import Guard
 from llmos_server.api.health import health, metrics, ready, version
-from llmos_server.api.metrics import Metrics
+from llmos_server.api.metrics import PREFIX, Metrics
 from llmos_server.api.models import list_models, retrieve_model
 from llmos_server.api.no_store import NoLedger
-from llmos_server.api.served import ModelDirectory
+from llmos_server.api.served import Directory
 from llmos_server.api.services import STATE_KEY, Services
 from llmos_server.api.tokenize import detokenize, tokenize
 from llmos_server.api.usage import all_usage, own_usage, usage_of_request
 from llmos_server.chat.pool import TextPool
 from llmos_server.contracts import UsageBook
+from llmos_server.fleet_contracts import EngineFleet
 from llmos_server.settings import ApiSettings
 
 if TYPE_CHECKING:
@@ -60,28 +62,32 @@ HANDLERS = [
 
 
 def create_api(
-    directory: ModelDirectory,
+    directory: Directory,
     settings: ApiSettings,
     *,
     gate: Gate | None = None,
     embedding_default: str | None = None,
     store: Store | None = None,
     usage: UsageBook | None = None,
+    fleet: EngineFleet | None = None,
     on_startup: Sequence[LifespanHook] = (),
     on_shutdown: Sequence[LifespanHook] = (),
     server_version: str = "0",
 ) -> Litestar:
     """gate: None asks nobody for a key, and knows no administrator. store, usage: None keeps neither keys nor usage.
-    embedding_default: a model's name.
+    embedding_default: a model's name. fleet: whose figures are among the metrics.
 
     on_startup, on_shutdown: called without arguments, in order; the engines' own start and stop belong here."""
     pool = TextPool()
     usage = usage or NoLedger()
+    metrics_of_all = Metrics(directory, settings.metrics_prefix, usage)
+    if fleet is not None:
+        metrics_of_all.registry.register(FleetCollector(fleet, PREFIX))
     services = Services(
         directory=directory,
         settings=settings,
         pool=pool,
-        metrics=Metrics(directory, settings.metrics_prefix, usage),
+        metrics=metrics_of_all,
         gate=gate or Gate(),
         embedding_default=embedding_default,
         limiter=Limiter(),

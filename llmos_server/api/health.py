@@ -12,7 +12,7 @@ from llmos_server.api.responses import ERRORS, json_response
 from llmos_server.api.schemas.models import Health, Version
 from llmos_server.api.services import services_of
 from llmos_server.api.starting import AnyRequest
-from llmos_server.errors import EngineBusy, EngineFailed
+from llmos_server.errors import EngineBusy, EngineFailed, ModelNotFound
 
 
 @get(
@@ -34,8 +34,13 @@ async def health(request: AnyRequest) -> ASGIApp:
     responses={200: ResponseSpec(Health, description="It does."), 503: ERRORS[503]},
 )
 async def ready(request: AnyRequest) -> ASGIApp:
-    served = services_of(request).directory.default()
+    try:
+        served = services_of(request).directory.default()
+    except ModelNotFound as error:
+        raise EngineFailed(str(error)) from error
     state = served.engine.state
+    if state in ("unloaded", "loading") and served.engine.info is not None:
+        state = "ready"  # It was evicted; the next request for it has it loaded again.
     if state == "failed":
         raise EngineFailed(f"{served.id} could not be loaded; the server's log tells why.")
     if state != "ready":

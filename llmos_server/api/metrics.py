@@ -10,13 +10,13 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from llmos_server.api.served import ModelDirectory
+from llmos_server.api.served import Directory
 from llmos_server.contracts import EngineStats, UsageBook
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 MAX_IGNORED_LABELS = 100
 
-_PREFIX = "llmos:"
+PREFIX = "llmos:"
 _LINE_START = re.compile(r"^(# (?:HELP|TYPE) )?llmos:", re.MULTILINE)
 _CREATED = re.compile(r"^(?:# (?:HELP|TYPE) )?llmos:\w+_created.*\n", re.MULTILINE)
 _INDEX = re.compile(r"\[\d+\]")
@@ -50,7 +50,7 @@ class Metrics:
 
     def __init__(
         self,
-        directory: ModelDirectory,
+        directory: Directory,
         prefix: Literal["llmos", "vllm", "both"] = "llmos",
         usage: UsageBook | None = None,
     ) -> None:
@@ -62,7 +62,7 @@ class Metrics:
         self.generation_tokens = self._counter("generation_tokens", "Tokens sent to clients.")
         self.request_success = self._counter("request_success", "Finished choices.", "finished_reason")
         self.ignored_fields = Counter(
-            f"{_PREFIX}ignored_request_fields", "Unknown request fields.", ["field"], registry=self.registry
+            f"{PREFIX}ignored_request_fields", "Unknown request fields.", ["field"], registry=self.registry
         )
         self.time_to_first_token = self._histogram("time_to_first_token_seconds", "Arrival to first token.", _FIRST)
         self.inter_token_latency = self._histogram("inter_token_latency_seconds", "Between steps of a choice.", _TOKEN)
@@ -98,10 +98,10 @@ class Metrics:
         return {"llmos": text, "vllm": renamed, "both": text + renamed}[self._prefix].encode()
 
     def _counter(self, name: str, help: str, *labels: str) -> Counter:
-        return Counter(_PREFIX + name, help, ["model_name", *labels], registry=self.registry)
+        return Counter(PREFIX + name, help, ["model_name", *labels], registry=self.registry)
 
     def _histogram(self, name: str, help: str, buckets: tuple[float, ...]) -> Histogram:
-        return Histogram(_PREFIX + name, help, ["model_name"], buckets=buckets, registry=self.registry)
+        return Histogram(PREFIX + name, help, ["model_name"], buckets=buckets, registry=self.registry)
 
 
 def _cache_usage(stats: EngineStats) -> float:
@@ -123,18 +123,18 @@ _COUNTERS: dict[str, tuple[str, Callable[[EngineStats], float]]] = {
 class _EngineCollector(Collector):
     """Reads the engines when Prometheus asks. Counters begin again at 0 with a restarted worker."""
 
-    def __init__(self, directory: ModelDirectory) -> None:
+    def __init__(self, directory: Directory) -> None:
         self._directory = directory
 
     def collect(self) -> Iterator[Metric]:
         models = [(m.id, m.generator.stats) for m in self._directory.list() if m.kind == "decoder"]
         for name, (help, read) in _GAUGES.items():
-            gauge = GaugeMetricFamily(_PREFIX + name, help, labels=["model_name"])
+            gauge = GaugeMetricFamily(PREFIX + name, help, labels=["model_name"])
             for model, stats in models:
                 gauge.add_metric([model], read(stats))
             yield gauge
         for name, (help, read) in _COUNTERS.items():
-            counter = CounterMetricFamily(_PREFIX + name, help, labels=["model_name"])
+            counter = CounterMetricFamily(PREFIX + name, help, labels=["model_name"])
             for model, stats in models:
                 counter.add_metric([model], read(stats))
             yield counter
@@ -147,6 +147,6 @@ class _LedgerCollector(Collector):
         self._usage = usage
 
     def collect(self) -> Iterator[Metric]:
-        yield GaugeMetricFamily(_PREFIX + "usage_rows_pending", "Not yet in the database.", self._usage.num_pending)
-        yield CounterMetricFamily(_PREFIX + "usage_rows_written", "In the database.", self._usage.num_written)
-        yield CounterMetricFamily(_PREFIX + "usage_rows_dropped", "Lost.", self._usage.num_dropped)
+        yield GaugeMetricFamily(PREFIX + "usage_rows_pending", "Not yet in the database.", self._usage.num_pending)
+        yield CounterMetricFamily(PREFIX + "usage_rows_written", "In the database.", self._usage.num_written)
+        yield CounterMetricFamily(PREFIX + "usage_rows_dropped", "Lost.", self._usage.num_dropped)

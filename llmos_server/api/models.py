@@ -10,7 +10,7 @@ from litestar.types import ASGIApp
 from llmos_server.api.access import find_model, may_use
 from llmos_server.api.responses import ERRORS, json_response
 from llmos_server.api.schemas.models import Model, ModelList
-from llmos_server.api.served import ListedModel, ModelDirectory
+from llmos_server.api.served import Directory, ListedModel
 from llmos_server.api.services import services_of
 from llmos_server.api.starting import AnyRequest
 
@@ -39,7 +39,7 @@ async def retrieve_model(request: AnyRequest, model_id: FromPath[str]) -> ASGIAp
     return json_response(request, describe_model(directory, await find_model(request, str(model_id).removeprefix("/"))))
 
 
-def describe_model(directory: ModelDirectory, served: ListedModel) -> Model:
+def describe_model(directory: Directory, served: ListedModel) -> Model:
     capabilities = ["completions", "logprobs", "streaming", "tokenize"]
     if served.kind == "encoder":
         capabilities = ["embeddings", "tokenize"]

@@ -48,9 +48,7 @@ def new_id(prefix: str) -> str:
 
 
 async def wait_ready(served: ServedModel, timeout: float) -> EngineInfo:
-    """Wait out a first load; a ready engine costs nothing. Raises EngineBusy, EngineFailed."""
-    if served.generator.state == "ready" and served.generator.info is not None:
-        return served.generator.info
+    """Wait out a load; a ready engine costs nothing. Raises EngineBusy, EngineFailed, InvalidRequest."""
     return await served.generator.wait_ready(timeout)
 
 

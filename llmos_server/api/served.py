@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from llmos_server.chat.model_files import has_chat_template
 from llmos_server.contracts import Encoder, EncoderInfo, Generator, ModelKind, ModelVersion
@@ -51,7 +52,7 @@ class ListedModel:
 
     @property
     def has_template(self) -> bool:
-        return self.version is not None and has_chat_template(Path(self.version.folder))
+        return self.version is not None and _has_template(self.version.folder)
 
     @property
     def max_model_len(self) -> int | None:
@@ -81,14 +82,41 @@ class ServedModel(ListedModel):
         return self.renderer.has_template
 
 
+class Directory(Protocol):
+    """Names in, models out. One of the models is the default."""
+
+    async def get(self, name: str | None) -> ServedModel:
+        """None is the default model. Raises ModelNotFound, EngineFailed when the model's folder is broken."""
+        ...
+
+    def default(self) -> ListedModel:
+        """Raises ModelNotFound when it isn't there."""
+        ...
+
+    def list(self) -> Sequence[ListedModel]:
+        """In order of preference."""
+        ...
+
+    def aliases_of(self, model_id: str) -> Sequence[str]: ...
+
+
+@functools.lru_cache(maxsize=1024)
+def _has_template(folder: str) -> bool:
+    """What is in a version's folder never changes: its name is the digest."""
+    return has_chat_template(Path(folder))
+
+
+def preference(model: ListedModel) -> tuple[bool, bool]:
+    """Sorts chat models first and encoders last."""
+    return model.kind != "decoder", not model.has_template
+
+
 class ModelDirectory:
-    """Served models in order of preference: chat models first, then as given, encoders last. Aliases are other names
-    for them."""
+    """A fixed set of models, for an API over engines of one's own; the first that is given is the default."""
 
     def __init__(self, models: Iterable[ServedModel], aliases: Mapping[str, str] | None = None) -> None:
         given = list(models)
-        ordered = sorted(given, key=lambda model: (model.kind != "decoder", not model.has_template))
-        self._models = {model.id: model for model in ordered}
+        self._models = {model.id: model for model in sorted(given, key=preference)}
         self._aliases = dict(aliases or {})
         self._default = given[0].id if given else None
 

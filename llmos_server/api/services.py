@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from llmos_server.access.gate import Gate
 from llmos_server.access.limits import Limiter
 from llmos_server.api.metrics import Metrics
-from llmos_server.api.served import ModelDirectory
+from llmos_server.api.served import Directory
 from llmos_server.contracts import UsageBook
 from llmos_server.errors import StoreUnavailable
 from llmos_server.settings import ApiSettings
@@ -22,7 +22,7 @@ STATE_KEY = "services"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    directory: ModelDirectory
+    directory: Directory
     settings: ApiSettings
     pool: TextPool
     metrics: Metrics

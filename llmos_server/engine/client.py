@@ -72,6 +72,11 @@ class EngineClient:
         return self._supervisor.num_restarts
 
     @property
+    def pid(self) -> int | None:
+        """The worker's, while one runs."""
+        return self._supervisor.pid
+
+    @property
     def num_open_requests(self) -> int:
         """Requests handed over that have neither finished nor been aborted."""
         return len(self._open)

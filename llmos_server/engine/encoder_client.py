@@ -75,6 +75,11 @@ class EncoderClient:
         return self._supervisor.num_restarts
 
     @property
+    def pid(self) -> int | None:
+        """The worker's, while one runs."""
+        return self._supervisor.pid
+
+    @property
     def num_open_requests(self) -> int:
         """Requests handed over that have neither finished nor been given up."""
         return len(self._open)

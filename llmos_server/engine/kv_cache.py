@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from llmos_server.engine.memory import default_cache_bytes, memory_limit
 from llmos_server.errors import EngineFailed
 from llmos_server.kernels.base import HeadLayout, Kernels, LayerCache
 
-MAX_DEFAULT_BYTES = 4 * 2**30
 FLOAT_BYTES = 4
 
 
@@ -69,41 +68,6 @@ def num_pages_for(budget: int, size: int, max_useful: int) -> int:
 
 
 def default_budget(device: torch.device, root: Path = Path("/")) -> int:
-    """A quarter of the memory that this process may use (on CUDA: of the device's), at most 4 GiB."""
+    """default_cache_bytes of the memory that this process may use; on CUDA, of the device's."""
     limit = torch.cuda.mem_get_info(device)[1] if device.type == "cuda" else memory_limit(root)
-    return min(limit // 4, MAX_DEFAULT_BYTES)
-
-
-def memory_limit(root: Path = Path("/")) -> int:
-    """Bytes: the tightest cgroup limit (version 2 or 1) above this process, or the machine's memory.
-
-    root: where proc and sys are found.
-    """
-    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return min([total, *_cgroup_limits(root)])
-
-
-def _cgroup_limits(root: Path) -> list[int]:
-    try:
-        lines = (root / "proc/self/cgroup").read_text(encoding="ascii").splitlines()
-    except (OSError, UnicodeDecodeError):
-        lines = []
-    folders = [(root / "sys/fs/cgroup", "memory.max"), (root / "sys/fs/cgroup/memory", "memory.limit_in_bytes")]
-    limits = []
-    for line in lines:
-        _, controllers, group = line.split(":", 2)
-        if controllers not in ("", "memory") and "memory" not in controllers.split(","):
-            continue
-        base, name = folders[1] if controllers else folders[0]
-        folder = base / group.lstrip("/")
-        limits += [_read_limit(path / name) for path in (folder, *folder.parents) if path.is_relative_to(base)]
-    limits += [_read_limit(base / name) for base, name in folders]
-    return [limit for limit in limits if limit is not None]
-
-
-def _read_limit(path: Path) -> int | None:
-    """None for "max" and for files that aren't there."""
-    try:
-        return int(path.read_text(encoding="ascii"))
-    except (OSError, ValueError):
-        return None
+    return default_cache_bytes(limit)

@@ -9,6 +9,7 @@ import torch
 
 from llmos_server.contracts import EngineInfo, TokenLogprob
 from llmos_server.engine.kv_cache import KVCache, default_budget, num_pages_for, page_bytes
+from llmos_server.engine.memory import CACHED_BATCHES
 from llmos_server.engine.messages import WorkerConfig
 from llmos_server.engine.sampler import sample_rows, token_logprobs
 from llmos_server.engine.step import Chunk, SampledToken, StepPlan, StepResult
@@ -20,8 +21,6 @@ from llmos_server.models.paged_model import PagedModel
 
 HEAD_ROWS = 64
 """Rows that the output head computes at once: 64 x 49152 floats are 12 MiB, a whole prompt's would be gigabytes."""
-CACHED_BATCHES = 4
-"""The default pool holds at most so many full batches of full-length sequences; more could hardly be used."""
 
 
 class ModelRunner:

@@ -87,6 +87,8 @@ class Supervisor(Generic[Info, Output]):
         self.connection: Connection | None = None
         """While a worker is being started or alive."""
         self.num_restarts = 0
+        self.pid: int | None = None
+        """The process's, while one runs."""
         self._name = name
         self._configure = configure
         self._launcher = launcher
@@ -187,6 +189,7 @@ class Supervisor(Generic[Info, Output]):
         self._started_at = _now()
         try:
             process = await self._launcher.launch(self._configure(self.epoch, endpoints))
+            self.pid = process.pid
             return await self._watch(process, connection)
         except OSError as error:
             return f"it can't be started: {error}"
@@ -198,6 +201,7 @@ class Supervisor(Generic[Info, Output]):
             if process is not None:
                 process.kill()
                 await process.wait()
+                self.pid = None
             connection.close()
 
     async def _watch(self, process: WorkerProcess, connection: Connection) -> str:

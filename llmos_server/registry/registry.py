@@ -54,6 +54,10 @@ class Registry:
             raise ModelNotFound(f"The files of {name!r} changed or vanished since it was pulled: llmos pull {wanted}")
         return manifest.version
 
+    def servable(self) -> list[ModelVersion]:
+        """Those whose files are all there and unchanged."""
+        return [manifest.version for manifest in self._library.read_all() if manifest.is_current()]
+
     def list(self) -> list[ModelVersion]:
         """Every model that was pulled, by name; also those whose files have changed since."""
         return [manifest.version for manifest in self._library.read_all()]

@@ -67,11 +67,13 @@ class LiveServer:
         raise AssertionError(f"not {what} after {seconds} s:\n{self.log.read_text()}")
 
     def worker_pid(self) -> int:
+        pids = self.worker_pids()
+        assert pids, "no engine worker runs"
+        return pids[0]
+
+    def worker_pids(self) -> list[int]:
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        for pid in children:
-            if b"llmos_server.engine.worker" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                return int(pid)
-        raise AssertionError("no engine worker runs")
+        return [int(pid) for pid in children if b"llmos_server.engine." in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
     def stop(self) -> int:
         if self.process.poll() is None:

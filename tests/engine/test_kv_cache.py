@@ -8,13 +8,12 @@ import pytest
 import torch
 
 from llmos_server.engine.kv_cache import (
-    MAX_DEFAULT_BYTES,
     KVCache,
     default_budget,
-    memory_limit,
     num_pages_for,
     page_bytes,
 )
+from llmos_server.engine.memory import MAX_DEFAULT_CACHE_BYTES, default_budget_bytes, memory_limit
 from llmos_server.errors import EngineFailed
 from llmos_server.kernels.base import HeadLayout
 from llmos_server.kernels.reference import ReferenceKernels
@@ -75,4 +74,5 @@ def test_limit_of_cgroup_1(tmp_path: Path) -> None:
 
 def test_without_cgroups_the_machines_memory_counts(tmp_path: Path) -> None:
     assert memory_limit(tmp_path) >= memory_limit() > 0
-    assert 0 < default_budget(CPU, tmp_path) <= MAX_DEFAULT_BYTES
+    assert 0 < default_budget(CPU, tmp_path) <= MAX_DEFAULT_CACHE_BYTES
+    assert default_budget_bytes(100 * MIB) == 75 * MIB

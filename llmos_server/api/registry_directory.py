@@ -1,0 +1,92 @@
+"""Whatever was pulled is served: the registry is asked at every request, so what came or went meanwhile is noticed."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from llmos_server.api.renderers import RendererCache
+from llmos_server.api.served import ListedModel, ServedModel, preference
+from llmos_server.contracts import ModelVersion
+from llmos_server.errors import InvalidRequest, ModelNotFound, PullError
+from llmos_server.fleet_contracts import EngineFleet
+from llmos_server.registry.parameters import count_parameters
+from llmos_server.registry.registry import Registry
+
+
+class RegistryDirectory:
+    """Implements served.Directory. Reading a manifest takes some 0.1 ms; a tokenizer, the first time, up to a second.
+
+    default: a canonical name. aliases: other name -> canonical name.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        fleet: EngineFleet,
+        renderers: RendererCache,
+        *,
+        default: str,
+        aliases: Mapping[str, str],
+    ) -> None:
+        self._registry = registry
+        self._fleet = fleet
+        self._renderers = renderers
+        self._default = default
+        self._aliases = dict(aliases)
+        self._num_parameters: dict[str, int] = {}
+
+    async def get(self, name: str | None) -> ServedModel:
+        """See served.Directory."""
+        listed = self._find(self._default if name is None else name)
+        assert listed.version is not None
+        renderer = await self._renderers.get(listed.version)
+        fields = {field.name: getattr(listed, field.name) for field in dataclasses.fields(listed)}
+        return ServedModel(**fields, renderer=renderer)
+
+    def default(self) -> ListedModel:
+        """See served.Directory."""
+        return self._find(self._default)
+
+    def list(self) -> Sequence[ListedModel]:
+        """Chat models first, the default one before the others; encoders last."""
+        versions = self._registry.servable()
+        here = {version.name for version in versions}
+        for name in self._fleet.names():
+            if name not in here:
+                self._fleet.remove(name, ModelNotFound(f"The model {name!r} was removed."))
+        listed = [self._describe(version) for version in versions]
+        return sorted(listed, key=lambda model: (*preference(model), model.id != self._default, model.id))
+
+    def aliases_of(self, model_id: str) -> Sequence[str]:
+        """Sorted."""
+        return sorted(alias for alias, target in self._aliases.items() if target == model_id)
+
+    def _find(self, name: str) -> ListedModel:
+        """Raises ModelNotFound, which lists the known names."""
+        try:
+            return self._describe(self._registry.get(name))
+        except (ModelNotFound, InvalidRequest) as error:
+            with suppress(InvalidRequest):
+                self._fleet.remove(self._registry.resolve(name), ModelNotFound(f"The model {name!r} was removed."))
+            known = ", ".join([*(model.id for model in self.list()), *self._aliases]) or "none"
+            raise ModelNotFound(f"The model {name!r} isn't served here. Served names: {known}. {error}") from None
+
+    def _describe(self, version: ModelVersion) -> ListedModel:
+        version = self._with_parameters(version)
+        engine = self._fleet.engine(version)
+        return ListedModel(id=version.name, created=version.created, engine=engine, kind=version.kind, version=version)
+
+    def _with_parameters(self, version: ModelVersion) -> ModelVersion:
+        """Imports of old didn't count them, and the memory budget needs the number."""
+        if version.num_parameters:
+            return version
+        if version.digest not in self._num_parameters:
+            self._num_parameters[version.digest] = 0
+            with suppress(PullError):  # Damaged: its load will tell.
+                self._num_parameters[version.digest] = count_parameters([Path(path) for path in version.weights])
+        return msgspec.structs.replace(version, num_parameters=self._num_parameters[version.digest])

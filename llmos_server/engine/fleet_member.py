@@ -1,0 +1,136 @@
+"""A model of a fleet, with or without a worker, and what is told about it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from llmos_server.contracts import EncoderInfo, EngineInfo, EngineState, ModelVersion
+from llmos_server.engine.fleet_plan import FleetPlan, Slot, Ticket
+from llmos_server.engine.footprint import Footprint
+from llmos_server.errors import EngineBusy, InvalidRequest
+from llmos_server.fleet_contracts import ModelStatus
+
+
+class Worker(Protocol):
+    """The lifecycle that EngineClient and EncoderClient share."""
+
+    @property
+    def state(self) -> EngineState: ...
+
+    @property
+    def info(self) -> EngineInfo | EncoderInfo | None: ...
+
+    @property
+    def pid(self) -> int | None: ...
+
+    @property
+    def num_restarts(self) -> int: ...
+
+    async def start(self) -> None: ...
+
+    async def stop(self, grace: float = 0.0) -> None:
+        """Returns when the process has ended."""
+        ...
+
+    async def wait_ready(self, timeout: float | None = None) -> EngineInfo | EncoderInfo: ...
+
+
+@dataclass(slots=True, eq=False)
+class Member:
+    """One version of one model, with or without a worker."""
+
+    version: ModelVersion
+    slot: Slot
+    footprint: Footprint = field(default_factory=lambda: Footprint(weights=0, cache=0))
+    worker: Worker | None = None
+    info: EngineInfo | EncoderInfo | None = None
+    """Of the last load."""
+    failure: str | None = None
+    removal: Exception | None = None
+    """What its requests are told once it has been removed or replaced."""
+    granted: dict[Ticket, asyncio.Future[None]] = field(default_factory=dict)
+    """Of the requests that wait for a load."""
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set while there is no worker."""
+    num_loads: int = 0
+    load_seconds: float = 0.0
+    num_evictions: int = 0
+
+    @property
+    def name(self) -> str:
+        return self.version.name
+
+    @property
+    def state(self) -> EngineState:
+        if self.failure is not None:
+            return "failed"
+        return self.worker.state if self.worker is not None and self.slot.place == "present" else "unloaded"
+
+    def note_ready(self, now: float) -> None:
+        """Once a load, when its worker is first seen ready."""
+        assert self.worker is not None
+        self.slot.ready_at, self.info = now, self.worker.info
+        self.load_seconds += self.info.load_seconds if self.info is not None else 0.0
+
+    def status(self, now: float) -> ModelStatus:
+        """now: on the slots' clock."""
+        slot, worker = self.slot, self.worker
+        idle = 0.0 if slot.num_users else now - slot.last_used
+        return ModelStatus(
+            name=self.name,
+            kind=self.version.kind,
+            digest=self.version.digest,
+            state=self.state,
+            num_bytes=slot.num_bytes,
+            is_pinned=slot.is_pinned,
+            num_open_requests=slot.num_users,
+            num_waiting=len(self.granted),
+            last_used=time.time() - idle if slot.last_used else None,
+            pid=worker.pid if worker is not None else None,
+            num_restarts=worker.num_restarts if worker is not None else 0,
+            num_loads=self.num_loads,
+            load_seconds=self.load_seconds,
+            num_evictions=self.num_evictions,
+            failure=self.failure,
+        )
+
+
+def too_large(member: Member, plan: FleetPlan) -> InvalidRequest:
+    """The bytes that it needs, those that there are, and what to do."""
+    slot = member.slot
+    pinned = [s.name for s in plan.slots if s.is_pinned and s is not slot and s.place == "present"]
+    beside = f" beside {', '.join(pinned)} (pinned)" if pinned else ""
+    return InvalidRequest(
+        f"{slot.name} needs {slot.num_bytes} bytes ({mebibytes(slot.num_bytes)}), {member.footprint.cache} of them for "
+        f"its KV cache. There are {plan.room_for(slot)} bytes{beside}, in a budget of {plan.budget}. "
+        f"Loaded: {_loaded(plan.slots)}. Raise engine.memory_bytes, lower engine.cache_bytes, or pin less.",
+        param="model",
+        code="model_too_large",
+    )
+
+
+def waited_too_long(member: Member, plan: FleetPlan, timeout: float | None) -> EngineBusy:
+    """For its place in memory."""
+    return EngineBusy(
+        f"{member.name} could not be loaded within {timeout:g} s (api.load_timeout_seconds): the memory is in use. "
+        f"Loaded: {_loaded(plan.slots)}. Try again, unload one of them, or raise engine.memory_bytes.",
+        retry_after=5.0,
+    )
+
+
+def shutting_down() -> EngineBusy:
+    return EngineBusy("The server is shutting down; try again in a moment.", retry_after=5.0)
+
+
+def mebibytes(num_bytes: int) -> str:
+    return f"{num_bytes / 2**20:.0f} MiB"
+
+
+def _loaded(slots: Collection[Slot]) -> str:
+    """With their bytes and the requests that use them."""
+    found = [f"{s.name} ({mebibytes(s.num_bytes)}, {s.num_users} in use)" for s in slots if s.place != "absent"]
+    return ", ".join(found) or "none"

@@ -1,0 +1,85 @@
+"""More models than memory: a real server with room for two of three."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import fleet_load
+import httpx2
+import pytest
+
+
+@pytest.fixture(scope="module")
+def references(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]:
+    folder = tmp_path_factory.mktemp("fleet")
+    return fleet_load.create_references(folder, folder / "home")
+
+
+@pytest.fixture
+def server(references: dict[str, dict[str, str]], tmp_path: Path, start_server) -> Iterator:
+    first = next(iter(references))
+    home = Path(first.removeprefix("file:")).parent / "home"
+    env = {
+        "LLMOS_HOME": str(home),
+        "LLMOS_ENGINE__MEMORY_BYTES": str(fleet_load.BUDGET_FOR_TWO),
+        "LLMOS_ENGINE__CACHE_BYTES": str(fleet_load.CACHE_BYTES),
+    }
+    live = start_server(tmp_path, first, "--threads", "1", env=env)
+    live.wait_until_ready()
+    yield live
+    children = live.worker_pids()
+    assert live.stop() == 0
+    assert [pid for pid in children if Path(f"/proc/{pid}").exists()] == []
+
+
+def check(server, references, *, clients: int, requests: int) -> dict[str, float]:
+    """Drive it; every answer is right, and nothing is left of it afterwards. Returns what it took."""
+    tally = asyncio.run(fleet_load.drive(server.url, references, clients=clients, requests=requests, seed=1))
+    assert tally.wrong == []
+    assert sum(tally.outcomes.values()) == clients * requests
+    server.wait_for(lambda: server.metric("llmos:num_requests_running") == 0, "idle")
+    server.wait_for(lambda: server.metric("llmos:model_open_requests") == 0, "free of users")
+    assert server.metric("llmos:models_loaded") == len(server.worker_pids()) <= 2
+    assert server.metric("llmos:memory_used_bytes") <= fleet_load.BUDGET_FOR_TWO
+    return {**tally.outcomes, "loads": server.metric("llmos:model_loads_total")}
+
+
+def test_three_models_under_a_budget_for_two(server, references) -> None:
+    assert set(references) <= set(served_names(server))
+    figures = check(server, references, clients=12, requests=2)
+    assert figures["loads"] >= 3
+
+
+@pytest.mark.proof
+def test_three_models_under_a_budget_for_two_for_long(server, references, record_property) -> None:
+    figures = check(server, references, clients=12, requests=60)
+    assert figures["loads"] >= 6
+    for name, value in figures.items():
+        record_property(name, value)
+
+
+def test_a_model_too_large_is_refused_with_the_bytes(references, tmp_path: Path, start_server) -> None:
+    first, second, _ = references
+    home = Path(first.removeprefix("file:")).parent / "home"
+    env = {
+        "LLMOS_HOME": str(home),
+        "LLMOS_ENGINE__MEMORY_BYTES": str(500 * 2**20),
+        "LLMOS_ENGINE__CACHE_BYTES": str(fleet_load.CACHE_BYTES),
+        "LLMOS_MODELS__PINNED": first,
+    }
+    live = start_server(tmp_path, first, "--threads", "1", env=env)
+    try:
+        live.wait_until_ready()
+        reply = httpx2.post(live.url + "/v1/completions", json={"model": second, "prompt": "x"}, trust_env=False)
+        assert (reply.status_code, reply.json()["error"]["code"]) == (400, "model_too_large")
+        for part in ("needs", "pinned", str(500 * 2**20), "engine.memory_bytes"):
+            assert part in reply.json()["error"]["message"]
+    finally:
+        live.stop()
+
+
+def served_names(server) -> list[str]:
+    return [model["id"] for model in json.loads(server.get("/v1/models")[1])["data"]]
