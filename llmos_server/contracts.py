@@ -131,6 +131,8 @@ class EngineStats(msgspec.Struct, frozen=True, array_like=True):
     prefix_hits: int = 0
     """Prompt tokens found there."""
     num_steps: int = 0
+    queue_seconds: float = 0.0
+    """Estimated time until all that waits now has begun; 0 while the engine's speed isn't known."""
 
 
 class EncodeRequest(msgspec.Struct, frozen=True, kw_only=True):

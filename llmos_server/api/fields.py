@@ -112,7 +112,7 @@ _GENERATION: Table = {
     "skip_special_tokens": honoured("true when absent"),
     "stream": honoured(),
     "stream_options": honoured("only with stream", nested=STREAM_OPTIONS),
-    "priority": honoured("lower runs earlier; 0 when absent"),
+    "priority": honoured("lower runs earlier among the requests of one key; 0 when absent"),
     "cache_salt": honoured("cached prefixes are shared only under the same salt"),
     "user": hint(_EFFECTLESS),
     "metadata": hint(_EFFECTLESS),

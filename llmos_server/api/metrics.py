@@ -111,6 +111,7 @@ def _cache_usage(stats: EngineStats) -> float:
 _GAUGES: dict[str, tuple[str, Callable[[EngineStats], float]]] = {
     "num_requests_running": ("Sequences in the last step.", lambda stats: stats.num_running),
     "num_requests_waiting": ("Sequences that wait for pages or a place in the step.", lambda stats: stats.num_waiting),
+    "estimated_queue_seconds": ("Until all that waits now has begun.", lambda stats: stats.queue_seconds),
     "kv_cache_usage_perc": ("Share of the pages in use, 0 to 1.", _cache_usage),
 }
 _COUNTERS: dict[str, tuple[str, Callable[[EngineStats], float]]] = {

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Iterator
+
+import msgspec
 
 from llmos_server.contracts import EngineInfo, EngineState, EngineStats, GenerateRequest, ModelVersion
 from llmos_server.engine.connection import Endpoints
 from llmos_server.engine.generation import EngineGeneration
 from llmos_server.engine.launcher import Launcher, SubprocessLauncher, num_usable_cores
 from llmos_server.engine.messages import AbortRequest, AddRequest, Report, RequestFailed, StepOutput, WorkerConfig
+from llmos_server.engine.queue_estimate import QueueEstimate, bounded_retry
 from llmos_server.engine.supervisor import Backoff, Supervisor
 from llmos_server.errors import EngineBusy, EngineFailed, InvalidRequest, LLMOSError, ModelFault
 from llmos_server.settings import EngineSettings, LogSettings
@@ -41,6 +45,7 @@ class EngineClient:
         self._log = log
         self._stats = EngineStats()
         self._open: dict[str, EngineGeneration] = {}
+        self._queue = QueueEstimate()
         self._num_holds = 0
         self._all_closed = asyncio.Event()
         self._supervisor: Supervisor[EngineInfo, StepOutput | RequestFailed] = Supervisor(
@@ -65,7 +70,7 @@ class EngineClient:
     @property
     def stats(self) -> EngineStats:
         """Of the last step; all zero while no worker is ready."""
-        return self._stats
+        return msgspec.structs.replace(self._stats, queue_seconds=self._queue.seconds_in_all)
 
     @property
     def num_restarts(self) -> int:
@@ -114,15 +119,34 @@ class EngineClient:
         return await self._supervisor.wait_ready(timeout)
 
     def submit(self, request: GenerateRequest) -> EngineGeneration:
-        """See contracts.Generator. Raises EngineBusy, too, when max_waiting requests are open already."""
+        """See contracts.Generator. Raises EngineBusy, too, when the queue is too long for this request's owner."""
         connection = self._supervisor.require_ready()
-        if len(self._open) >= self._settings.max_waiting:
-            raise EngineBusy(f"{len(self._open)} requests are open already; try again in a moment.")
+        self._check_queue(request.owner)
         if request.request_id in self._open:
             raise InvalidRequest(f"A request with the id {request.request_id!r} is running already; take a new id.")
+        self._queue.join(request, time.monotonic(), was_idle=not self._open)
         generation = self._open[request.request_id] = EngineGeneration(request, self._abort)
         connection.send(AddRequest(epoch=connection.epoch, request=request))
         return generation
+
+    def _check_queue(self, owner: str) -> None:
+        """A full queue is closed to owners that fill their even share of it, and open to others."""
+        queue, settings = self._queue, self._settings
+        num_own = queue.num_waiting_of(owner)
+        is_full = queue.num_waiting >= settings.max_waiting and num_own * queue.num_owners >= settings.max_waiting
+        if is_full or num_own >= settings.max_waiting:
+            raise EngineBusy(
+                f"{num_own} of your requests wait already, of {queue.num_waiting} in all; try again later, "
+                "or raise engine.max_waiting.",
+                retry_after=bounded_retry(queue.seconds_for_a_place(owner)),
+            )
+        seconds = queue.seconds_before(owner)
+        if settings.max_wait_seconds and seconds > settings.max_wait_seconds:
+            raise EngineBusy(
+                f"This request would wait for about {seconds:.0f} s; engine.max_wait_seconds allows "
+                f"{settings.max_wait_seconds:.0f}. Try again later.",
+                retry_after=bounded_retry(seconds - settings.max_wait_seconds),
+            )
 
     def _configure(self, epoch: int, endpoints: Endpoints) -> WorkerConfig:
         settings = self._settings
@@ -156,12 +180,15 @@ class EngineClient:
             self._end(report.request_id, InvalidRequest(report.message))
             return
         self._stats = report.stats
+        self._queue.note_step(report.deltas, time.monotonic())
         for request_id in report.broken:
             self._end(request_id, ModelFault(NOT_FINITE))
         for delta in report.deltas:
             generation = self._open.get(delta.request_id)
             if generation is not None:
                 generation.feed(delta)
+                if delta.finish_reason is not None:
+                    self._queue.note_answer(generation.num_tokens(delta.index))
                 self._close_if_done(generation)
 
     def _end(self, request_id: str, error: LLMOSError) -> None:
@@ -173,6 +200,7 @@ class EngineClient:
     def _close_if_done(self, generation: EngineGeneration) -> None:
         if not generation.is_open:
             del self._open[generation.request_id]
+            self._queue.leave(generation.request_id)
         if not self._open:
             self._all_closed.set()
 

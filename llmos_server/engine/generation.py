@@ -19,6 +19,7 @@ class EngineGeneration:
         self._on_abort = on_abort
         self._open = set(range(request.n))
         self._arrived: list[ChoiceDelta] = []
+        self._num_tokens = [0] * request.n
         self._error: Exception | None = None
         self._changed = asyncio.Event()
 
@@ -56,9 +57,14 @@ class EngineGeneration:
         if delta.index not in self._open:
             return
         self._arrived.append(delta)
+        self._num_tokens[delta.index] += len(delta.token_ids)
         if delta.finish_reason is not None:
             self._open.discard(delta.index)
         self._changed.set()
+
+    def num_tokens(self, index: int) -> int:
+        """Tokens of one choice so far."""
+        return self._num_tokens[index]
 
     def fail(self, error: Exception) -> None:
         """What has arrived is delivered first, then the error is raised."""

@@ -151,16 +151,32 @@ async def test_waiting_consumer_is_released_by_abort() -> None:
         assert await consumer == {}
 
 
-async def test_bounded_admission() -> None:
-    async with running_client(max_waiting=2) as (client, _):
+async def test_a_full_queue_is_closed_to_who_fills_it_and_open_to_others() -> None:
+    async with running_client(max_waiting=2, max_num_seqs=2) as (client, _):
         await ready(client)
-        first = client.submit(make_request("a", [1], max_tokens=ENDLESS))
-        client.submit(make_request("b", [1], max_tokens=ENDLESS))
-        with pytest.raises(EngineBusy) as refused:
-            client.submit(make_request("c", [1]))
-        assert refused.value.retry_after > 0
-        first.abort()
-        await collect(client.submit(make_request("c", [1])))
+        for name in ("running", "too"):
+            await anext(client.submit(make_request(name, [1], max_tokens=ENDLESS, owner="a")))
+        client.submit(make_request("first", [1], owner="a"))
+        second = client.submit(make_request("second", [1], owner="a"))
+        with pytest.raises(EngineBusy, match="2 of your requests wait") as refused:
+            client.submit(make_request("third", [1], owner="a"))
+        assert refused.value.retry_after >= 1
+        await within(30, collect(client.submit(make_request("other", [1], max_tokens=2, owner="b"))))
+        second.abort()
+        client.submit(make_request("third", [1], owner="a"))
+
+
+async def test_who_would_wait_too_long_is_told_so_at_once() -> None:
+    async with running_client(max_wait_seconds=0.001, max_num_seqs=2) as (client, _):
+        await ready(client)
+        for name in ("running", "too"):
+            await anext(client.submit(make_request(name, [1], max_tokens=ENDLESS)))
+        client.submit(make_request("waits", [1], max_tokens=ENDLESS))
+        await until(lambda: client.stats.queue_seconds > 0)  # The speed is known.
+        with pytest.raises(EngineBusy, match=r"engine\.max_wait_seconds") as refused:
+            client.submit(make_request("late", [1]))
+        assert refused.value.retry_after >= 1
+        await within(30, collect(client.submit(make_request("other", [1], max_tokens=2, owner="b"))))
 
 
 async def test_refused_request_leaves_the_others_alone() -> None:
