@@ -11,7 +11,7 @@ export TORCH
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev model serve test lint types proof bench clean
+.PHONY: help install install-dev model clients serve test lint types proof bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,7 +29,10 @@ model: install-dev ## Pull the default models for the tests
 	@$(BIN)/llmos pull smollm2:135m || echo "The default model can't be had now: tests that need it will be skipped."
 	@$(BIN)/llmos pull all-minilm-l6-v2 || echo "The default encoder can't be had now: tests that need it will be skipped."
 
-test: lint types model ## Set up, lint, check types, run the tests
+clients: install-dev ## Set up the clients of other people that the tests run (.venv-clients, node_modules)
+	@tests/clients/install
+
+test: lint types model clients ## Set up, lint, check types, run the tests
 	@$(PYTEST) -n $(NUM_TEST_WORKERS) $(ARGS)
 
 lint: install-dev ## Check style and formatting

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import httpx2
 import pytest
@@ -43,3 +44,10 @@ async def http() -> AsyncIterator[httpx2.AsyncClient]:
     transport = httpx2.ASGITransport(app=app)
     async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as client:
         yield client
+
+
+@pytest.fixture(scope="session", name="start_server")
+def start_server_fixture() -> Callable[..., Any]:
+    """`llmos serve` as a process of its own, as the end-to-end tests start it."""
+    start_server: Callable[..., Any] = load("llmos_test_live_server", TESTS / "e2e" / "conftest.py").start_server
+    return start_server

@@ -24,7 +24,7 @@ async function readAll(result) {
 
 await run({
   generate_text: async (target) => (await generateText({ model: compatible(target)(target.chatModel), ...common })).text,
-  stream_text: (target) => readAll(streamText({ model: compatible(target)(target.chatModel), system: 'Answer briefly.', ...common })),
+  stream_text: (target) => readAll(streamText({ model: compatible(target)(target.chatModel), system: 'You are a helpful assistant.', ...common })),
   generate_object: async (target) => (await generateObject({ model: compatible(target)(target.chatModel), schema, ...common })).object,
   generate_object_schema: async (target) =>
     (await generateObject({ model: compatible(target, { supportsStructuredOutputs: true })(target.chatModel), schema, ...common })).object,

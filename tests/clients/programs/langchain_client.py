@@ -46,7 +46,7 @@ def stream_usage(target: Target) -> str:
 
 
 async def ainvoke(target: Target) -> object:
-    return (await model(target).ainvoke([("system", "Answer briefly."), ("human", QUESTION)])).content
+    return (await model(target).ainvoke([("system", "You are a helpful assistant."), ("human", QUESTION)])).content
 
 
 def batch(target: Target) -> list[object]:

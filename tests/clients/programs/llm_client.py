@@ -61,7 +61,7 @@ def stream(target: Target) -> str:
         "max_tokens",
         "20",
         "-s",
-        "Answer briefly.",
+        "You are a helpful assistant.",
         QUESTION,
     )
 

@@ -2,7 +2,7 @@
 import OpenAI from 'openai'
 import { QUESTION, run } from './scenarios.mjs'
 
-const messages = [{ role: 'developer', content: 'Answer briefly.' }, { role: 'user', content: QUESTION }]
+const messages = [{ role: 'developer', content: 'You are a helpful assistant.' }, { role: 'user', content: QUESTION }]
 const parameters = { type: 'object', properties: { city: { type: 'string' } }, required: ['city'], additionalProperties: false }
 const tool = { type: 'function', function: { name: 'get_weather', parameters, strict: true } }
 const client = (target) => new OpenAI({ baseURL: target.baseURL, apiKey: 'none', maxRetries: 0 })

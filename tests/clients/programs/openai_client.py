@@ -6,7 +6,7 @@ import openai
 from pydantic import BaseModel
 from scenarios import QUESTION, Target, run
 
-MESSAGES = [{"role": "system", "content": "Answer briefly."}, {"role": "user", "content": QUESTION}]
+MESSAGES = [{"role": "system", "content": "You are a helpful assistant."}, {"role": "user", "content": QUESTION}]
 TOOL = {
     "type": "function",
     "function": {

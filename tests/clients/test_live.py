@@ -1,0 +1,92 @@
+"""Other people's clients against a live server with the real model: the programs that were recorded, each in a process.
+
+They run in an environment of their own (`make clients`); without it they are skipped.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HERE = Path(__file__).parent
+PYTHON = HERE.parents[1] / ".venv-clients" / "bin" / "python"
+SECONDS = 120
+
+CHATS = {
+    "openai_client.py": ["chat", "stream"],
+    "langchain_client.py": ["invoke", "stream", "stream_usage", "ainvoke"],
+    "litellm_client.py": ["completion", "acompletion", "stream", "astream", "hosted_vllm"],
+    "llm_client.py": ["prompt", "stream"],
+    "openai_client.mjs": ["chat", "stream", "helper"],
+    "ai_sdk_client.mjs": ["generate_text", "stream_text", "openai_generate_text", "openai_stream_text"],
+}
+COMPLETIONS = {
+    "openai_client.py": ["completion", "completion_stream"],
+    "langchain_client.py": ["complete"],
+    "litellm_client.py": ["text_completion"],
+    "llm_client.py": ["completion"],
+    "openai_client.mjs": ["completion"],
+    "ai_sdk_client.mjs": ["completion"],
+}
+OTHERS: dict[str, dict[str, Any]] = {
+    "openai_client.py": {"models": "smollm2:135m", "retrieve": "smollm2:135m"},
+    "openai_client.mjs": {"models": "smollm2:135m", "retrieve": "smollm2:135m"},
+    "langchain_client.py": {"batch": "Paris"},
+}
+"""Scenario -> what its value holds."""
+
+
+@pytest.fixture(scope="module")
+def live(smollm2: Any, tmp_path_factory: pytest.TempPathFactory, start_server: Any) -> Iterator[str]:
+    """The URL of a server of this module's own."""
+    server = start_server(tmp_path_factory.mktemp("clients"), smollm2.name)
+    server.wait_until_ready()
+    yield server.url
+    server.stop()
+
+
+def command_for(program: str) -> list[str]:
+    path = str(HERE / "programs" / program)
+    if program.endswith(".py"):
+        if not PYTHON.exists():
+            pytest.skip("the Python clients aren't set up; run: make clients")
+        return [str(PYTHON), path]
+    node = shutil.which("node")
+    if node is None or not (HERE / "node_modules").exists():
+        pytest.skip("Node or the Node clients aren't set up; run: make clients")
+    return [node, path]
+
+
+def run(program: str, url: str, *names: str) -> dict[str, Any]:
+    """Scenario -> value. Fails with the client's own words."""
+    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "OPENAI_API_KEY")}
+    command = [*command_for(program), url, *names]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    results = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"name":')]
+    assert [result for result in results if "error" in result] == []
+    assert [result["name"] for result in results] == list(names)
+    return {result["name"]: result["value"] for result in results}
+
+
+@pytest.mark.real_model
+@pytest.mark.parametrize("program", CHATS)
+def test_client(live: str, program: str) -> None:
+    """One process for all that a client does: importing it is most of the work."""
+    chats, completions, others = CHATS[program], COMPLETIONS[program], OTHERS.get(program, {})
+    values = run(program, live, *chats, *completions, *others)
+    for name in chats:
+        assert "Paris" in values[name], name
+    if program.startswith("openai_client"):  # The same messages, streamed and not.
+        assert values["stream"] == values["chat"]
+    for name in completions:
+        assert values[name].strip(), name
+    for name, expected in others.items():
+        assert expected in str(values[name]), name
