@@ -109,7 +109,7 @@ def create_api(
         logging_config=None,
         debug=False,
     )
-    app.asgi_handler = RequestContext(Guard(app.asgi_handler, settings, cors))
+    app.asgi_handler = services.metrics.count_requests(RequestContext(Guard(app.asgi_handler, settings, cors)))
     return app
 
 

@@ -6,10 +6,12 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Literal
 
+from litestar.types import ASGIApp
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from llmos_server.api.operating_metrics import EngineStateCollector, RequestCounter
 from llmos_server.api.served import Directory
 from llmos_server.contracts import EngineStats, UsageBook
 
@@ -71,6 +73,7 @@ class Metrics:
         self.prefill_time = self._histogram("request_prefill_time_seconds", "First step to first token.", _REQUEST)
         self.decode_time = self._histogram("request_decode_time_seconds", "First token to last.", _REQUEST)
         self.registry.register(_EngineCollector(directory))
+        self.registry.register(EngineStateCollector(directory, _PREFIX))
         if usage is not None:
             self.registry.register(_LedgerCollector(usage))
 
@@ -91,6 +94,10 @@ class Metrics:
                 else:
                     name = "other"
             self.ignored_fields.labels(name).inc()
+
+    def count_requests(self, app: ASGIApp) -> ASGIApp:
+        """The app, with each of its answers counted."""
+        return RequestCounter(app, self.registry, _PREFIX)
 
     def expose(self) -> bytes:
         text = _CREATED.sub("", generate_latest(self.registry).decode())
