@@ -66,6 +66,9 @@ class Metrics:
         self.ignored_fields = Counter(
             f"{PREFIX}ignored_request_fields", "Unknown request fields.", ["field"], registry=self.registry
         )
+        self.http_requests = Counter(
+            f"{_PREFIX}http_requests", "Answers, by HTTP status.", ["method", "status"], registry=self.registry
+        )
         self.time_to_first_token = self._histogram("time_to_first_token_seconds", "Arrival to first token.", _FIRST)
         self.inter_token_latency = self._histogram("inter_token_latency_seconds", "Between steps of a choice.", _TOKEN)
         self.e2e_latency = self._histogram("e2e_request_latency_seconds", "Arrival to end.", _REQUEST)
@@ -97,7 +100,7 @@ class Metrics:
 
     def count_requests(self, app: ASGIApp) -> ASGIApp:
         """The app, with each of its answers counted."""
-        return RequestCounter(app, self.registry, _PREFIX)
+        return RequestCounter(app, self.http_requests)
 
     def expose(self) -> bytes:
         text = _CREATED.sub("", generate_latest(self.registry).decode())

@@ -7,7 +7,7 @@ from typing import get_args
 
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import Counter
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -20,11 +20,9 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 class RequestCounter:
     """ASGI middleware around everything: one count an answer, when its head is sent. Clients choose neither label."""
 
-    def __init__(self, app: ASGIApp, registry: CollectorRegistry, prefix: str) -> None:
+    def __init__(self, app: ASGIApp, requests: Counter) -> None:
         self._app = app
-        self._requests = Counter(
-            f"{prefix}http_requests", "Answers, by HTTP status.", ["method", "status"], registry=registry
-        )
+        self._requests = requests
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP:
