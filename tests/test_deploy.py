@@ -13,9 +13,11 @@ import pytest
 import yaml
 from cyclopts import App
 
-from llmos_server.api.metrics import Metrics
+from llmos_server.api.fleet_metrics import FleetCollector
+from llmos_server.api.metrics import PREFIX, Metrics
 from llmos_server.api.served import ModelDirectory
 from llmos_server.cli import app
+from llmos_server.fleet_contracts import FleetStatus
 from llmos_server.settings import Settings, load_settings
 
 METRIC = re.compile(r"llmos:\w+")
@@ -53,9 +55,18 @@ def expressions(deploy: Path) -> list[str]:
     return [rule["expr"] for rule in rules] + targets + variables
 
 
+class NoModels:
+    """A fleet of nothing."""
+
+    def status(self) -> FleetStatus:
+        return FleetStatus(budget_bytes=1, used_bytes=0, models=[])
+
+
 def exposed() -> set[str]:
     """The families that /metrics declares; a counter's lines end in _total, its declaration does, too."""
-    text = Metrics(ModelDirectory([], aliases={})).expose().decode()
+    metrics = Metrics(ModelDirectory([], aliases={}))
+    metrics.registry.register(FleetCollector(NoModels(), PREFIX))  # type: ignore[arg-type]
+    text = metrics.expose().decode()
     return set(re.findall(r"^# TYPE (llmos:\w+)", text, re.MULTILINE))
 
 

@@ -19,6 +19,7 @@ _COUNTERS: dict[str, tuple[str, Callable[[ModelStatus], float]]] = {
     "model_loads": ("Times that the model was loaded.", lambda model: model.num_loads),
     "model_load_seconds": ("Seconds that those loads took.", lambda model: model.load_seconds),
     "model_evictions": ("Times that its worker was ended, unloads included.", lambda model: model.num_evictions),
+    "engine_restarts": ("Times that its worker died and was started again.", lambda model: model.num_restarts),
 }
 
 

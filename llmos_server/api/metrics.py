@@ -67,7 +67,7 @@ class Metrics:
             f"{PREFIX}ignored_request_fields", "Unknown request fields.", ["field"], registry=self.registry
         )
         self.http_requests = Counter(
-            f"{_PREFIX}http_requests", "Answers, by HTTP status.", ["method", "status"], registry=self.registry
+            f"{PREFIX}http_requests", "Answers, by HTTP status.", ["method", "status"], registry=self.registry
         )
         self.time_to_first_token = self._histogram("time_to_first_token_seconds", "Arrival to first token.", _FIRST)
         self.inter_token_latency = self._histogram("inter_token_latency_seconds", "Between steps of a choice.", _TOKEN)
@@ -76,7 +76,7 @@ class Metrics:
         self.prefill_time = self._histogram("request_prefill_time_seconds", "First step to first token.", _REQUEST)
         self.decode_time = self._histogram("request_decode_time_seconds", "First token to last.", _REQUEST)
         self.registry.register(_EngineCollector(directory))
-        self.registry.register(EngineStateCollector(directory, _PREFIX))
+        self.registry.register(EngineStateCollector(directory, PREFIX))
         if usage is not None:
             self.registry.register(_LedgerCollector(usage))
 

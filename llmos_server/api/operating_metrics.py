@@ -8,7 +8,7 @@ from typing import get_args
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from prometheus_client import Counter
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from llmos_server.api.served import Directory
@@ -45,22 +45,16 @@ class EngineStateCollector(Collector):
         self._directory = directory
         self._prefix = prefix
 
+    def describe(self) -> Iterator[Metric]:
+        """Nothing: without this, collect() would be called at registration."""
+        return iter(())
+
     def collect(self) -> Iterator[Metric]:
+        """Of every model, loaded or not."""
         states = GaugeMetricFamily(
             f"{self._prefix}engine_state", "1 for the state the model is in.", labels=["model_name", "state"]
-        )
-        restarts = CounterMetricFamily(
-            f"{self._prefix}engine_restarts", "Workers that died and were started again.", labels=["model_name"]
         )
         for model in self._directory.list():
             for state in get_args(EngineState):
                 states.add_metric([model.id, state], model.engine.state == state)
-            restarts.add_metric([model.id], _num_restarts(model.engine))
         yield states
-        yield restarts
-
-
-def _num_restarts(engine: object) -> int:
-    """0 for an engine that has no worker to restart."""
-    num: int = getattr(engine, "num_restarts", 0)
-    return num

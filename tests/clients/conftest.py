@@ -33,14 +33,15 @@ def load(name: str, path: Path) -> ModuleType:
 @pytest.fixture
 async def http() -> AsyncIterator[httpx2.AsyncClient]:
     fakes = load("llmos_test_fakes", TESTS / "fakes.py")
-    engine = fakes.ScriptedGenerator("Paris.", max_model_len=8192)
-    chat = ServedModel(id="smollm2:135m", created=1700000000, renderer=fakes.ByteRenderer(), engine=engine)
-    embeds = fakes.ScriptedEncoder(max_input_tokens=512)
-    encoder = ServedModel(
-        id="all-minilm-l6-v2", created=1, renderer=fakes.ByteRenderer(), engine=embeds, kind="encoder"
-    )
-    aliases = {"text-embedding-3-small": "all-minilm-l6-v2"}
-    app = create_api(ModelDirectory([chat, encoder], aliases=aliases), ApiSettings())
+    renderer = fakes.ByteRenderer()
+    generator = fakes.ScriptedGenerator("Paris.", max_model_len=8192)
+    encoder = fakes.ScriptedEncoder(max_input_tokens=512)
+    models = [
+        ServedModel(id="smollm2:135m", created=1700000000, renderer=renderer, engine=generator),
+        ServedModel(id="all-minilm-l6-v2", created=1700000000, renderer=renderer, engine=encoder, kind="encoder"),
+    ]
+    directory = ModelDirectory(models, aliases={"text-embedding-3-small": "all-minilm-l6-v2"})
+    app = create_api(directory, ApiSettings())
     transport = httpx2.ASGITransport(app=app)
     async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as client:
         yield client
