@@ -27,6 +27,12 @@ NORMS_AROUND = {
     "pre_feedforward_layernorm.weight": ("ffn_norm.weight",),
     "post_feedforward_layernorm.weight": ("post_ffw_norm.weight",),
 }
+FUSED = {
+    "self_attn.qkv_proj.weight": ("attn_qkv.weight",),
+    "self_attn.o_proj.weight": ("attn_output.weight",),
+    "mlp.gate_up_proj.weight": ("ffn_up.weight",),
+    "mlp.down_proj.weight": ("ffn_down.weight",),
+}
 NORMS_BEHIND = {
     "post_attention_layernorm.weight": ("post_attention_norm.weight",),
     "post_feedforward_layernorm.weight": ("post_ffw_norm.weight",),
@@ -61,10 +67,13 @@ class Architecture:
 GEMMA2 = Architecture(layer={**NORMS_AROUND, **ATTENTION, **MLP}, norms_hold_one_more=True)
 
 ARCHITECTURES: dict[str, Architecture] = {
+    "command-r": Architecture(layer={"input_layernorm.weight": ("attn_norm.weight",), **ATTENTION, **MLP}),
     "gemma": Architecture(layer={**NORMS_BEFORE, **ATTENTION, **MLP}, norms_hold_one_more=True),
     "gemma2": GEMMA2,
     "gemma3": Architecture(layer={**GEMMA2.layer, **QK_NORMS}, norms_hold_one_more=True),
     "granite": Architecture(layer={**NORMS_BEFORE, **ATTENTION, **MLP}, pairs_are_interleaved=True),
     "olmo2": Architecture(layer={**NORMS_BEHIND, **ATTENTION, **QK_NORMS, **MLP}),
+    "phi3": Architecture(layer={**NORMS_BEFORE, **FUSED}),
     "qwen3moe": Architecture(layer={**NORMS_BEFORE, **ATTENTION, **QK_NORMS, **EXPERTS}),
+    "smollm3": Architecture(layer={**NORMS_BEFORE, **ATTENTION, **MLP}, pairs_are_interleaved=True),
 }

@@ -51,6 +51,8 @@ FAMILIES: dict[str, Family] = {
     "qwen2": Family(model_type="qwen2", architecture="Qwen2ForCausalLM", has_qkv_bias=True),
     "qwen3": Family(model_type="qwen3", architecture="Qwen3ForCausalLM", has_qk_norm=True),
 }
+WITHOUT_RMS_NORM = {"command-r": 1e-5}
+"""Architectures that have no use for the number, and any that will do."""
 MISTRAL = Family(model_type="mistral", architecture="MistralForCausalLM")
 """Converters call Mistral "llama"; a sliding window tells them apart."""
 
@@ -105,7 +107,7 @@ def _common_config(gguf: GGUFFile, read: MetadataReader, name: str) -> dict[str,
         "head_dim": head_dim,
         "max_position_embeddings": read.count("context_length"),
         "vocab_size": _vocab_size(gguf),
-        "rms_norm_eps": read.number("attention.layer_norm_rms_epsilon"),
+        "rms_norm_eps": read.number("attention.layer_norm_rms_epsilon", WITHOUT_RMS_NORM.get(name)),
         "rope_theta": read.number("rope.freq_base", 10_000.0),
         "tie_word_embeddings": "output.weight" not in gguf.tensors,
         "dtype": "float32",

@@ -20,6 +20,17 @@ GEMMA2_27B_LAYERS, GEMMA3_27B_LAYERS = 46, 62
 """The models that divide by the square root of hidden_size / heads instead of the size of a head."""
 
 
+def _command_r(read: MetadataReader, common: Config) -> Config:
+    return {
+        "architectures": ["CohereForCausalLM"],
+        "model_type": "cohere",
+        "hidden_act": "silu",
+        "layer_norm_eps": read.number("attention.layer_norm_epsilon"),
+        "logit_scale": read.number("logit_scale", 1.0),
+        "use_qk_norm": False,
+    }
+
+
 def _gemma(read: MetadataReader, common: Config) -> Config:
     return {
         "architectures": ["GemmaForCausalLM"],
@@ -79,6 +90,28 @@ def _olmo2(read: MetadataReader, common: Config) -> Config:
     return {"architectures": ["Olmo2ForCausalLM"], "model_type": "olmo2", "hidden_act": "silu"}
 
 
+def _phi3(read: MetadataReader, common: Config) -> Config:
+    """A window of 0 stands for none. LongRoPE shows in tensors of its own, which are refused."""
+    return {
+        "architectures": ["Phi3ForCausalLM"],
+        "model_type": "phi3",
+        "hidden_act": "silu",
+        "original_max_position_embeddings": common["max_position_embeddings"],
+        "sliding_window": read.get("attention.sliding_window") or None,
+    }
+
+
+def _smollm3(read: MetadataReader, common: Config) -> Config:
+    """Every fourth layer has no rotation."""
+    return {
+        "architectures": ["SmolLM3ForCausalLM"],
+        "model_type": "smollm3",
+        "hidden_act": "silu",
+        "no_rope_layer_interval": 4,
+        "use_sliding_window": False,
+    }
+
+
 def _qwen3moe(read: MetadataReader, common: Config) -> Config:
     return {
         "architectures": ["Qwen3MoeForCausalLM"],
@@ -95,16 +128,20 @@ def _qwen3moe(read: MetadataReader, common: Config) -> Config:
 
 
 BUILDERS: Mapping[str, Callable[[MetadataReader, Config], Config]] = {
+    "command-r": _command_r,
     "gemma": _gemma,
     "gemma2": _gemma2,
     "gemma3": _gemma3,
     "granite": _granite,
     "olmo2": _olmo2,
+    "phi3": _phi3,
     "qwen3moe": _qwen3moe,
+    "smollm3": _smollm3,
 }
 """general.architecture -> what its config.json has beside the keys that all have."""
 
 UNDERSTOOD: Mapping[str, frozenset[str]] = {
+    "command-r": frozenset({"logit_scale"}),
     "gemma2": frozenset({"attn_logit_softcapping", "final_logit_softcapping", "attention.sliding_window_pattern"}),
     "gemma3": frozenset({"final_logit_softcapping", "attention.sliding_window_pattern"}),
     "granite": frozenset({"attention.scale", "embedding_scale", "residual_scale", "logit_scale"}),

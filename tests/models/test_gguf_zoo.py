@@ -23,6 +23,9 @@ PROMPT = [(i * i * 7 + i * 13) % 96 for i in range(40)]
 TIED = {"tie_word_embeddings": True}
 
 CONFIGS: dict[str, dict[str, Any]] = {
+    "command-r": {"model_type": "cohere", "logit_scale": 0.25, "layer_norm_eps": 1e-5, **TIED},
+    "phi3": {"model_type": "phi3", "sliding_window": 9, "tie_word_embeddings": False},
+    "smollm3": {"model_type": "smollm3", "num_hidden_layers": 5, **TIED},
     "gemma": {"model_type": "gemma", **TIED},
     "gemma2": {
         **BOTH, **TIED, "model_type": "gemma2", "attn_logit_softcapping": 5.0, "final_logit_softcapping": 8.0,
@@ -59,6 +62,8 @@ KEYS: dict[str, str] = {
     "num_attention_heads": "attention.head_count",
     "num_key_value_heads": "attention.head_count_kv",
     "head_dim": "attention.key_length",
+    "logit_scale": "logit_scale",
+    "layer_norm_eps": "attention.layer_norm_epsilon",
     "rms_norm_eps": "attention.layer_norm_rms_epsilon",
 }
 """Of config.json -> below the architecture, as llama.cpp's converters write them."""
@@ -88,7 +93,7 @@ def converted(name: str, model: PreTrainedModel) -> dict[str, np.ndarray]:
         values = tensor.data.numpy()
         if name in GEMMAS and parameter.endswith("norm.weight"):
             values = values + 1
-        if name == "granite" and (".q_proj." in parameter or ".k_proj." in parameter):
+        if ARCHITECTURES[name].pairs_are_interleaved and (".q_proj." in parameter or ".k_proj." in parameter):
             num_heads = len(values) // model.config.head_dim
             values = values.reshape(num_heads, 2, -1, values.shape[1]).swapaxes(1, 2).reshape(values.shape)
         if parameter.endswith("experts.gate_up_proj"):
@@ -105,11 +110,10 @@ def converted(name: str, model: PreTrainedModel) -> dict[str, np.ndarray]:
 
 def write(path: Path, name: str, model: PreTrainedModel, **changes: Any) -> Path:
     """changes: of keys below the architecture; None removes."""
-    stated = {key: getattr(model.config, own, None) for own, key in KEYS.items()}
-    values = {key: value for key, value in stated.items() if value is not None}
+    values = {key: value for own, key in KEYS.items() if (value := getattr(model.config, own, None)) is not None}
     theta = model.config.rope_parameters
     values["rope.freq_base"] = theta.get("rope_theta") or theta["full_attention"]["rope_theta"]
-    if name in ("gemma", "olmo2", "qwen3moe", "granite"):
+    if name not in ("gemma2", "gemma3", "phi3"):
         values.pop("attention.sliding_window", None)
     writer = gguf.GGUFWriter(path, name)
     for key, value in (values | changes).items():
