@@ -78,6 +78,15 @@ def require_space(folder: Path, needed: int, what: str) -> None:
         )
 
 
+def no_space(folder: Path, what: str) -> PullError:
+    """For a disk that was found full only while it was written to."""
+    free = shutil.disk_usage(folder).free
+    return PullError(
+        f"{what}: No space left on the disk of {folder}, where {format_bytes(free)} are free. Make room there, or set "
+        "LLMOS_HOME to a folder on a larger disk, and pull again; nothing was left half done."
+    )
+
+
 def folder_bytes(folder: Path) -> int:
     """Bytes in all files below; what vanishes meanwhile counts nothing."""
     total = 0

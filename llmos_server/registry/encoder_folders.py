@@ -16,7 +16,7 @@ import msgspec
 from llmos_server.contracts import EncoderSpec, PoolingKind
 from llmos_server.errors import PullError, UnsupportedModel
 from llmos_server.registry.folders import check_tokenizer, optional_json, read_json
-from llmos_server.registry.importing import ENCODER_SPEC, write_json
+from llmos_server.registry.importing import ENCODER_SPEC, write_json, write_tokenizer_json
 from llmos_server.registry.wordpiece import build_wordpiece
 
 MODULES = "modules.json"
@@ -63,7 +63,7 @@ def import_encoder(source: Path, target: Path) -> EncoderSpec:
         check_tokenizer(source / "tokenizer.json")
         shutil.copyfile(source / "tokenizer.json", target / "tokenizer.json")
     else:
-        build_wordpiece(source / "vocab.txt", tokenizer_config).save(str(target / "tokenizer.json"), pretty=False)
+        write_tokenizer_json(target, build_wordpiece(source / "vocab.txt", tokenizer_config))
     write_json(target / "tokenizer_config.json", tokenizer_config)
     write_json(target / ENCODER_SPEC, msgspec.to_builtins(spec))
     return spec

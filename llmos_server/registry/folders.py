@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 
 from llmos_server.errors import PullError
 from llmos_server.registry.decoder_config import check_config, context_length
-from llmos_server.registry.importing import write_json
+from llmos_server.registry.importing import write_json, write_tokenizer_json
 from llmos_server.registry.sentencepiece_tokenizer import REMEDY, SENTENCEPIECE, convert_sentencepiece
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
@@ -67,7 +67,7 @@ def write_tokenizer(source: Path, target: Path, tokenizer_config: dict[str, Any]
         shutil.copyfile(source / "tokenizer.json", target / "tokenizer.json")
     elif (source / SENTENCEPIECE).is_file():
         tokenizer = convert_sentencepiece(source / SENTENCEPIECE, tokenizer_config)
-        tokenizer.save(str(target / "tokenizer.json"), pretty=False)
+        write_tokenizer_json(target, tokenizer)
     else:
         raise PullError(
             f"{source}: has neither tokenizer.json nor {SENTENCEPIECE}, and other tokenizers are not read. {REMEDY}"

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tokenizers import Tokenizer
+
 from llmos_server.errors import UnsupportedModel
 from llmos_server.gguf.reader import GGUFFile
 from llmos_server.gguf.types import READABLE_TYPES
@@ -49,7 +51,7 @@ def import_gguf(weights: Path, folder: Path) -> None:
         _check_types(gguf)
         write_json(folder / "config.json", build_config(gguf))
         write_json(folder / "generation_config.json", build_generation_config(gguf.metadata))
-        build_tokenizer(gguf.metadata).save(str(folder / "tokenizer.json"), pretty=False)
+        write_tokenizer_json(folder, build_tokenizer(gguf.metadata))
         write_json(folder / "tokenizer_config.json", _tokenizer_config(gguf.metadata))
         template = gguf.metadata.get("tokenizer.chat_template")
         if isinstance(template, str) and template.strip():
@@ -59,6 +61,11 @@ def import_gguf(weights: Path, folder: Path) -> None:
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
     """One spelling for one content: the model's digest covers these bytes."""
     path.write_text(json.dumps(values, indent=2, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def write_tokenizer_json(folder: Path, tokenizer: Tokenizer) -> None:
+    """Not by the tokenizer's own save(), which tells of a full disk by a bare Exception."""
+    (folder / "tokenizer.json").write_text(tokenizer.to_str(pretty=False), encoding="utf-8", newline="")
 
 
 def _check_types(gguf: GGUFFile) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -12,7 +13,7 @@ from llmos_server.contracts import ModelKind, ModelVersion
 from llmos_server.errors import ModelNotFound, PullError, UnsupportedModel
 from llmos_server.registry.aliases import Aliases
 from llmos_server.registry.catalog import CATALOG, catalog_entry
-from llmos_server.registry.disk import fresh_folder, sha256_file
+from llmos_server.registry.disk import fresh_folder, no_space, sha256_file
 from llmos_server.registry.encoder_folders import import_encoder, is_encoder
 from llmos_server.registry.folders import import_folder
 from llmos_server.registry.importing import import_gguf
@@ -36,6 +37,7 @@ class Registry:
         self, home: Path, aliases: Mapping[str, str], hub_timeout: float, *, hub_endpoint: str | None = None
     ) -> None:
         """Touches no file. Raises SettingsError for aliases that lead in a circle or nowhere."""
+        self._home = home
         self._library = Library(home)
         self._aliases = Aliases(aliases)
         self._hub = HubSource(hub_timeout, hub_endpoint)
@@ -88,6 +90,8 @@ class Registry:
                     return manifest.version
                 return self._pull_from_any(wanted, sources, progress)
         except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise no_space(self._home, wanted) from error
             raise PullError(f"{wanted}: {error.filename or 'a file'}: {error.strerror or error}.") from error
 
     def _pull_from_any(self, name: str, sources: Sequence[str], progress: Progress) -> ModelVersion:

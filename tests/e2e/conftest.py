@@ -122,7 +122,7 @@ def start_server_fixture() -> Callable[..., LiveServer]:
 @pytest.fixture(scope="session")
 def server(smollm2: ModelVersion, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     """One server for all tests that don't hurt it."""
-    live = start_server(tmp_path_factory.mktemp("server"), smollm2.name)
+    live = start_server(tmp_path_factory.mktemp("server"), smollm2.name, "--log-level", "debug")
     live.wait_until_ready()
     yield live
     live.stop()

@@ -108,6 +108,7 @@ def _deep(rng: random.Random, body: dict[str, Any]) -> bytes:
 
 
 WRONG: list[Any] = [None, True, -1, 0.5, "", "x", [], {}, [[]], {"a": 1}, [None], "x" * 5000, -(10**18)]
+SHORT = [value for value in WRONG if len(repr(value)) < 30]
 TEXTS = ["\ud800", "a\udfff", "\x00", "\U0010ffff", "<|im_end|>", "{{ 7*7 }}", "%s%n", "é" * 3000, "\u202e", "\r\n\r\n"]
 MUTATIONS: dict[str, Callable[[random.Random, dict[str, Any]], bytes]] = {
     "wrong type": lambda rng, body: _raw(_replace(rng, body, rng.choice(WRONG))),
@@ -121,7 +122,7 @@ MUTATIONS: dict[str, Callable[[random.Random, dict[str, Any]], bytes]] = {
     "field twice": lambda rng, body: _raw(body)[:-1] + b"," + _raw(body)[1:],
     "other encoding": lambda rng, body: json.dumps(body).encode(rng.choice(["utf-16", "utf-32", "utf-8-sig"])),
     "other bytes": lambda rng, body: rng.randbytes(rng.randrange(300)),
-    "many": lambda rng, body: _raw({**body, rng.choice(list(body)): [rng.choice(WRONG)] * rng.choice([5000, 150_000])}),
+    "many": lambda rng, body: _raw({**body, rng.choice(list(body)): [rng.choice(SHORT)] * rng.choice([5000, 150_000])}),
     "good": lambda rng, body: _raw(body),
 }
 
