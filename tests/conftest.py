@@ -63,15 +63,25 @@ def project() -> Path:
 @pytest.fixture(scope="session")
 def smollm2() -> Any:
     """The ModelVersion of the default model, pulled before the tests. Tests of this model skip without it."""
+    return pulled("smollm2:135m")
+
+
+@pytest.fixture(scope="session")
+def minilm() -> Any:
+    """The same of the default model for embeddings."""
+    return pulled("all-minilm-l6-v2")
+
+
+def pulled(name: str) -> Any:
     from llmos_server.errors import ModelNotFound
     from llmos_server.registry.registry import Registry
     from llmos_server.settings import load_settings
 
     home = load_settings(env={name: os.environ[name] for name in ("LLMOS_HOME",) if name in os.environ}).home
     try:
-        return Registry(home, {}, 1.0).get("smollm2:135m")
+        return Registry(home, {}, 1.0).get(name)
     except ModelNotFound:
-        pytest.skip(f"the default model isn't in {home}; fetch it with: .venv/bin/llmos pull smollm2:135m")
+        pytest.skip(f"{name} isn't in {home}; fetch it with: .venv/bin/llmos pull {name}")
 
 
 @pytest.fixture
