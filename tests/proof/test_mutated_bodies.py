@@ -35,7 +35,10 @@ BODIES: dict[str, dict[str, Any]] = {
     "/v1/completions": {"prompt": ["a", "b"], "max_tokens": 3, "logprobs": 2, "seed": 1, "temperature": 0.5},
     "/tokenize": {"prompt": "Hello"},
     "/detokenize": {"tokens": [72, 105]},
+    "/v1/embeddings": {"input": ["a", "b"], "encoding_format": "base64"},
 }
+"""Good ones. POST endpoints of the OpenAPI document that are not here get OTHER."""
+OTHER: dict[str, Any] = {"name": "x", "model": "x", "limits": {"a": [1]}}
 SERVER = """
 import importlib.util, sys
 import uvicorn
@@ -149,14 +152,17 @@ def rss_mb(pid: int) -> float:
 async def send_all(url: str, seed: int, num_bodies: int) -> Counter[int]:
     """To all endpoints in turn, from NUM_CLIENTS connections. Returns how often each status was answered."""
     statuses: Counter[int] = Counter()
-    paths = list(BODIES)
+    async with httpx2.AsyncClient(base_url=url, timeout=SECONDS, trust_env=False) as http:
+        document = (await http.get("/openapi.json")).json()
+    paths = [path for path, operations in document["paths"].items() if "post" in operations]
+    assert set(paths) >= set(BODIES)
 
     async def client(number: int) -> None:
         rng = random.Random(f"{seed}-{number}")
         async with httpx2.AsyncClient(base_url=url, timeout=SECONDS, trust_env=False) as http:
             for count in range(number, num_bodies, NUM_CLIENTS):
                 path = paths[count % len(paths)]
-                kind, raw = mutate(rng, BODIES[path])
+                kind, raw = mutate(rng, BODIES.get(path, OTHER))
                 reply = await http.post(path, content=raw, headers={"Content-Type": "application/json"})
                 statuses[reply.status_code] += 1
                 assert reply.status_code < 500, (path, kind, raw[:300], reply.text)
