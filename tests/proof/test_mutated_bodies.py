@@ -35,12 +35,12 @@ BODIES: dict[str, dict[str, Any]] = {
     "/v1/completions": {"prompt": ["a", "b"], "max_tokens": 3, "logprobs": 2, "seed": 1, "temperature": 0.5},
     "/tokenize": {"prompt": "Hello"},
     "/detokenize": {"tokens": [72, 105]},
-    "/v1/embeddings": {"input": ["a", "b"], "encoding_format": "base64"},
+    "/v1/embeddings": {"model": "vectors", "input": ["a", "b"], "encoding_format": "base64"},
 }
 """Good ones. POST endpoints of the OpenAPI document that are not here get OTHER."""
 OTHER: dict[str, Any] = {"name": "x", "model": "x", "limits": {"a": [1]}}
 SERVER = """
-import importlib.util, sys
+import collections, importlib.util, sys
 import uvicorn
 spec = importlib.util.spec_from_file_location("fakes", {fakes!r})
 fakes = importlib.util.module_from_spec(spec)
@@ -57,7 +57,11 @@ class Forgetful(fakes.ScriptedGenerator):
         self.generations.clear()
         return generation
 model = ServedModel(id="tiny", created=0, renderer=fakes.ByteRenderer(), engine=Forgetful("Hello"))
-server = uvicorn.Server(uvicorn.Config(create_api(ModelDirectory([model]), ApiSettings()), http=BoundedProtocol,
+encoder = fakes.ScriptedEncoder()
+encoder.requests = collections.deque(maxlen=8)
+vectors = ServedModel(id="vectors", created=0, renderer=fakes.ByteRenderer(), engine=encoder, kind="encoder")
+api = create_api(ModelDirectory([model, vectors]), ApiSettings())
+server = uvicorn.Server(uvicorn.Config(api, http=BoundedProtocol,
     port=0, log_config=None, access_log=False))
 import asyncio, threading
 def tell():
