@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from cyclopts import App
 
 from llmos_server import __version__
-from llmos_server.commands import keys, machine, models, serving, talking, usage
+from llmos_server.commands import backup, keys, machine, models, serving, talking, usage
 from llmos_server.errors import LLMOSError
 
 app = App(
@@ -26,6 +26,8 @@ app.command(talking.chat)
 app.command(talking.bench)
 app.command(keys.keys)
 app.command(usage.usage)
+app.command(backup.backup)
+app.command(backup.restore)
 app.command(machine.doctor)
 app.command(machine.version)
 

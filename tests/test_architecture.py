@@ -28,6 +28,7 @@ ARROWS: dict[str, set[str]] = {
     "http_client": {"access", "hosts"},
     "access": set(),
     "store": set(),
+    "backup": {"store"},
     "gguf": set(),
     "chat": set(),
     "registry": {"gguf"},
@@ -39,7 +40,18 @@ ARROWS: dict[str, set[str]] = {
     "terminal_chat": {"http_client"},
     "doctor": {"engine", "registry"},
     "app": {"access", "api", "chat", "engine", "hosts", "registry", "logs", "store"},
-    "commands": {"access", "app", "bench", "doctor", "hosts", "http_client", "registry", "store", "terminal_chat"},
+    "commands": {
+        "access",
+        "app",
+        "backup",
+        "bench",
+        "doctor",
+        "hosts",
+        "http_client",
+        "registry",
+        "store",
+        "terminal_chat",
+    },
     "cli": {"commands"},
 }
 """Folder or module -> the others that it may import, beside EVERYBODY and itself."""
@@ -50,6 +62,7 @@ STRICT_BASE = {"contracts": set(), "errors": set(), "fleet_contracts": {"contrac
 TORCH_FREE = (
     "access",
     "store",
+    "backup",
     "api",
     "chat",
     "gguf",
