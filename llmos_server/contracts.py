@@ -146,8 +146,12 @@ class EncodeRequest(msgspec.Struct, frozen=True, kw_only=True):
 PoolingKind = Literal["mean", "cls", "max"]
 
 
+ENCODER_SPEC = "encoder.json"
+"""The file beside an encoder's config that holds its EncoderSpec."""
+
+
 class EncoderSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """encoder.json of an imported encoder: how the vectors of a text's tokens become its embedding."""
+    """How the vectors of a text's tokens become its embedding."""
 
     pooling: PoolingKind
     """Over all tokens, special ones included; cls takes the first."""

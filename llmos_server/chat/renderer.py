@@ -119,11 +119,11 @@ class Renderer:
     @cached_property
     def affixes(self) -> tuple[list[int], list[int]]:
         """The special tokens that are put before a text, and behind it."""
-        marks: list[int] = self._tokenizer.encode("a", add_special_tokens=True).special_tokens_mask
-        ids: list[int] = self._tokenizer.encode("a", add_special_tokens=True).ids
-        first = marks.index(0) if 0 in marks else len(marks)
-        last = len(marks) - marks[::-1].index(0) if 0 in marks else len(marks)
-        return ids[:first], ids[last:]
+        encoding = self._tokenizer.encode("a", add_special_tokens=True)
+        inner = [place for place, mark in enumerate(encoding.special_tokens_mask) if not mark]
+        if not inner:  # No token for "a", so it can't be told what is before it.
+            return encoding.ids, []
+        return encoding.ids[: inner[0]], encoding.ids[inner[-1] + 1 :]
 
     def truncate(self, ids: list[int], limit: int, *, side: Literal["left", "right"] = "right") -> list[int]:
         """At most `limit` ids: the begin (right is cut) or the end of the text, between the special tokens around it.

@@ -9,11 +9,10 @@ from pathlib import Path
 import msgspec
 import torch
 
-from llmos_server.contracts import EncoderInfo, EncoderSpec
+from llmos_server.contracts import ENCODER_SPEC, EncoderInfo, EncoderSpec
 from llmos_server.engine.messages import EncoderConfig
 from llmos_server.models.encoder import TextEncoder, load_text_encoder
 
-SPEC = "encoder.json"
 MAX_TRIAL_TOKENS = 512
 
 
@@ -31,7 +30,7 @@ def create_encoder_runner(config: EncoderConfig) -> tuple[TorchEncoderRunner, En
     """Load the model and try it. Raises UnsupportedModel for what can't be served."""
     started = time.monotonic()
     torch.set_num_threads(config.threads)
-    spec = msgspec.json.decode(Path(config.model_folder, SPEC).read_bytes(), type=EncoderSpec)
+    spec = msgspec.json.decode(Path(config.model_folder, ENCODER_SPEC).read_bytes(), type=EncoderSpec)
     encoder = load_text_encoder(Path(config.model_folder), config.weights, spec, config.device)
     # At full length, as far as that takes no time: a limit that the model doesn't hold shows here, not at a request.
     token = 0 if encoder.pad_id else 1

@@ -13,10 +13,10 @@ from typing import Any
 
 import msgspec
 
-from llmos_server.contracts import EncoderSpec, PoolingKind
+from llmos_server.contracts import ENCODER_SPEC, EncoderSpec, PoolingKind
 from llmos_server.errors import PullError, UnsupportedModel
 from llmos_server.registry.folders import check_tokenizer, optional_json, read_json
-from llmos_server.registry.importing import ENCODER_SPEC, write_json, write_tokenizer_json
+from llmos_server.registry.importing import write_json, write_tokenizer_json
 from llmos_server.registry.wordpiece import build_wordpiece
 
 MODULES = "modules.json"

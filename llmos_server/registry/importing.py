@@ -25,9 +25,6 @@ CONFIG_FILES = (
 )
 """All that an import of a decoder may write, in the order in which the model's digest covers them."""
 
-ENCODER_SPEC = "encoder.json"
-"""What an encoder has besides: contracts.EncoderSpec. Covered, too."""
-
 
 NAMES = {
     "other": {"bos": "bos_token", "eos": "eos_token", "padding": "pad_token", "unknown": "unk_token"},

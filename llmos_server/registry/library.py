@@ -19,9 +19,9 @@ from pathlib import Path
 
 import msgspec
 
-from llmos_server.contracts import ModelKind, ModelVersion
+from llmos_server.contracts import ENCODER_SPEC, ModelKind, ModelVersion
 from llmos_server.registry.disk import file_lock, make_folder, safe_name, sync_file, write_atomic
-from llmos_server.registry.importing import CONFIG_FILES, ENCODER_SPEC
+from llmos_server.registry.importing import CONFIG_FILES
 from llmos_server.registry.progress import Progress
 from llmos_server.registry.sources.file import Stamps, stamp
 
