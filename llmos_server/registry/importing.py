@@ -26,7 +26,7 @@ CONFIG_FILES = (
 """All that an import of a decoder may write, in the order in which the model's digest covers them."""
 
 
-NAMES = {
+SPECIAL_TOKEN_KEYS = {
     "other": {"bos": "bos_token", "eos": "eos_token", "padding": "pad_token", "unknown": "unk_token"},
     "bert": {
         "bos": "cls_token",
@@ -81,7 +81,7 @@ def _tokenizer_config(metadata: Mapping[str, Any]) -> dict[str, Any]:
         "add_bos_token": adds_bos(metadata),
         "clean_up_tokenization_spaces": False,
     }
-    for role, key in NAMES["bert" if metadata.get("tokenizer.ggml.model") == "bert" else "other"].items():
+    for role, key in SPECIAL_TOKEN_KEYS["bert" if metadata.get("tokenizer.ggml.model") == "bert" else "other"].items():
         found = token_id(metadata, role)
         if found is not None:
             config[key] = tokens[found]
