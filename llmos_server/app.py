@@ -21,6 +21,7 @@ from llmos_server.api.connections import BoundedProtocol
 from llmos_server.api.registry_directory import RegistryDirectory
 from llmos_server.api.renderers import RendererCache
 from llmos_server.contracts import ModelVersion
+from llmos_server.doctor import examine
 from llmos_server.engine.client import EngineClient
 from llmos_server.engine.encoder_client import EncoderClient
 from llmos_server.engine.fleet_engine import EngineFleet
@@ -102,6 +103,7 @@ def create_app(settings: Settings, registry: Registry, started: Sequence[ModelVe
         gate=gate,
         store=store,
         usage=ledger,
+        examine=functools.partial(examine, settings),
         on_startup=[ledger.start, functools.partial(fleet.preload, names)],
         on_shutdown=[fleet.stop, ledger.stop, store.close],
         server_version=__version__,

@@ -374,3 +374,11 @@ class UsageBook(Protocol):
     def book(self, row: UsageRow) -> None:
         """Never fails and never waits."""
         ...
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One line of what `llmos doctor` reports. `remedy` says what to do unless all is well."""
+
+    level: Literal["ok", "warning", "failure"]
+    text: str
+    remedy: str = ""

@@ -1,59 +1,60 @@
-"""`llmos doctor`: what on this machine keeps LLMOS from serving, and what to do about it."""
+"""`llmos doctor`: what on this machine keeps LLMOS from serving, and what to do about it.
+
+A running server answers the same question about itself at /admin/doctor.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import platform
-import re
 import shutil
 import socket
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
 
+import msgspec
+
+from llmos_server.contracts import Finding
 from llmos_server.errors import LLMOSError
 from llmos_server.settings import Settings
-
-Level = Literal["ok", "warning", "failure"]
 
 GB = 10**9
 MIN_DISK = 1 * GB
 MIN_MEMORY = 2 * GB
-OPENMP_LIBRARY = re.compile(r"/(lib(?:gomp|iomp5|omp)[^/\s]*\.(?:so|dylib)[^/\s]*)$", re.MULTILINE)
+TORCH_SECONDS = 120
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One line of the report. `remedy` says what to do unless all is well."""
-
-    level: Level
-    text: str
-    remedy: str = ""
+Check = Callable[[Settings], Iterable[Finding]]
 
 
 def run_checks(settings: Settings) -> list[Finding]:
-    """Every check, in the order of the report."""
-    checks: tuple[Callable[[Settings], Iterable[Finding]], ...] = (
-        check_python,
-        check_torch,
-        check_threads,
-        check_memory,
-        check_home,
-        check_model,
-        check_port,
-    )
-    return [finding for check in checks for finding in check(settings)]
+    """Every check of `llmos doctor` where no server runs, in the order of the report."""
+    return [finding for check in (*installation_checks(), check_port) for finding in check(settings)]
 
 
-def print_findings(findings: Iterable[Finding]) -> int:
-    """Print the report; returns the exit status: 1 if anything fails."""
+async def examine(settings: Settings) -> list[Finding]:
+    """What a running server finds about the machine that it is on; its own port is taken, of course."""
+
+    def run() -> list[Finding]:
+        return [finding for check in installation_checks() for finding in check(settings)]
+
+    return await asyncio.to_thread(run)
+
+
+def installation_checks() -> tuple[Check, ...]:
+    return (check_python, check_torch, check_threads, check_memory, check_home, check_database, check_model)
+
+
+def has_failed(findings: Iterable[Finding]) -> bool:
+    return any(finding.level == "failure" for finding in findings)
+
+
+def print_findings(findings: Iterable[Finding]) -> None:
     marks = {"ok": "ok  ", "warning": "warn", "failure": "FAIL"}
-    levels: list[Level] = []
     for finding in findings:
-        levels.append(finding.level)
         print(f"{marks[finding.level]}  {finding.text}" + (f"\n      {finding.remedy}" if finding.remedy else ""))
-    return 1 if "failure" in levels else 0
 
 
 def check_python(settings: Settings) -> Iterator[Finding]:
@@ -62,37 +63,14 @@ def check_python(settings: Settings) -> Iterator[Finding]:
 
 
 def check_torch(settings: Settings) -> Iterator[Finding]:
-    """Build, version, CPU features, CUDA if asked for, and that one OpenMP runtime is loaded."""
+    """In a process of its own, so that neither a server nor the CLI has torch in its memory afterwards."""
+    command = [sys.executable, "-P", "-m", "llmos_server.torch_check", settings.engine.device]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=TORCH_SECONDS)
     try:
-        import torch
-    except (ImportError, OSError) as error:
-        yield Finding("failure", f"torch can't be imported: {error}", "Set it up anew: rm -r .venv, then make install")
-        return
-    build = f"CUDA {torch.version.cuda}" if torch.version.cuda else "CPU"
-    capability = torch.backends.cpu.get_cpu_capability()
-    yield Finding("ok", f"torch {torch.__version__} ({build} build, CPU kernels: {capability})")
-    wants_cuda = settings.engine.device == "cuda"
-    if wants_cuda and not torch.cuda.is_available():
-        remedy = "Install the driver and torch's CUDA build (make install TORCH=cuda), or set engine.device to cpu."
-        yield Finding("failure", "engine.device is cuda, and torch finds no GPU that it can use", remedy)
-    yield openmp_finding(loaded_openmp())
-
-
-def loaded_openmp(maps: Path = Path("/proc/self/maps")) -> list[str]:
-    """File names of the OpenMP runtimes in this process; empty where the system doesn't tell."""
-    try:
-        text = maps.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return []
-    return sorted(set(OPENMP_LIBRARY.findall(text)))
-
-
-def openmp_finding(names: list[str]) -> Finding:
-    """Two runtimes would each start a thread for every core."""
-    if len(names) > 1:
-        remedy = "They compete for the cores. Remove the package that brings the second one."
-        return Finding("warning", f"{len(names)} OpenMP runtimes are loaded: {', '.join(names)}", remedy)
-    return Finding("ok", f"OpenMP runtime: {names[0] if names else 'not told by this system'}")
+        yield from msgspec.json.decode(done.stdout, type=list[Finding])
+    except msgspec.DecodeError:
+        reason = (done.stderr.strip() or f"exit status {done.returncode}").splitlines()[-1]
+        yield Finding("failure", f"torch can't be imported: {reason}", "Set it up anew: rm -r .venv, then make install")
 
 
 def check_threads(settings: Settings) -> Iterator[Finding]:
@@ -133,6 +111,28 @@ def check_home(settings: Settings) -> Iterator[Finding]:
         yield Finding("warning", f"{home} has {free / GB:.1f} GB free", remedy)
     else:
         yield Finding("ok", f"{home} can be written, {free / GB:.1f} GB free")
+
+
+def check_database(settings: Settings) -> Iterator[Finding]:
+    """It opens, is of this version, and says whether keys are asked for."""
+    from llmos_server.store.database import DATABASE, label_of
+    from llmos_server.store.store import open_store
+
+    label = label_of(settings.home, settings.database.url)
+    if not settings.database.url and not (settings.home / DATABASE).exists():
+        yield Finding("ok", f"database {label}: not made yet, the first `llmos serve` does that")
+        return
+
+    async def ask() -> bool:
+        async with open_store(settings) as store:
+            return await store.keys.any_was_made()
+
+    try:
+        has_keys = asyncio.run(ask())
+    except (LLMOSError, OSError) as error:
+        yield Finding("failure", f"database {label}: {error}", "Nothing is served without it. See docs/operations.md.")
+        return
+    yield Finding("ok", f"database {label}: opens, " + ("keys are asked for" if has_keys else "no key was made yet"))
 
 
 def check_model(settings: Settings) -> Iterator[Finding]:

@@ -38,8 +38,9 @@ ARROWS: dict[str, set[str]] = {
     "api": {"access", "chat", "hosts", "registry", "store"},
     "bench": {"http_client"},
     "terminal_chat": {"http_client"},
-    "doctor": {"engine", "registry"},
-    "app": {"access", "api", "chat", "engine", "hosts", "registry", "logs", "store"},
+    "doctor": {"engine", "registry", "store"},
+    "torch_check": set(),
+    "app": {"access", "api", "chat", "doctor", "engine", "hosts", "registry", "logs", "store"},
     "commands": {
         "access",
         "app",

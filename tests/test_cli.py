@@ -13,9 +13,11 @@ import pytest
 
 from llmos_server.cli import app, main
 from llmos_server.commands.serving import check_exposure
-from llmos_server.doctor import Finding, loaded_openmp, openmp_finding, print_findings
+from llmos_server.contracts import Finding
+from llmos_server.doctor import has_failed, print_findings
 from llmos_server.errors import SettingsError
 from llmos_server.settings import ApiSettings
+from llmos_server.torch_check import loaded_openmp, openmp_finding
 
 VERBS = [name for name in app if not name.startswith("-")]
 
@@ -152,10 +154,21 @@ class TestModels:
 
 
 class TestDoctor:
-    def test_reports_a_line_for_each_check(self, run) -> None:
-        status, out, _ = run("doctor")
+    @pytest.fixture(autouse=True)
+    def free_port(self, monkeypatch: pytest.MonkeyPatch) -> int:
+        """Where no server of somebody else's answers."""
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port: int = probe.getsockname()[1]
+        monkeypatch.setenv("LLMOS_API__PORT", str(port))
+        return port
+
+    def test_reports_a_line_for_each_check(self, run, free_port: int) -> None:
+        status, out, err = run("doctor")
         assert status == 0
-        for word in ("Python 3.", "torch", "OpenMP", "cores", "memory", "home", "smollm2:135m", "port 8000"):
+        assert "own files" in err
+        assert f"port {free_port} on 127.0.0.1 is free" in out
+        for word in ("Python 3.", "torch", "OpenMP", "cores", "memory", "home", "smollm2:135m", "database"):
             assert word in out
 
     def test_a_home_that_can_not_be_written_fails(self, run, own_home: Path) -> None:
@@ -175,6 +188,16 @@ class TestDoctor:
         assert status == 1
         assert "TORCH=cuda" in out
 
+    def test_a_named_server_that_does_not_answer_is_an_error(self, run, free_port: int) -> None:
+        status, out, err = run("doctor", "--url", f"http://127.0.0.1:{free_port}/v1")
+        assert status == 1
+        assert out == ""
+        assert "No server answers" in err
+
+    def test_json_is_json(self, run) -> None:
+        _, out, _ = run("doctor", "--json")
+        assert {finding["level"] for finding in json.loads(out)} <= {"ok", "warning", "failure"}
+
     def test_more_threads_than_cores_is_a_warning(self, run, monkeypatch) -> None:
         monkeypatch.setenv("LLMOS_ENGINE__THREADS", "4096")
         status, out, _ = run("doctor")
@@ -191,5 +214,7 @@ class TestDoctor:
         assert openmp_finding(loaded_openmp(tmp_path / "none")).level == "ok"
 
     def test_a_warning_is_not_a_failure(self, capsys) -> None:
-        assert print_findings([Finding("ok", "a"), Finding("warning", "b", "do c")]) == 0
+        findings = [Finding("ok", "a"), Finding("warning", "b", "do c")]
+        print_findings(findings)
+        assert not has_failed(findings)
         assert capsys.readouterr().out == "ok    a\nwarn  b\n      do c\n"

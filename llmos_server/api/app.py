@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
 from litestar import Litestar
@@ -13,6 +13,7 @@ from litestar.types import LifespanHook
 from llmos_server.access.gate import Gate
 from llmos_server.access.limits import Limiter
 from llmos_server.api.access import identify
+from llmos_server.api.admin_doctor import doctor
 from llmos_server.api.admin_keys import create_key, list_keys, revoke_key
 from llmos_server.api.chat_completions import create_chat_completion, render_chat_completion
 from llmos_server.api.completions import create_completion
@@ -31,7 +32,7 @@ from llmos_server.api.services import STATE_KEY, Services
 from llmos_server.api.tokenize import detokenize, tokenize
 from llmos_server.api.usage import all_usage, own_usage, usage_of_request
 from llmos_server.chat.pool import TextPool
-from llmos_server.contracts import UsageBook
+from llmos_server.contracts import Finding, UsageBook
 from llmos_server.fleet_contracts import EngineFleet
 from llmos_server.settings import ApiSettings
 
@@ -55,6 +56,7 @@ HANDLERS = [
     create_key,
     list_keys,
     revoke_key,
+    doctor,
     own_usage,
     usage_of_request,
     all_usage,
@@ -70,12 +72,14 @@ def create_api(
     store: Store | None = None,
     usage: UsageBook | None = None,
     fleet: EngineFleet | None = None,
+    examine: Callable[[], Awaitable[list[Finding]]] | None = None,
     on_startup: Sequence[LifespanHook] = (),
     on_shutdown: Sequence[LifespanHook] = (),
     server_version: str = "0",
 ) -> Litestar:
     """gate: None asks nobody for a key, and knows no administrator. store, usage: None keeps neither keys nor usage.
     embedding_default: a model's name. fleet: whose figures are among the metrics.
+    examine: looks the machine over for /admin/doctor.
 
     on_startup, on_shutdown: called without arguments, in order; the engines' own start and stop belong here."""
     pool = TextPool()
@@ -93,6 +97,7 @@ def create_api(
         limiter=Limiter(),
         usage=usage,
         store=store,
+        examine=examine or _find_nothing,
         version=server_version,
     )
     cors = _create_cors(settings.cors_origins)
@@ -111,6 +116,10 @@ def create_api(
     )
     app.asgi_handler = services.metrics.count_requests(RequestContext(Guard(app.asgi_handler, settings, cors)))
     return app
+
+
+async def _find_nothing() -> list[Finding]:
+    return []
 
 
 def _create_cors(origins: Sequence[str]) -> CORSConfig | None:

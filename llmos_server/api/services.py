@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ from llmos_server.access.gate import Gate
 from llmos_server.access.limits import Limiter
 from llmos_server.api.metrics import Metrics
 from llmos_server.api.served import Directory
-from llmos_server.contracts import UsageBook
+from llmos_server.contracts import Finding, UsageBook
 from llmos_server.errors import StoreUnavailable
 from llmos_server.settings import ApiSettings
 
@@ -32,6 +33,8 @@ class Services:
     limiter: Limiter
     usage: UsageBook
     store: Store | None
+    examine: Callable[[], Awaitable[list[Finding]]]
+    """What `llmos doctor` finds about the server's machine."""
     version: str
 
 

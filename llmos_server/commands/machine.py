@@ -3,19 +3,42 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from llmos_server import __version__
-from llmos_server.commands.shared import ConfigFlag, read_settings
+from llmos_server.commands.shared import ConfigFlag, Switch, print_json, read_settings
+from llmos_server.commands.where import ServerUrl, find_server, on_server
 
 
-def doctor(*, config: ConfigFlag = None) -> int:
-    """Check this machine and this installation. Exit status 1 if something keeps LLMOS from serving.
+def doctor(
+    *,
+    json: Annotated[bool, Switch, Parameter(help="Print JSON.")] = False,
+    url: ServerUrl = None,
+    config: ConfigFlag = None,
+) -> int:
+    """Check the running server and its machine; where none runs, this machine and this installation.
+
+    The exit status is 1 if something keeps LLMOS from serving.
 
     Example: llmos doctor
     """
-    from llmos_server.doctor import print_findings, run_checks
+    import msgspec
 
-    return print_findings(run_checks(read_settings(config)))
+    from llmos_server.contracts import Finding
+    from llmos_server.doctor import has_failed, print_findings, run_checks
+
+    root = find_server(url, config)
+    if root is None:
+        findings = run_checks(read_settings(config))
+    else:
+        findings = msgspec.convert(on_server(root, "GET", "/admin/doctor")["data"], list[Finding])
+    if json:
+        print_json(findings)
+    else:
+        print_findings(findings)
+    return 1 if has_failed(findings) else 0
 
 
 def version() -> None:

@@ -1,4 +1,4 @@
-"""Wire structs of /admin/keys, /admin/usage and /v1/usage."""
+"""Wire structs of /admin/keys, /admin/usage, /admin/doctor and /v1/usage."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from llmos_server.contracts import UsageRow, UsageTotal
+from llmos_server.contracts import Finding, UsageRow, UsageTotal
 
 Limit = Annotated[int, Meta(ge=1, lt=2**31)]
 
@@ -48,3 +48,8 @@ class UsageEntry(Struct, kw_only=True):
 
     object: Literal["usage"] = "usage"
     usage: UsageRow
+
+
+class Findings(Struct, kw_only=True):
+    object: Literal["list"] = "list"
+    data: list[Finding]
