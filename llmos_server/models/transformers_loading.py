@@ -27,7 +27,8 @@ def load_transformers_model(
     config = _load_config(folder, values)
     model_class: Any = _model_class(config)
     source = GGUFParameters(weights[0], values) if weights[0].suffix == ".gguf" else SafetensorsSource(weights)
-    tensors = {name: source.read(name) for name in source.shapes if not is_ignored(name)}
+    # Copied, because what is mapped from a file changes with the file.
+    tensors = {name: source.read(name).to(torch.float32, copy=True) for name in source.shapes if not is_ignored(name)}
     try:
         loaded = model_class.from_pretrained(
             None,

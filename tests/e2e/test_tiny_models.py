@@ -43,7 +43,24 @@ def reference(model: PreTrainedModel, prompt: list[int]) -> tuple[list[int], lis
     return answer, [float(logprobs[len(prompt) - 1 + i, token]) for i, token in enumerate(answer)]
 
 
-@pytest.fixture(params=["folder", "gguf"])
+TRANSFORMERS: dict[str, dict[str, Any]] = {
+    "gemma2": {
+        "layer_types": ["sliding_attention", "full_attention"],
+        "sliding_window": 9,
+        "attn_logit_softcapping": 5.0,
+        "final_logit_softcapping": 8.0,
+    },
+    "gpt_oss": {
+        "layer_types": ["sliding_attention", "full_attention"],
+        "sliding_window": 9,
+        "num_local_experts": 4,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0},
+    },
+}
+"""model_type -> config: two that run on Transformers' code; tests/models/test_architectures.py has them all."""
+
+
+@pytest.fixture(params=["folder", "gguf", *TRANSFORMERS])
 def checkpoint(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, PreTrainedModel]:
     """The name to serve, relative to tmp_path, and the model whose weights are in the files."""
     tokenizer = tiny_models.train_tokenizer()
@@ -51,6 +68,10 @@ def checkpoint(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, Pre
         model = tiny_models.create_model(tokenizer, "mistral", sliding_window=9)
         tiny_models.save_folder(tmp_path / "tiny", model, tokenizer, max_shard_size="80KB")
         assert len(list((tmp_path / "tiny").glob("*.safetensors"))) > 1
+        return "file:tiny", model
+    if request.param in TRANSFORMERS:
+        model = tiny_models.create_model(tokenizer, request.param, **TRANSFORMERS[request.param])
+        tiny_models.save_folder(tmp_path / "tiny", model, tokenizer)
         return "file:tiny", model
     model = tiny_models.create_model(tokenizer, "llama")
     metadata = tiny_models.byte_level_metadata(tokenizer)
@@ -86,6 +107,21 @@ def test_a_checkpoint_of_ones_own_gives_the_tokens_of_generate(
     rendered = tokenizer.encode("<|im_start|>user\nWhere is the sea?<|im_end|>\n<|im_start|>assistant\n").ids
     chat = post(f"{url}/v1/chat/completions", {"model": name, "messages": question, "max_tokens": 8, "temperature": 0})
     assert chat["usage"]["prompt_tokens"] == len(rendered)
+
+
+def test_a_decoder_that_pages_cant_serve_is_refused_by_name(tmp_path: Path, start_server: Any) -> None:
+    """The registry can't know it; the worker finds out, and its log, which the answers point to, says why."""
+    tokenizer = tiny_models.train_tokenizer()
+    model = tiny_models.create_model(tokenizer, "lfm2", layer_types=["conv", "full_attention"])
+    tiny_models.save_folder(tmp_path / "tiny", model, tokenizer)
+    server = start_server(tmp_path, "file:tiny", "--threads", "1", env={"LLMOS_HOME": str(tmp_path / "home")})
+    try:
+        server.wait_for(lambda: "could not be loaded" in server.get("/ready")[1], "refused")
+        assert server.get("/ready")[0] == 503
+        reason = "model_type 'lfm2' can't be served over the paged cache: only 1 of its 2 layers attend"
+        assert reason in server.log.read_text()
+    finally:
+        assert server.stop() == 0
 
 
 def streamed(url: str, body: dict[str, Any]) -> str:

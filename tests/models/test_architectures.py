@@ -176,6 +176,26 @@ def test_longrope_is_served_up_to_its_first_length(serve: Callable[..., Served])
     assert served.info.max_model_len == served.info.context_length == 128
 
 
+def test_a_file_that_changes_later_changes_nothing(serve: Callable[..., Served]) -> None:
+    served = serve("gpt2")
+    with Path(served.version.weights[0]).open("r+b") as file:
+        file.seek(-20_000, 2)
+        file.write(bytes(20_000))
+    [answer] = run(served.engine(), PROMPTS[1:2])
+    assert answer.token_ids == served.generate(PROMPTS[1])
+
+
+def test_two_threads_give_the_same_bits(serve: Callable[..., Served]) -> None:
+    served = serve("gpt_oss")
+    try:
+        torch.set_num_threads(2)
+        [alone] = run(served.engine(), PROMPTS[1:2])
+        together = run(served.engine(7), PROMPTS, steps_between=2)
+    finally:
+        torch.set_num_threads(1)
+    assert together[1] == alone
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_shards_and_short_types(serve: Callable[..., Served], tmp_path: Path, dtype: torch.dtype) -> None:
     """Computed in float32, whatever the file holds."""

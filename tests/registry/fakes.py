@@ -205,6 +205,8 @@ class FakeHub:
         self.repo, self.files = repo, dict(files)
         self.downloads: list[tuple[str, str | None]] = []
         """(file, Range header) of each GET."""
+        self.asked: list[str] = []
+        """Paths of the questions about the repository."""
         self.wrong_sha256 = False
         self.cut_after: int | None = None
         """Close the connection after so many bytes of a .safetensors or .gguf, once."""
@@ -240,6 +242,7 @@ class FakeHub:
         path = handler.path.partition("?")[0]
         prefix = f"/{self.repo}/resolve/{COMMIT}/"
         if path.startswith(f"/api/models/{self.repo}"):
+            self.asked.append(path)
             self._send(handler, 200, json.dumps(self._info()).encode(), {"Content-Type": "application/json"}, with_body)
         elif path.startswith(prefix) and path.removeprefix(prefix) in self.files:
             self._send_file(handler, path.removeprefix(prefix), with_body)

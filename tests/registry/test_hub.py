@@ -63,6 +63,18 @@ def test_shards_of_the_index(fakes: ModuleType, hub: Any, online: Registry) -> N
     assert "consolidated.safetensors" not in {name for name, _ in hub.downloads}
 
 
+def test_another_family_at_a_revision(fakes: ModuleType, hub: Any, online: Registry) -> None:
+    """A name with a revision is a model of its own, beside the one without."""
+    config = {"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], "n_positions": 32}
+    hub.files["config.json"] = json.dumps(config).encode()
+    name = f"hf:{REPO}@{'ab' * 20}"
+    version = online.pull(name, fakes.RecordingProgress())
+    assert (version.name, version.source, version.context_length) == (name, name, 32)
+    assert f"/api/models/{REPO}/revision/{'ab' * 20}" in hub.asked
+    assert online.pull(f"hf:{REPO}", fakes.RecordingProgress()).name != name
+    assert len(online.list()) == 2
+
+
 def test_one_gguf(fakes: ModuleType, tmp_path: Path, hub: Any, online: Registry) -> None:
     hub.files["sub/tiny.gguf"] = fakes.write_gguf(tmp_path / "tiny.gguf").read_bytes()
     progress = fakes.RecordingProgress()
