@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import subprocess
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import pytest
 
 HERE = Path(__file__).parent
 PYTHON = HERE.parents[1] / ".venv-clients" / "bin" / "python"
-SECONDS = 120
+SECONDS = 300
 
 CHATS = {
     "openai_client.py": ["chat", "stream"],
@@ -34,6 +35,13 @@ COMPLETIONS = {
     "llm_client.py": ["completion"],
     "openai_client.mjs": ["completion"],
     "ai_sdk_client.mjs": ["completion"],
+}
+EMBEDDINGS = {
+    "openai_client.py": ["embed"],
+    "langchain_client.py": ["embed"],
+    "litellm_client.py": ["embedding"],
+    "openai_client.mjs": ["embed"],
+    "ai_sdk_client.mjs": ["embed_many", "openai_embed_many"],
 }
 OTHERS: dict[str, dict[str, Any]] = {
     "openai_client.py": {"models": "smollm2:135m", "retrieve": "smollm2:135m"},
@@ -76,12 +84,25 @@ def run(program: str, url: str, *names: str) -> dict[str, Any]:
     return {result["name"]: result["value"] for result in results}
 
 
+@pytest.fixture(scope="module")
+def has_encoder(live: str) -> bool:
+    with urllib.request.urlopen(f"{live}/v1/models", timeout=30) as answer:
+        return "all-minilm-l6-v2" in [model["id"] for model in json.load(answer)["data"]]
+
+
+@pytest.mark.real_model
+def test_embeddings_are_among_what_follows(has_encoder: bool) -> None:
+    if not has_encoder:
+        pytest.skip("the default encoder isn't pulled: the clients are asked for no embeddings")
+
+
 @pytest.mark.real_model
 @pytest.mark.parametrize("program", CHATS)
-def test_client(live: str, program: str) -> None:
-    """One process for all that a client does: importing it is most of the work."""
+def test_client(live: str, has_encoder: bool, program: str) -> None:
+    """One process for all that a client does: importing it is most of the work. llm starts one for each."""
     chats, completions, others = CHATS[program], COMPLETIONS[program], OTHERS.get(program, {})
-    values = run(program, live, *chats, *completions, *others)
+    embeddings = EMBEDDINGS.get(program, []) if has_encoder else []
+    values = run(program, live, *chats, *completions, *others, *embeddings)
     for name in chats:
         assert "Paris" in values[name], name
     if program.startswith("openai_client"):  # The same messages, streamed and not.
@@ -90,3 +111,5 @@ def test_client(live: str, program: str) -> None:
         assert values[name].strip(), name
     for name, expected in others.items():
         assert expected in str(values[name]), name
+    for name in embeddings:
+        assert values[name] == [384, 384], name
