@@ -18,6 +18,7 @@ from llmos_server.access.admin_token import ensure_admin_token
 from llmos_server.access.gate import Gate
 from llmos_server.api.app import create_api
 from llmos_server.api.connections import BoundedProtocol
+from llmos_server.api.model_admin import ModelAdmin
 from llmos_server.api.registry_directory import RegistryDirectory
 from llmos_server.api.renderers import RendererCache
 from llmos_server.contracts import ModelVersion
@@ -32,6 +33,7 @@ from llmos_server.errors import SettingsError
 from llmos_server.fleet_contracts import FleetStatus
 from llmos_server.hosts import is_loopback
 from llmos_server.logs import configure_logging
+from llmos_server.registry.home import home_id
 from llmos_server.registry.progress import create_progress
 from llmos_server.registry.registry import Registry
 from llmos_server.settings import Settings
@@ -100,6 +102,7 @@ def create_app(settings: Settings, registry: Registry, started: Sequence[ModelVe
         settings.api,
         embedding_default=settings.models.embedding_default,
         fleet=fleet,
+        model_admin=ModelAdmin(registry, fleet, directory, home_id(settings.home)),
         gate=gate,
         store=store,
         usage=ledger,

@@ -15,6 +15,7 @@ from llmos_server.access.limits import Limiter
 from llmos_server.api.access import identify
 from llmos_server.api.admin_doctor import doctor
 from llmos_server.api.admin_keys import create_key, list_keys, revoke_key
+from llmos_server.api.admin_models import admin_list_models, load_model, pull_model, remove_model, unload_model
 from llmos_server.api.chat_completions import create_chat_completion, render_chat_completion
 from llmos_server.api.completions import create_completion
 from llmos_server.api.context import EXPOSED_HEADERS, RequestContext
@@ -37,9 +38,15 @@ from llmos_server.fleet_contracts import EngineFleet
 from llmos_server.settings import ApiSettings
 
 if TYPE_CHECKING:
+    from llmos_server.api.model_admin import ModelAdmin
     from llmos_server.store.store import Store
 
 HANDLERS = [
+    admin_list_models,
+    load_model,
+    unload_model,
+    pull_model,
+    remove_model,
     create_chat_completion,
     render_chat_completion,
     create_completion,
@@ -73,6 +80,7 @@ def create_api(
     usage: UsageBook | None = None,
     fleet: EngineFleet | None = None,
     examine: Callable[[], Awaitable[list[Finding]]] | None = None,
+    model_admin: ModelAdmin | None = None,
     on_startup: Sequence[LifespanHook] = (),
     on_shutdown: Sequence[LifespanHook] = (),
     server_version: str = "0",
@@ -80,6 +88,7 @@ def create_api(
     """gate: None asks nobody for a key, and knows no administrator. store, usage: None keeps neither keys nor usage.
     embedding_default: a model's name. fleet: whose figures are among the metrics.
     examine: looks the machine over for /admin/doctor.
+    model_admin: None for a fixed set of models.
 
     on_startup, on_shutdown: called without arguments, in order; the engines' own start and stop belong here."""
     pool = TextPool()
@@ -98,6 +107,7 @@ def create_api(
         usage=usage,
         store=store,
         examine=examine or _find_nothing,
+        model_admin=model_admin,
         version=server_version,
     )
     cors = _create_cors(settings.cors_origins)

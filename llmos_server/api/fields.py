@@ -270,6 +270,8 @@ DETOKENIZE: Table = {
     "tokens": honoured("token ids"),
 }
 
+MODEL_NAME: Table = {"model": honoured("a model's name or alias")}
+
 CREATE_KEY: Table = {
     "name": honoured("1 to 64 characters; no two living keys share one"),
     "is_admin": honoured("may use /admin; false when absent"),

@@ -56,7 +56,10 @@ async def ready(request: AnyRequest) -> ASGIApp:
     responses={200: ResponseSpec(Version, description="It.")},
 )
 async def version(request: AnyRequest) -> ASGIApp:
-    return json_response(request, Version(version=services_of(request).version))
+    services = services_of(request)
+    admin = services.model_admin
+    home_id = None if admin is None else admin.home_id
+    return json_response(request, Version(version=services.version, home_id=home_id))
 
 
 @get("/metrics", tags=["Server"], summary="Prometheus metrics", media_type=CONTENT_TYPE)

@@ -11,10 +11,11 @@ from llmos_server.access.limits import Limiter
 from llmos_server.api.metrics import Metrics
 from llmos_server.api.served import Directory
 from llmos_server.contracts import Finding, UsageBook
-from llmos_server.errors import StoreUnavailable
+from llmos_server.errors import ModelNotFound, StoreUnavailable
 from llmos_server.settings import ApiSettings
 
 if TYPE_CHECKING:
+    from llmos_server.api.model_admin import ModelAdmin
     from llmos_server.chat.pool import TextPool
     from llmos_server.store.store import Store
 
@@ -35,6 +36,7 @@ class Services:
     store: Store | None
     examine: Callable[[], Awaitable[list[Finding]]]
     """What `llmos doctor` finds about the server's machine."""
+    model_admin: ModelAdmin | None
     version: str
 
 
@@ -49,3 +51,11 @@ def store_of(connection: Any) -> Store:
     if store is None:
         raise StoreUnavailable("This server has no database.")
     return store
+
+
+def model_admin_of(connection: Any) -> ModelAdmin:
+    """Raises ModelNotFound on a server over a fixed set of models."""
+    admin = services_of(connection).model_admin
+    if admin is None:
+        raise ModelNotFound("This server's models are fixed; it has no registry.")
+    return admin

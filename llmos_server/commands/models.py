@@ -1,12 +1,25 @@
-"""The verbs about models: pull, list, show, rm."""
+"""The verbs about models: pull, list, show, rm; and of a running server ps, load, unload."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from llmos_server.commands.shared import ConfigFlag, Switch, end_in_order_on_sigterm, open_registry, print_json
+from llmos_server.commands.model_server import ModelsUrl, act_on, find_server, list_on, pull_on, remove_on
+from llmos_server.commands.shared import (
+    ConfigFlag,
+    Switch,
+    UrlFlag,
+    end_in_order_on_sigterm,
+    format_time,
+    open_registry,
+    print_json,
+    print_table,
+)
+
+JsonFlag = Annotated[bool, Switch, Parameter(help="Print JSON.")]
+Name = Annotated[str, Parameter(help="A model that was pulled.")]
 
 
 def pull(
@@ -15,6 +28,7 @@ def pull(
     ],
     /,
     *,
+    url: ModelsUrl = None,
     config: ConfigFlag = None,
 ) -> None:
     """Fetch a model, check it and keep it, ready to be served.
@@ -24,18 +38,21 @@ def pull(
     from llmos_server.registry.progress import create_progress, format_bytes
 
     end_in_order_on_sigterm()
-    version = open_registry(config).pull(name, create_progress())
-    print(f"{version.name}: ready ({format_bytes(version.size_bytes)}, {version.digest[:19]})")
+    server = find_server(url, config)
+    if server:
+        version = pull_on(server, name, create_progress(), config)
+    else:
+        version = _described(open_registry(config).pull(name, create_progress()))
+    print(f"{version['name']}: ready ({format_bytes(version['size_bytes'])}, {version['digest'][:19]})")
 
 
-def list_models(
-    *, json: Annotated[bool, Switch, Parameter(help="Print JSON.")] = False, config: ConfigFlag = None
-) -> None:
-    """List the models on this machine.
+def list_models(*, json: JsonFlag = False, url: ModelsUrl = None, config: ConfigFlag = None) -> None:
+    """List the models that were pulled.
 
     Example: llmos list
     """
-    versions = open_registry(config).list()
+    server = find_server(url, config)
+    versions = _versions_on(server) if server else [_described(v) for v in open_registry(config).list()]
     if json:
         print_json(versions)
         return
@@ -44,38 +61,111 @@ def list_models(
         return
     from llmos_server.registry.progress import format_bytes
 
-    rows = [("NAME", "SIZE", "CONTEXT", "DIGEST")]
-    rows += [(v.name, format_bytes(v.size_bytes), str(v.context_length), v.digest[:19]) for v in versions]
-    widths = [max(len(row[i]) for row in rows) for i in range(4)]
-    for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    rows = [("NAME", "KIND", "SIZE", "CONTEXT", "DIGEST")]
+    rows += [
+        (v["name"], v["kind"], format_bytes(v["size_bytes"]), str(v["context_length"]), v["digest"][:19])
+        for v in versions
+    ]
+    print_table(rows)
 
 
-def show(
-    name: Annotated[str, Parameter(help="A model that was pulled.")],
-    /,
-    *,
-    json: Annotated[bool, Switch, Parameter(help="Print JSON.")] = False,
-    config: ConfigFlag = None,
-) -> None:
+def show(name: Name, /, *, json: JsonFlag = False, url: ModelsUrl = None, config: ConfigFlag = None) -> None:
     """Show what is known about one model.
 
     Example: llmos show smollm2:135m
     """
-    import msgspec
+    server = find_server(url, config)
+    if server:
+        wanted = open_registry(config).resolve(name)
+        version = next((v for v in _versions_on(server) if v["name"] in (name, wanted)), None)
+        if version is None:
+            from llmos_server.errors import ModelNotFound
 
-    version = open_registry(config).get(name)
+            raise ModelNotFound(f"The server has no model {name!r}. Fetch it with: llmos pull {name}")
+    else:
+        version = _described(open_registry(config).get(name))
     if json:
         print_json(version)
         return
-    for key, value in msgspec.to_builtins(version).items():
+    for key, value in version.items():
         print(f"{key:<15} {' '.join(value) if isinstance(value, list) else value}")
 
 
-def rm(name: Annotated[str, Parameter(help="A model that was pulled.")], /, *, config: ConfigFlag = None) -> None:
-    """Remove a model from this machine.
+def rm(name: Name, /, *, url: ModelsUrl = None, config: ConfigFlag = None) -> None:
+    """Remove a model. A server that has it loaded lets what runs on it finish, and takes nothing new.
 
     Example: llmos rm smollm2:135m
     """
-    open_registry(config).remove(name)
+    server = find_server(url, config)
+    if server:
+        remove_on(server, name)
+    else:
+        open_registry(config).remove(name)
     print(f"{name}: removed")
+
+
+def ps(*, json: JsonFlag = False, url: UrlFlag = None) -> None:
+    """Show what a running server has loaded, what that takes, and who uses it.
+
+    Example: llmos ps
+    """
+    from llmos_server.registry.progress import format_bytes
+
+    answer = _ask(url, "GET", "/admin/models")
+    if json:
+        print_json(answer)
+        return
+    rows = [("NAME", "STATE", "MEMORY", "PINNED", "IN USE", "WAITING", "LAST USED", "PID")]
+    for status in (model["status"] for model in answer["data"]):
+        if status["state"] == "unloaded" and not status["num_waiting"]:
+            continue
+        last_used = format_time(None if status["last_used"] is None else int(status["last_used"]))
+        memory, pinned = format_bytes(status["num_bytes"]), "yes" if status["is_pinned"] else ""
+        numbers = (str(status["num_open_requests"]), str(status["num_waiting"]))
+        rows.append((status["name"], status["state"], memory, pinned, *numbers, last_used, str(status["pid"] or "")))
+    print_table(rows)
+    print(f"{format_bytes(answer['used_bytes'])} of {format_bytes(answer['budget_bytes'])} are taken.")
+
+
+def load(name: Name, /, *, url: UrlFlag = None) -> None:
+    """Have a running server load a model, also one that it could not load before.
+
+    Example: llmos load smollm2:135m
+    """
+    from llmos_server.registry.progress import format_bytes
+
+    status = act_on(_root(url), "load", name)["status"]
+    print(f"{status['name']}: {status['state']} ({format_bytes(status['num_bytes'])}, process {status['pid']})")
+
+
+def unload(name: Name, /, *, url: UrlFlag = None) -> None:
+    """Have a running server unload a model as soon as nobody uses it. The next request for it loads it again.
+
+    Example: llmos unload smollm2:135m
+    """
+    status = act_on(_root(url), "unload", name)["status"]
+    print(f"{status['name']}: {status['state']}")
+
+
+def _ask(url: str | None, method: str, path: str) -> Any:
+    from llmos_server.commands.where import on_server
+
+    return on_server(_root(url), method, path)
+
+
+def _root(url: str | None) -> str:
+    """Of a server that has to be there."""
+    from llmos_server.http_client import base_url
+
+    return base_url(url).removesuffix("/v1")
+
+
+def _versions_on(server: str) -> list[dict[str, Any]]:
+    return [model["version"] for model in list_on(server)]
+
+
+def _described(version: Any) -> dict[str, Any]:
+    import msgspec
+
+    described: dict[str, Any] = msgspec.to_builtins(version)
+    return described

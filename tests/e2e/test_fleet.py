@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import fleet_load
 import httpx2
 import pytest
+import tiny_models
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +83,41 @@ def test_a_model_too_large_is_refused_with_the_bytes(references, tmp_path: Path,
             assert part in reply.json()["error"]["message"]
     finally:
         live.stop()
+
+
+def test_the_program_asks_the_server(server, references, tmp_path: Path) -> None:
+    """Each verb says that it did; what it did is seen over HTTP."""
+    first, second, _ = references
+    home = Path(first.removeprefix("file:")).parent / "home"
+
+    def llmos(*words: str, url: str = server.url + "/v1") -> tuple[str, str]:
+        env = {**os.environ, "LLMOS_HOME": str(home), "LLMOS_URL": url}
+        command = [sys.executable, "-m", "llmos_server", *words]
+        done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+        return done.stdout, done.stderr
+
+    extra = tiny_models.save_folder(
+        tmp_path / "extra",
+        tiny_models.create_model(tiny_models.train_tokenizer(), "llama", num_hidden_layers=1),
+        tiny_models.train_tokenizer(),
+    )
+    out, err = llmos("pull", "file:extra")
+    assert f"over HTTP, at {server.url}" in err
+    assert f"file:{extra}: ready" in out
+    assert f"file:{extra}" in served_names(server)
+    assert "context_length" in llmos("show", f"file:{extra}")[0]
+    assert "ready" in llmos("load", second)[0]
+    out, err = llmos("ps")
+    assert second in out
+    assert "are taken." in out
+    assert "unloaded" in llmos("unload", second)[0]
+    assert second not in llmos("ps")[0]
+    assert {version["name"] for version in json.loads(llmos("list", "--json")[0])} >= set(references)
+    assert "removed" in llmos("rm", f"file:{extra}")[0]
+    assert f"file:{extra}" not in served_names(server)
+    out, err = llmos("list", url="http://127.0.0.1:9/v1")
+    assert out == ""
+    assert "No server answers" in err
 
 
 def served_names(server) -> list[str]:

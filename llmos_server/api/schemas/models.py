@@ -33,3 +33,5 @@ class Health(Struct, kw_only=True):
 
 class Version(Struct, kw_only=True):
     version: str
+    home_id: str | None = None
+    """Of the server's LLMOS_HOME: programs on its machine see whether theirs is the same."""

@@ -1,0 +1,49 @@
+"""Wire structs of /admin/models."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from llmos_server.contracts import ModelVersion
+from llmos_server.fleet_contracts import ModelStatus
+
+
+class ModelNameRequest(Struct, kw_only=True):
+    model: Annotated[str, Meta(min_length=1, max_length=1024)]
+
+
+class AdminModel(Struct, kw_only=True):
+    object: Literal["model"] = "model"
+    version: ModelVersion
+    """As it is on disk."""
+    status: ModelStatus
+    """As it is in memory."""
+
+
+class AdminModelList(Struct, kw_only=True):
+    object: Literal["list"] = "list"
+    budget_bytes: int
+    """Of all workers together."""
+    used_bytes: int
+    data: list[AdminModel]
+
+
+class ModelRemoved(Struct, kw_only=True):
+    object: Literal["model"] = "model"
+    id: str
+    deleted: bool = True
+
+
+class PullEvent(Struct, kw_only=True, omit_defaults=True):
+    """One of a pull's stream: a line of text; how far a transfer is; or, at the end, the model."""
+
+    text: str | None = None
+    label: str | None = None
+    """Of a transfer."""
+    done: int | None = None
+    """Bytes."""
+    total: int | None = None
+    """Bytes; absent when unknown."""
+    model: ModelVersion | None = None

@@ -1,0 +1,242 @@
+"""What was pulled is served, and what an administrator does with it: a real registry, fake workers."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import json
+import threading
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import httpx2
+import pytest
+
+from llmos_server.access.gate import Gate
+from llmos_server.api.app import create_api
+from llmos_server.api.model_admin import ModelAdmin
+from llmos_server.api.registry_directory import RegistryDirectory
+from llmos_server.api.renderers import RendererCache
+from llmos_server.engine.fleet_engine import EngineFleet
+from llmos_server.engine.footprint import Footprint
+from llmos_server.errors import UnsupportedModel
+from llmos_server.registry.progress import QuietProgress
+from llmos_server.registry.registry import Registry
+from llmos_server.settings import ApiSettings
+
+TOKEN = "llmos-admin-" + "t" * 43
+ADMIN = {"Authorization": f"Bearer {TOKEN}"}
+SIZE = Footprint(weights=0, cache=0).total
+WAIT = 20
+
+
+@pytest.fixture(scope="module")
+def files() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("registry_files", Path(__file__).parents[1] / "registry/fakes.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class House:
+    """A server over a home of its own with models a and b, and room for `budget` workers."""
+
+    def __init__(self, folder: Path, files: ModuleType, fakes: ModuleType, budget: int = 2) -> None:
+        self.folder, self.files, self.fakes = folder, files, fakes
+        self.registry = Registry(folder / "home", {"gpt": f"file:{folder}/a.gguf"}, 1.0)
+        self.broken: set[str] = set()
+        self.workers: list[Any] = []
+        self.gate: asyncio.Event | None = None
+        self.fleet = EngineFleet(
+            budget * SIZE, lambda version, _: Footprint(weights=0, cache=0), self.create_worker, patience=0.02
+        )
+        self.a, self.b = self.pull("a"), self.pull("b", 1.0)
+        directory = RegistryDirectory(
+            self.registry, self.fleet, RendererCache(self.load_renderer), default=self.a, aliases={"gpt": self.a}
+        )
+        self.admin = ModelAdmin(self.registry, self.fleet, directory, "cafe")
+        app = create_api(
+            directory,
+            ApiSettings(),
+            gate=Gate(admin_token=TOKEN),
+            fleet=self.fleet,
+            model_admin=self.admin,
+        )
+        transport = httpx2.ASGITransport(app=app)
+        self.http = httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000", headers=ADMIN)
+
+    def pull(self, name: str, fill: float = 0.0) -> str:
+        metadata = {**self.files.tiny_metadata(), "llama.rope.freq_base": 10000.0 + fill}
+        self.files.write_gguf(self.folder / f"{name}.gguf", metadata=metadata)
+        return self.registry.pull(f"file:{self.folder}/{name}.gguf", QuietProgress()).name
+
+    def create_worker(self, version: Any, footprint: Footprint) -> Any:
+        generator = self.fakes.ScriptedGenerator(version.digest, state="ready")
+        generator.gate = self.gate
+        generator.pid, generator.num_restarts = 1, 0
+
+        async def start() -> None:
+            """Ready from the beginning."""
+
+        async def stop(grace: float = 0.0) -> None:
+            generator.state = "stopped"
+
+        generator.start, generator.stop = start, stop
+        self.workers.append(generator)
+        return generator
+
+    def load_renderer(self, folder: Path) -> Any:
+        if any(name in str(folder) for name in self.broken):
+            raise UnsupportedModel("tokenizer.json is missing")
+        return self.fakes.ByteRenderer()
+
+    async def ask(self, model: str | None = None) -> httpx2.Response:
+        body = {"prompt": "x", "max_tokens": 100, **({} if model is None else {"model": model})}
+        return await self.http.post("/v1/completions", json=body)
+
+    async def text(self, model: str | None = None) -> str:
+        reply = await self.ask(model)
+        assert reply.status_code == 200, reply.text
+        return str(reply.json()["choices"][0]["text"])
+
+    async def status(self, model: str) -> dict[str, Any]:
+        listed = (await self.http.get("/admin/models")).json()["data"]
+        return next(entry["status"] for entry in listed if entry["version"]["name"] == model)
+
+
+@pytest.fixture
+async def house(tmp_path: Path, files: ModuleType, fakes: ModuleType) -> Any:
+    made = House(tmp_path, files, fakes)
+    yield made
+    await made.http.aclose()
+    await asyncio.wait_for(made.fleet.stop(), WAIT)
+
+
+async def test_whatever_was_pulled_is_served_by_its_name_and_loaded_when_asked(house: House) -> None:
+    assert [model["id"] for model in (await house.http.get("/v1/models")).json()["data"]] == [house.a, house.b]
+    assert (await house.http.get("/v1/models")).json()["data"][0]["state"] == "unloaded"
+    assert house.workers == []
+    digests = {version.name: version.digest for version in house.registry.list()}
+    assert await house.text(house.b) == digests[house.b]
+    assert await house.text() == await house.text("gpt") == digests[house.a]
+    assert len(house.workers) == 2
+    metrics = (await house.http.get("/metrics")).text
+    assert f'llmos:models_loaded{{model_name="{house.a}"}} 1.0' in metrics
+    used = next(line for line in metrics.splitlines() if line.startswith("llmos:memory_used_bytes "))
+    assert float(used.split()[1]) == 2 * SIZE
+
+
+async def test_a_model_pulled_or_removed_by_another_process_is_noticed(house: House) -> None:
+    c = house.pull("c", 2.0)
+    assert c in [model["id"] for model in (await house.http.get("/v1/models")).json()["data"]]
+    d = house.pull("d", 3.0)
+    assert await house.text(d)
+    house.registry.remove(d)
+    reply = await house.ask(d)
+    assert (reply.status_code, reply.json()["error"]["code"]) == (404, "model_not_found")
+    assert house.b in reply.json()["error"]["message"]
+    house.registry.remove(c)
+    assert c not in [model["id"] for model in (await house.http.get("/v1/models")).json()["data"]]
+
+
+async def test_a_name_pulled_anew_changes_hands_between_two_requests(house: House) -> None:
+    house.gate = asyncio.Event()
+    running = asyncio.create_task(house.text(house.a))
+    async with asyncio.timeout(WAIT):
+        while not (house.workers and house.workers[0].generations):
+            await asyncio.sleep(0.001)
+    first = house.registry.get(house.a).digest
+    gate, house.gate = house.gate, None
+    house.pull("a", 7.0)
+    second = house.registry.get(house.a).digest
+    assert await house.text(house.a) == second != first
+    gate.set()
+    assert await running == first
+
+
+async def test_a_broken_folder_fails_alone_and_by_name(house: House) -> None:
+    house.broken = {"b.gguf"}
+    reply = await house.ask(house.b)
+    assert reply.status_code == 503
+    assert "tokenizer.json" in reply.json()["error"]["message"]
+    assert house.b in reply.json()["error"]["message"]
+    assert await house.text(house.a)
+    assert (await house.http.get("/v1/models")).status_code == 200
+
+
+async def test_administrators_load_and_unload(house: House) -> None:
+    reply = await house.http.post("/admin/models/load", json={"model": "gpt"})
+    assert (reply.json()["version"]["name"], reply.json()["status"]["state"]) == (house.a, "ready")
+    listed = (await house.http.get("/admin/models")).json()
+    assert (listed["budget_bytes"], listed["used_bytes"]) == (2 * SIZE, SIZE)
+    assert (await house.status(house.b))["state"] == "unloaded"
+    reply = await house.http.post("/admin/models/unload", json={"model": house.a})
+    assert reply.json()["status"]["state"] == "unloaded"
+    assert (await house.status(house.a))["num_evictions"] == 1
+    assert (await house.http.post("/admin/models/load", json={"model": "none"})).status_code == 404
+    assert (await house.http.post("/admin/models/load", json={})).status_code == 400
+
+
+async def test_administrators_pull_and_remove(house: House) -> None:
+    house.files.write_gguf(house.folder / "new.gguf")
+    name = f"file:{house.folder}/new.gguf"
+    reply = await house.http.post("/admin/models/pull", json={"model": name})
+    *events, done = [line[6:] for line in reply.text.splitlines() if line.startswith("data: ")]
+    assert done == "[DONE]"
+    assert json.loads(events[-1])["model"]["name"] == name
+    assert any("done" in json.loads(event) for event in events[:-1])
+    assert await house.text(name)
+    for path in (name, name.replace("/", "%2F")):
+        reply = await house.http.delete(f"/admin/models/{path}")
+        if path == name:
+            assert reply.json()["deleted"] is True
+            assert (house.folder / "new.gguf").exists()
+            assert (await house.ask(name)).status_code == 404
+    assert reply.status_code == 404
+
+
+async def test_a_pull_that_fails_ends_with_an_error_event(house: House) -> None:
+    reply = await house.http.post("/admin/models/pull", json={"model": "file:/nowhere/x.gguf"})
+    assert "/nowhere/x.gguf" in json.loads(reply.text.splitlines()[-2][6:])["error"]["message"]
+    assert "[DONE]" not in reply.text
+    reply = await house.http.post("/admin/models/pull", json={"model": "what is this"})
+    assert reply.status_code == 400
+
+
+async def test_two_who_pull_one_name_hear_of_one_pull(house: House) -> None:
+    started: list[str] = []
+    both_listen = threading.Event()
+    pull = house.registry.pull
+
+    def note(name: str, progress: Any) -> Any:
+        started.append(name)
+        both_listen.wait(WAIT)
+        return pull(name, progress)
+
+    house.registry.pull = note  # type: ignore[method-assign]
+    asked = [asyncio.create_task(house.http.post("/admin/models/pull", json={"model": house.a})) for _ in range(2)]
+    async with asyncio.timeout(WAIT):
+        while sum(len(running.listeners) for running in house.admin.pulls._running.values()) < 2:
+            await asyncio.sleep(0.001)
+    both_listen.set()
+    replies = await asyncio.wait_for(asyncio.gather(*asked), WAIT)
+    assert started == [house.a]
+    assert all("[DONE]" in reply.text for reply in replies)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", ""), ("POST", "/load"), ("POST", "/unload"), ("POST", "/pull"), ("DELETE", "/file:/a")],
+)
+async def test_all_of_it_is_closed_to_others(house: House, method: str, path: str) -> None:
+    body = {"model": house.a} if method == "POST" else None
+    reply = await house.http.request(method, f"/admin/models{path}", json=body, headers={"Authorization": ""})
+    assert reply.status_code == 403
+    assert house.workers == []
+
+
+async def test_the_version_tells_whose_home_it_is(house: House) -> None:
+    assert (await house.http.get("/version")).json()["home_id"] == "cafe"
