@@ -21,6 +21,7 @@ from llmos_server.api.connections import BoundedProtocol
 from llmos_server.api.model_admin import ModelAdmin
 from llmos_server.api.registry_directory import RegistryDirectory
 from llmos_server.api.renderers import RendererCache
+from llmos_server.api.web_server import WebServer, raise_file_limit
 from llmos_server.contracts import ModelVersion
 from llmos_server.doctor import examine
 from llmos_server.engine.client import EngineClient
@@ -52,6 +53,7 @@ def serve(settings: Settings) -> None:
 
 def _serve(settings: Settings) -> None:
     configure_logging(settings.log, rotates=True)
+    raise_file_limit()
     listener = listen(settings.api.host, settings.api.port)
     asyncio.run(_bring_up_to_date(settings))
     registry = Registry(settings.home, settings.models.aliases, settings.models.hub_timeout_seconds)
@@ -69,7 +71,7 @@ def _serve(settings: Settings) -> None:
     )
     host, port = listener.getsockname()[:2]
     log.info("serving", url=f"http://{host}:{port}/v1", model=versions[0].name, docs=f"http://{host}:{port}/docs")
-    server = uvicorn.Server(config)
+    server = WebServer(config)
     # For a signal before uvicorn has handlers of its own, and for the one that stopped it, which it raises once more.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: setattr(server, "should_exit", True))
