@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from llmos_server.contracts import ChoiceDelta, GenerateRequest
+from llmos_server.engine.owners import DECODE_WEIGHT
 
-DECODE_WEIGHT = 2
-"""What a generated token counts against a prompt token, as in the scheduler's accounts."""
 MEMORY_SECONDS = 60.0
 """Work and time of so long ago weigh a third of today's."""
 MIN_BUSY_SECONDS = 2.0
