@@ -82,14 +82,15 @@ class Guard:
             origin, headers.get("host", "")
         ):
             return None
-        shown = origin if _PLAIN_ORIGIN.fullmatch(origin) else "of the page"
+        shown = origin if _PLAIN_ORIGIN.fullmatch(origin) else "(malformed)"
         log.warning(
             "request refused: foreign origin", origin=shown, remedy="if it is yours, add it to api.cors_origins"
         )
         message = (
             f"The origin {shown} may not use this server: web pages, browser extensions and desktop apps have to be "
             "named in the setting api.cors_origins. If you trust it, start the server with "
-            f"LLMOS_API__CORS_ORIGINS={shown}. Programs outside of a browser send no Origin header."
+            f"LLMOS_API__CORS_ORIGINS={shown if shown == origin else 'ORIGIN'}. Programs outside of a browser send no "
+            "Origin header."
         )
         return WireError(403, message, code="origin_refused")
 
