@@ -43,7 +43,7 @@ def add_key(settings: Settings, name: str) -> str:
 def key_names(settings: Settings) -> list[str]:
     async def read() -> list[str]:
         async with open_store(settings) as store:
-            return [key.name for key in await store.keys.list()]
+            return sorted(key.name for key in await store.keys.list())
 
     return asyncio.run(read())
 
