@@ -21,7 +21,8 @@ from typing import Any
 import httpx2
 import pytest
 
-SECONDS = 60
+SECONDS = 240
+"""No answer takes nearly as long, even on a busy machine; a hang does."""
 MAX_GROWTH_MB = 64
 """RSS after all bodies, above that after the warm-up, which sends every kind of mutation."""
 NUM_CLIENTS = 8
@@ -213,7 +214,8 @@ def attack(pid: int, url: str, num_bodies: int, num_huge: int, record: Callable[
     record("RSS in MB before and after", [round(before), round(after)])
     assert set(huge) <= {413, 0}
     assert huge[413] > 0
-    assert statuses[400] > sum(statuses.values()) / 2
+    assert statuses[200] > 0
+    assert statuses[400] + statuses[403] > sum(statuses.values()) / 2  # 403: what only administrators may post.
     assert after - before < MAX_GROWTH_MB
 
 
@@ -236,7 +238,9 @@ def test_mutated_bodies_and_the_real_model(smollm2, project: Path, tmp_path: Pat
     assert spec.loader is not None
     e2e = sys.modules["llmos_e2e"] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(e2e)
-    server = e2e.start_server(tmp_path, smollm2.name, "--log-level", "error")
+    # A body that lost its max_tokens asks for all the room that there is: with eight pages that is little.
+    small = {"LLMOS_ENGINE__CACHE_BYTES": "6000000"}
+    server = e2e.start_server(tmp_path, smollm2.name, "--log-level", "error", env=small)
     try:
         server.wait_until_ready()
         attack(server.process.pid, server.url, 1000, 4, record_property)
