@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
@@ -28,6 +28,7 @@ class GuardedEncoder:
             for token_id, token in tokenizer.get_added_tokens_decoder().items()
             if token.special
         }
+        self._special_ids = frozenset(token_id for token_id, _ in self._special.values())
         self.literals = SpecialLiterals(self._special)
 
     def encode(self, text: str, plain_spans: Sequence[Span]) -> list[int]:
@@ -38,8 +39,17 @@ class GuardedEncoder:
 
     def encode_plain(self, text: str, *, add_special_tokens: bool) -> list[int]:
         """Every special-token literal is text; the tokenizer's own BOS or EOS are added if asked for."""
-        ids: list[int] = self._at_start.encode(text, add_special_tokens=add_special_tokens).ids
-        return ids
+        encoding = self._at_start.encode(text, add_special_tokens=add_special_tokens)
+        ids: list[int] = encoding.ids
+        inner = [place for place, added in enumerate(encoding.special_tokens_mask) if not added]
+        spans = list(self.literals.find(text))
+        if not inner or not self._meant_by(text, spans).intersection(ids[place] for place in inner):
+            return ids
+        return [*ids[: inner[0]], *self._encode_stretch(text, 0, len(text), spans), *ids[inner[-1] + 1 :]]
+
+    def holds_special(self, ids: Sequence[int]) -> bool:
+        """ids: of a text, without what the tokenizer adds around it."""
+        return not self._special_ids.isdisjoint(ids)
 
     def encode_cut(self, text: str, plain_spans: Sequence[Span]) -> list[int]:
         """The cutting path; with no spans it gives the same ids as the tokenizer itself."""
@@ -61,12 +71,15 @@ class GuardedEncoder:
             return []
         inside = plain[bisect_left(plain, (start, 0)) : bisect_left(plain, (end, 0))]
         ids = self._encode_piece(text, start, end)
-        forbidden = {self._special[text[a:b]][0] for a, b in inside}
-        if forbidden.isdisjoint(ids):
+        if self._meant_by(text, inside).isdisjoint(ids):
             return ids
         # A model whose vocabulary itself holds the literal finds it in plain text too: break it after one character.
         places = [start, *(a + 1 for a, _ in inside), end]
         return [token for a, b in pairwise(places) for token in self._encode_piece(text, a, b)]
+
+    def _meant_by(self, text: str, spans: Iterable[Span]) -> set[int]:
+        """The tokens that the literals at these places would be."""
+        return {self._special[text[start:end]][0] for start, end in spans}
 
     def _encode_piece(self, text: str, start: int, end: int) -> list[int]:
         tokenizer = self._at_start if start == 0 else self._further_on

@@ -111,10 +111,18 @@ class Renderer:
         return ids
 
     def encode_batch(self, texts: Sequence[str], *, param: str) -> list[list[int]]:
-        """Of texts that stand for themselves, special tokens added, as Transformers' tokenizers do by default."""
+        """Of texts to embed: with the special tokens that the tokenizer adds, and without any that a text spells out:
+        its literals stay text, so that nobody's text ends its own segment or masks a word."""
         for place, text in enumerate(texts):
             require_encodable(text, param if len(texts) == 1 else f"{param}[{place}]")
-        return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(texts))]
+        before, after = map(len, self.affixes)
+        batch: list[list[int]] = [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(texts))]
+        return [
+            self._encoder.encode_plain(text, add_special_tokens=True)
+            if self._encoder.holds_special(ids[before : len(ids) - after])
+            else ids
+            for text, ids in zip(texts, batch, strict=True)
+        ]
 
     @cached_property
     def affixes(self) -> tuple[list[int], list[int]]:
