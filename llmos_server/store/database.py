@@ -139,8 +139,15 @@ class _errors_in_words:
     def __enter__(self) -> None: ...
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, DBAPIError | PoolTimeout | OSError) and not isinstance(error, IntegrityError | DataError):
+        is_theirs = isinstance(error, DBAPIError | PoolTimeout | OSError) or _is_asyncpgs(error)
+        if is_theirs and not isinstance(error, IntegrityError | DataError):
             cause = error.orig if isinstance(error, DBAPIError) else error
             raise StoreUnavailable(
                 f"The database {self._database.label} can't be used now: {type(cause).__name__}: {cause}"
             ) from error
+
+
+def _is_asyncpgs(error: BaseException | None) -> bool:
+    """SQLAlchemy translates what its driver raises, but for what a PostgreSQL answers to a new connection: it is
+    starting or stopping, has no connection left, or doesn't know the password."""
+    return isinstance(error, Exception) and type(error).__module__.partition(".")[0] == "asyncpg"

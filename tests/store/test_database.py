@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import stat
 from pathlib import Path
@@ -109,6 +110,33 @@ async def test_a_server_that_is_not_there_is_told_without_the_password(tmp_path:
     assert "hunter2" not in str(refused.value)
     assert "hunter2" not in database.label
     await database.close()
+
+
+async def test_a_server_that_refuses_connections_is_one_that_cannot_be_used_now(tmp_path: Path) -> None:
+    """A PostgreSQL that starts, stops or is full answers so: the ledger's rows have to wait, requests get a 503."""
+    pytest.importorskip("asyncpg")
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        length = int.from_bytes(await reader.readexactly(4), "big")
+        if length == 8:  # It asks for TLS first.
+            await reader.readexactly(4)
+            writer.write(b"N")
+            length = int.from_bytes(await reader.readexactly(4), "big")
+        await reader.readexactly(length - 4)
+        fields = b"SFATAL\0VFATAL\0C57P03\0Mthe database system is starting up\0\0"
+        writer.write(b"E" + (len(fields) + 4).to_bytes(4, "big") + fields)
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1") as server:
+        port = server.sockets[0].getsockname()[1]
+        database = Database(tmp_path, f"postgres://me:hunter2@127.0.0.1:{port}/x")
+        for use in (database.read, database.write):
+            with pytest.raises(StoreUnavailable, match="starting up") as refused:
+                async with use():
+                    pass
+            assert "hunter2" not in str(refused.value)
+        await database.close()
 
 
 async def test_a_folder_in_its_place_is_told(tmp_path: Path) -> None:
