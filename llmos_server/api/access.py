@@ -11,7 +11,7 @@ from litestar.handlers import BaseRouteHandler
 from llmos_server.api.served import ListedModel, ServedModel
 from llmos_server.api.services import services_of
 from llmos_server.contracts import NOBODY, Principal
-from llmos_server.errors import Forbidden
+from llmos_server.errors import Forbidden, ModelNotFound
 
 PUBLIC = {"public": True}
 """A handler with these options is answered without a key."""
@@ -54,12 +54,21 @@ def may_use(connection: Any, served: ListedModel) -> bool:
 
 
 async def find_model(connection: Any, name: str | None) -> ServedModel:
-    """None is the default model. Raises ModelNotFound, or Forbidden for a model that this key may not use."""
-    served = await services_of(connection).directory.get(name)
+    """None is the default model. Raises ModelNotFound, or Forbidden for a model that this key may not use.
+
+    A key for some models is told of those alone, as /v1/models does.
+    """
+    models = principal_of(connection).models
+    try:
+        served = await services_of(connection).directory.get(name)
+    except ModelNotFound:
+        if models is None:
+            raise
+        wanted = "default model" if name is None else f"model {name!r}"
+        raise ModelNotFound(f"The {wanted} isn't served here. This key may use: {', '.join(models)}.") from None
     if not may_use(connection, served):
         raise Forbidden(
-            f"This key may not use the model {served.id!r}; it may use: "
-            f"{', '.join(principal_of(connection).models or ())}.",
+            f"This key may not use the model {served.id!r}; it may use: {', '.join(models or ())}.",
             param="model",
             code="model_not_allowed",
         )

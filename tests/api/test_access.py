@@ -150,6 +150,10 @@ async def test_a_key_for_some_models_sees_and_uses_only_those(connect, keys):
         assert (await client.post(path, json={**body, "model": "gpt-4o-mini"})).status_code == 200
         refused = await client.post(path, json={**body, "model": "other"})
         assert (refused.status_code, refused.json()["error"]["code"]) == (403, "model_not_allowed")
+    unknown = await client.post("/v1/chat/completions", json={**CHAT, "model": "nothing"})
+    assert (unknown.status_code, unknown.json()["error"]["code"]) == (404, "model_not_found")
+    assert "may use: tiny" in unknown.json()["error"]["message"]
+    assert "other" not in unknown.text
     by_alias = connect(Authorization=f"Bearer {keys.add(models=('gpt-4o-mini',))}")
     assert [model["id"] for model in (await by_alias.get("/v1/models")).json()["data"]] == ["tiny"]
 
