@@ -54,6 +54,13 @@ def test_a_key_comes_and_goes(run, own_home: Path) -> None:
     assert "llmos keys list" in err
 
 
+def test_a_leaked_key_is_revoked_by_itself(run) -> None:
+    made = json.loads(run("keys", "create", "leaked", "--json")[1])
+    status, out, err = run("keys", "revoke", made["key"])
+    assert (status, out) == (0, f"Key {made['id']} (leaked): revoked\n")
+    assert made["key"] not in run("keys", "revoke", made["key"])[2] + err
+
+
 def test_a_key_as_json(run) -> None:
     made = json.loads(run("keys", "create", "boss", "--admin", "--json")[1])
     assert made["is_admin"]

@@ -24,6 +24,7 @@ ID_LENGTH = 8
 MAX_NAME_LENGTH = 64
 MAX_MODEL_LENGTH = 512
 
+_IN_A_TEXT = re.compile(rf"({PREFIX}[{ID_LETTERS}]{{{ID_LENGTH}}}-)[A-Za-z0-9_-]+")
 _FORM = re.compile(rf"{PREFIX}([{ID_LETTERS}]{{{ID_LENGTH}}})-([A-Za-z0-9_-]{{43}})")
 
 
@@ -44,6 +45,17 @@ def split_key(text: str) -> tuple[str, str] | None:
     """(id, secret); None for what can't be one of our keys."""
     match = _FORM.fullmatch(text)
     return None if match is None else (match[1], match[2])
+
+
+def id_of(text: str) -> str:
+    """Of a whole key; any other text, an id or a name, as it is."""
+    parts = split_key(text.strip())
+    return text if parts is None else parts[0]
+
+
+def hide_secrets(text: str) -> str:
+    """Keys in it end after their id."""
+    return _IN_A_TEXT.sub(r"\1...", text)
 
 
 def hash_secret(secret: str) -> str:

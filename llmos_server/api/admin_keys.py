@@ -9,7 +9,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, JSONBody
 from litestar.types import ASGIApp
 
-from llmos_server.access.keys import make_key
+from llmos_server.access.keys import id_of, make_key
 from llmos_server.api import fields
 from llmos_server.api.access import require_admin
 from llmos_server.api.body import WireBody
@@ -64,10 +64,11 @@ async def list_keys(request: AnyRequest) -> ASGIApp:
     status_code=200,
     guards=[require_admin],
     tags=["Administration"],
-    summary="Revoke a key, by id or name; the next request with it is refused",
+    summary="Revoke a key, by id, name or itself; the next request with it is refused",
     responses={200: ResponseSpec(KeyInfo, description="The key, revoked.")},
 )
 async def revoke_key(request: AnyRequest, key: FromPath[str]) -> ASGIApp:
+    key = id_of(key)  # Whoever finds a key somewhere has the whole of it at hand.
     revoked = await store_of(request).keys.revoke(key, int(time.time())) if key.isprintable() else None
     if revoked is None:
         raise NotFound(f"No living key has the id or name {key!r}.", param="key", code="key_not_found")

@@ -13,6 +13,7 @@ import structlog
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
+from llmos_server.access.keys import hide_secrets
 from llmos_server.api.errors import describe
 from llmos_server.errors import EngineBusy
 
@@ -78,7 +79,7 @@ class RequestContext:
         finally:
             tell = log.debug if scope["path"] in _QUIET_PATHS else log.info
             seconds = round(time.perf_counter() - started, 4)
-            tell("request", method=scope["method"], path=scope["path"], status=status, seconds=seconds)
+            tell("request", method=scope["method"], path=hide_secrets(scope["path"]), status=status, seconds=seconds)
             structlog.contextvars.reset_contextvars(**bound)
 
 

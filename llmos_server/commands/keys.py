@@ -74,7 +74,7 @@ def list_keys(*, json: JsonFlag = False, url: NamedUrl = None, config: ConfigFla
 
 @keys.command
 def revoke(
-    key: Annotated[str, Parameter(help="Its id or name.")],
+    key: Annotated[str, Parameter(help="Its id or name, or the key itself.")],
     /,
     *,
     url: NamedUrl = None,
@@ -84,6 +84,9 @@ def revoke(
 
     Example: llmos keys revoke laptop
     """
+    from llmos_server.access.keys import id_of
+
+    key = id_of(key)
     server = say_where(url, config)
     path = f"/admin/keys/{quote(key, safe='')}"
     revoked = on_server(server, "DELETE", path) if server else _revoke_here(key, config)
