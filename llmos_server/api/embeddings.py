@@ -92,6 +92,7 @@ async def _embed(
             raise
         except EngineBusy as error:
             reason = None
+            visit.take_back(inputs.num_tokens)
             if encoder.state == "ready":
                 raise QueueFull(str(error), retry_after=error.retry_after) from error
             raise

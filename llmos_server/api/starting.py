@@ -62,7 +62,11 @@ class Start:
             metrics = self.services.metrics.of(self.served.id)
             visit.charge_prompt(plan.num_prompt_tokens)
             salt = scoped_salt(visit.principal, plan.cache_salt, self.services.settings.isolate_keys)
-            generations = submit(plan, info, owner=visit.principal.key_id, cache_salt=salt)
+            try:
+                generations = submit(plan, info, owner=visit.principal.key_id, cache_salt=salt)
+            except BaseException:
+                visit.take_back(plan.num_prompt_tokens)
+                raise
             answer = Answer(plan, generations, metrics, self.arrival)
             answer.on_tokens = visit.charge
             holds.callback(_book, visit, answer)

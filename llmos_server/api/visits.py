@@ -14,7 +14,8 @@ from llmos_server.contracts import Principal, UsageRow, UsageStatus
 class Visit:
     """Opened before anything is computed, closed when nothing is any more: `with Visit(request, model_id) as visit:`.
 
-    Then charge_prompt() before the engine is asked, charge() for what it generates, and book() once, however it ends.
+    Then charge_prompt() before the engine is asked (take_back() when it refuses), charge() for what it generates, and
+    book() once, however it ends.
     """
 
     def __init__(self, request: Any, model_id: str) -> None:
@@ -40,6 +41,11 @@ class Visit:
         """Raises RateLimited when the key has no tokens left; a prompt is charged as a whole."""
         self._lease.check_tokens()
         self._lease.charge(num_tokens)
+        self._headers.update(self._lease.headers())
+
+    def take_back(self, num_tokens: int) -> None:
+        """The charge of a prompt that the engine did not admit."""
+        self._lease.charge(-num_tokens)
         self._headers.update(self._lease.headers())
 
     def charge(self, num_tokens: int) -> None:

@@ -11,6 +11,7 @@ import pytest
 from llmos_server.access.gate import Gate
 from llmos_server.api.app import create_api
 from llmos_server.api.served import ModelDirectory, ServedModel
+from llmos_server.errors import EngineBusy
 from llmos_server.settings import ApiSettings
 from llmos_server.store.database import Database
 from llmos_server.store.ledger import Ledger
@@ -83,6 +84,18 @@ class TestKeys:
         assert (again.status_code, again.json()["error"]["code"]) == (404, "key_not_found")
         assert (await server.client(None).get("/v1/models")).status_code == 401  # Revoking the last opens nothing.
 
+    async def test_a_leaked_key_is_revoked_by_itself_and_not_logged(self, server, capsys):
+        _, user = await server.create("leaked")
+        key = user.headers["Authorization"].removeprefix("Bearer ")
+        capsys.readouterr()
+        revoked = await server.admin.delete(f"/admin/keys/{key}")
+        assert (revoked.status_code, revoked.json()["name"]) == (200, "leaked")
+        again = await server.admin.delete(f"/admin/keys/{key}")
+        assert again.status_code == 404
+        logged = "".join(capsys.readouterr())
+        assert "/admin/keys/sk-llmos-" in logged
+        assert key[-43:] not in logged + again.text
+
     async def test_an_admin_key_administers(self, server):
         _, boss = await server.create("boss", is_admin=True)
         assert (await boss.post("/admin/keys", json={"name": "other"})).status_code == 200
@@ -152,6 +165,22 @@ class TestLimits:
         # 23 of 20 tokens were used: the bucket holds one again when 4 have flowed in, a third of one a second.
         assert 10 <= int(refused.headers["retry-after"]) <= 12
         assert refused.headers["x-ratelimit-remaining-tokens"] == "0"
+
+    async def test_what_the_engine_does_not_admit_costs_nothing(self, make, fakes):
+        encoder = fakes.ScriptedEncoder()
+        server = make(encoder=encoder)
+        _, user = await server.create("a", tokens_per_minute=20)
+        server.generator.submit_error = EngineBusy("full", retry_after=1.0)
+        for _ in range(3):
+            refused = await user.post("/v1/completions", json={"prompt": "x" * 18, "max_tokens": 5})
+            assert refused.json()["error"]["code"] == "queue_full"
+            assert int(refused.headers["x-ratelimit-remaining-tokens"]) == 20
+        encoder.error = EngineBusy("full", retry_after=1.0)
+        for _ in range(3):
+            refused = await user.post("/v1/embeddings", json={"model": "small", "input": "x" * 18})
+            assert refused.json()["error"]["code"] == "queue_full"
+            assert int(refused.headers["x-ratelimit-remaining-tokens"]) == 20
+        assert await server.rows() == 0
 
 
 class TestUsage:
