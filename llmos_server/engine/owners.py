@@ -19,14 +19,17 @@ class Owners:
     """One queue an owner, in the order of rank, and one account.
 
     An account counts the tokens that were computed for its owner since the engine was idle. Whoever comes back is
-    lifted to the least of those who are there, less a burst, so that nobody saves up more by staying away (the virtual
-    token counter of "Fairness in Serving Large Language Models", Sheng et al., OSDI 2024; the burst is ours).
+    lifted to the level, less a burst, so that nobody saves up more by staying away (the virtual token counter of
+    "Fairness in Serving Large Language Models", Sheng et al., OSDI 2024; the burst is ours). The level is the most that
+    the least served of those who were there has had at such a moment; it never falls, or each of several that come one
+    after the other would be let in ahead of the one before, and who waits already would see them all pass.
     """
 
     def __init__(self) -> None:
         self._queues: dict[str, list[Sequence]] = {}
         self._served: dict[str, float] = {}
         self._num_requests: Counter[str] = Counter()
+        self._level = 0.0
 
     @property
     def num_waiting(self) -> int:
@@ -35,8 +38,9 @@ class Owners:
     def enter(self, owner: str) -> None:
         """A request of this owner has come."""
         if not self._num_requests[owner]:
-            active = [self._served[other] for other, num in self._num_requests.items() if num]
-            floor = min(active) - BURST_TOKENS if active else 0.0
+            active = (self._served[other] for other, num in self._num_requests.items() if num)
+            self._level = max(self._level, min(active, default=0.0))
+            floor = self._level - BURST_TOKENS if self._num_requests else 0.0
             self._served = {
                 other: served
                 for other, served in self._served.items()
@@ -52,6 +56,7 @@ class Owners:
             del self._num_requests[owner]
         if not self._num_requests:
             self._served.clear()
+            self._level = 0.0
 
     def charge(self, owner: str, num_tokens: int, *, is_decode: bool) -> None:
         self._served[owner] += num_tokens * (DECODE_WEIGHT if is_decode else 1)

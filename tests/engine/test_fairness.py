@@ -118,6 +118,18 @@ def test_who_was_away_has_saved_no_turns_up() -> None:
     assert finished["b"] >= finished["a"]
 
 
+def test_newcomers_one_after_the_other_do_not_keep_passing_who_waits() -> None:
+    engine = Engine(num_pages=1000, page_size=16, max_num_seqs=1, budget=8192, verify=False)
+    engine.core.add(make_request("a", [1] * 8000, 4, owner="a"))
+    engine.step()
+    engine.core.add(make_request("waits", [2], 4, owner="w"))
+    for number in range(40):  # There is always one that came just now and has had nothing.
+        engine.core.add(make_request(f"n{number}", [3], 4, owner=f"n{number}"))
+        engine.step()
+    engine.run()
+    assert list(dict.fromkeys(name for name, _ in engine.deltas))[:3] == ["a", "waits", "n0"]
+
+
 def test_a_priority_orders_an_owners_own_requests_only() -> None:
     engine = Engine(max_num_seqs=1)
     engine.core.add(make_request("a-first", [1], 2, owner="a"))
