@@ -85,9 +85,7 @@ class Fleet:
             return
         member.removal = told
         member.slot.is_unwanted = True
-        for granted in member.granted.values():
-            if not granted.done():
-                granted.set_exception(told)
+        self._refuse_waiting(member, told)
         self._forget_if_removed(member)
         self._step()
 
@@ -114,7 +112,7 @@ class Fleet:
             self._plan.withdraw(ticket)
             if ticket.state == "admitted":
                 self.leave(member)
-            elif isinstance(error, TimeoutError):
+            if isinstance(error, TimeoutError):
                 raise waited_too_long(member, self._plan, timeout) from None
             raise
         finally:
@@ -212,7 +210,7 @@ class Fleet:
             raise shutting_down()
         self._note_state(member)
         if member.failure is not None:
-            raise EngineFailed(f"{member.failure} Mend the cause, then: llmos load {member.name}")
+            raise _failed(member)
 
     def _size(self, member: Member) -> None:
         """How many decoders share the default for KV caches changes with what was pulled."""
@@ -233,6 +231,7 @@ class Fleet:
             member.note_ready(self._now())
         elif worker.state == "failed":
             member.failure = member.failure or f"{member.name} could not be loaded; the server's log tells why."
+            self._refuse_waiting(member, _failed(member))
             self._do([self._plan.fail(slot)])
 
     def _step(self) -> None:
@@ -280,10 +279,15 @@ class Fleet:
         self._forget_if_removed(member)
         self._step()
 
+    def _refuse_waiting(self, member: Member, told: Exception) -> None:
+        """Those that wait for its load; so nobody's wish makes it load again."""
+        for ticket, granted in member.granted.items():
+            self._plan.withdraw(ticket)
+            if not granted.done():
+                granted.set_exception(told)
+
     def _forget_if_removed(self, member: Member) -> None:
         if member.removal is not None and member.slot.place == "absent" and member.slot in self._by_slot:
-            for ticket in member.granted:
-                self._plan.withdraw(ticket)
             self._plan.slots.remove(member.slot)
             del self._by_slot[member.slot]
 
@@ -303,3 +307,7 @@ class Fleet:
 
     def _now(self) -> float:
         return time.monotonic()
+
+
+def _failed(member: Member) -> EngineFailed:
+    return EngineFailed(f"{member.failure} Mend the cause, then: llmos load {member.name}")

@@ -266,6 +266,45 @@ async def test_a_failure_that_nobody_waits_for_is_seen(bench) -> None:
     assert b.loaded == {"b"}
 
 
+async def test_a_load_that_fails_while_it_is_to_be_unloaded_is_not_begun_again_for_those_that_wait(bench) -> None:
+    b = bench(loads=False)
+    asked = asyncio.create_task(b.engine("bad").wait_ready(WAIT))
+    await until(lambda: b.workers)
+    unloading = asyncio.create_task(b.fleet.unload("bad", WAIT))
+    waiting = asyncio.create_task(b.engine("bad").wait_ready(WAIT))
+    await until(lambda: b.fleet.status().models[0].num_waiting)
+    b.workers[0].fail("bad could not be loaded: no tensors.")
+    b.loads = True
+    with pytest.raises(EngineFailed, match="no tensors"):
+        await asked
+    with pytest.raises(EngineFailed, match=r"no tensors.* llmos load bad"):
+        await waiting
+    assert await unloading
+    assert (b.engine("bad").state, len(b.workers)) == ("failed", 1)
+    await b.fleet.load("bad", WAIT)
+    assert b.engine("bad").state == "ready"
+
+
+async def test_who_is_admitted_too_late_is_told_of_the_limit_and_keeps_nothing(bench) -> None:
+    b = bench(budget=1, patience=WAIT)
+    running = b.engine("a")
+    with running.hold():
+        await running.wait_ready(WAIT)
+        b.sizes["empty"] = 0
+        first = asyncio.create_task(b.engine("first").wait_ready(WAIT))
+        await until(lambda: b.fleet.status().models[1].num_waiting)
+        late = asyncio.create_task(b.engine("empty").wait_ready(0))
+        await asyncio.sleep(0)  # It waits,
+        await asyncio.sleep(0)  # its time is over, and before it wakes up there is room for it.
+        b.fleet.remove("first", ModelNotFound("first was removed."))
+        with pytest.raises(EngineBusy, match="within 0 s"):
+            await late
+        assert b.fleet.status().models[1].num_loads == 1
+        with pytest.raises(ModelNotFound):
+            await first
+    assert [model.num_open_requests for model in b.fleet.status().models] == [0, 0]
+
+
 async def test_load_and_unload(bench) -> None:
     b = bench(pinned=["a"])
     b.engine("a")
