@@ -5,30 +5,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterator
 
 import msgspec
 
-from llmos_server.contracts import EngineInfo, EngineState, EngineStats, GenerateRequest, ModelVersion
+from llmos_server.contracts import EngineInfo, EngineStats, GenerateRequest, ModelVersion
 from llmos_server.engine.connection import Endpoints
 from llmos_server.engine.generation import EngineGeneration
 from llmos_server.engine.launcher import Launcher, SubprocessLauncher, num_usable_cores
 from llmos_server.engine.messages import AbortRequest, AddRequest, Report, RequestFailed, StepOutput, WorkerConfig
 from llmos_server.engine.queue_estimate import QueueEstimate, bounded_retry
-from llmos_server.engine.supervisor import Backoff, Supervisor
+from llmos_server.engine.supervisor import Backoff
+from llmos_server.engine.worker_client import WorkerClient
 from llmos_server.errors import EngineBusy, EngineFailed, InvalidRequest, LLMOSError, ModelFault
 from llmos_server.settings import EngineSettings, LogSettings
 
-MAX_HEARTBEAT_SECONDS = 2.0
-NUM_BEATS_IN_TIMEOUT = 10
 NOT_FINITE = (
     "The model's numbers for this request are not finite (NaN or infinite), so there is no next token. "
     "Change the prompt; if other prompts fail, too, the weights are damaged: remove the model and pull it again."
 )
 
 
-class EngineClient:
-    """Implements contracts.Generator for one model. Everything runs on the event loop that called start()."""
+class EngineClient(WorkerClient[EngineInfo, StepOutput | RequestFailed]):
+    """Implements contracts.Generator for one model."""
 
     def __init__(
         self,
@@ -40,32 +38,11 @@ class EngineClient:
         backoff: Backoff | None = None,
     ) -> None:
         """log: how the worker logs. launcher and backoff: None for a process on this machine and the usual delays."""
-        self._model = model
-        self._settings = settings
-        self._log = log
+        super().__init__(model, settings, log, launcher or SubprocessLauncher(), backoff, reports=Report)
         self._stats = EngineStats()
         self._open: dict[str, EngineGeneration] = {}
         self._queue = QueueEstimate()
-        self._num_holds = 0
         self._all_closed = asyncio.Event()
-        self._supervisor: Supervisor[EngineInfo, StepOutput | RequestFailed] = Supervisor(
-            model.name,
-            self._configure,
-            launcher or SubprocessLauncher(),
-            reports=Report,
-            heartbeat_timeout=settings.heartbeat_timeout_seconds,
-            backoff=backoff or Backoff(),
-            on_report=self._route,
-            on_loss=self._lose,
-        )
-
-    @property
-    def state(self) -> EngineState:
-        return self._supervisor.state
-
-    @property
-    def info(self) -> EngineInfo | None:
-        return self._supervisor.info
 
     @property
     def stats(self) -> EngineStats:
@@ -73,50 +50,9 @@ class EngineClient:
         return msgspec.structs.replace(self._stats, queue_seconds=self._queue.seconds_in_all)
 
     @property
-    def num_restarts(self) -> int:
-        return self._supervisor.num_restarts
-
-    @property
-    def pid(self) -> int | None:
-        """The worker's, while one runs."""
-        return self._supervisor.pid
-
-    @property
     def num_open_requests(self) -> int:
         """Requests handed over that have neither finished nor been aborted."""
         return len(self._open)
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether anybody would miss the worker if it ended now."""
-        return bool(self._open or self._num_holds)
-
-    @contextlib.contextmanager
-    def hold(self) -> Iterator[None]:
-        """See contracts.Engine."""
-        self._num_holds += 1
-        try:
-            yield
-        finally:
-            self._num_holds -= 1
-
-    async def start(self) -> None:
-        """Begin to load the model; returns at once. What was started ends with stop()."""
-        self._supervisor.start()
-
-    async def stop(self, grace: float = 0.0) -> None:
-        """Take no new requests, let the open ones run for at most `grace` seconds, then end the worker."""
-        self._supervisor.refuse()
-        if self._open:
-            self._all_closed.clear()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._all_closed.wait(), grace)
-        self._fail_open(EngineFailed("The server is shutting down; send the request again.", retry_after=5.0))
-        await self._supervisor.stop()
-
-    async def wait_ready(self, timeout: float | None = None) -> EngineInfo:
-        """See contracts.Generator. timeout: seconds; None waits as long as the load takes."""
-        return await self._supervisor.wait_ready(timeout)
 
     def submit(self, request: GenerateRequest) -> EngineGeneration:
         """See contracts.Generator. Raises EngineBusy, too, when the queue is too long for this request's owner."""
@@ -166,7 +102,7 @@ class EngineClient:
             max_step_ms=settings.max_step_ms,
             prefix_caching=settings.prefix_caching,
             log=self._log,
-            heartbeat_seconds=min(MAX_HEARTBEAT_SECONDS, settings.heartbeat_timeout_seconds / NUM_BEATS_IN_TIMEOUT),
+            heartbeat_seconds=self._heartbeat_seconds,
         )
 
     def _abort(self, generation: EngineGeneration, index: int | None) -> None:
@@ -206,8 +142,13 @@ class EngineClient:
 
     def _lose(self, reason: str, retry_after: float) -> None:
         self._stats = EngineStats()
-        message = f"The engine stopped while it answered ({reason}); send the request again."
-        self._fail_open(EngineFailed(message, retry_after=retry_after))
+        super()._lose(reason, retry_after)
+
+    async def _drain(self, grace: float) -> None:
+        if self._open:
+            self._all_closed.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._all_closed.wait(), grace)
 
     def _fail_open(self, error: EngineFailed) -> None:
         for generation in list(self._open.values()):

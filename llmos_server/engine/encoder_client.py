@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import sys
-from collections.abc import Iterator
 
-from llmos_server.contracts import EncodeRequest, EncoderInfo, EngineState, ModelVersion
-from llmos_server.engine.client import MAX_HEARTBEAT_SECONDS, NUM_BEATS_IN_TIMEOUT
+from llmos_server.contracts import EncodeRequest, EncoderInfo, ModelVersion
 from llmos_server.engine.connection import Endpoints
 from llmos_server.engine.launcher import Launcher, SubprocessLauncher, num_usable_cores
 from llmos_server.engine.messages import (
@@ -20,8 +17,9 @@ from llmos_server.engine.messages import (
     EncoderReport,
     RequestFailed,
 )
-from llmos_server.engine.supervisor import Backoff, Supervisor
-from llmos_server.errors import EngineBusy, EngineFailed, InvalidRequest, LLMOSError, ModelFault
+from llmos_server.engine.supervisor import Backoff
+from llmos_server.engine.worker_client import WorkerClient
+from llmos_server.errors import EngineBusy, EngineFailed, InvalidRequest, ModelFault
 from llmos_server.settings import EngineSettings, LogSettings
 
 ENCODER_ARGV = (sys.executable, "-P", "-m", "llmos_server.engine.encoder_worker")
@@ -33,8 +31,8 @@ NOT_COMPUTED = (
 )
 
 
-class EncoderClient:
-    """Implements contracts.Encoder for one model. Everything runs on the event loop that called start()."""
+class EncoderClient(WorkerClient[EncoderInfo, Encoded | Broken | RequestFailed]):
+    """Implements contracts.Encoder for one model."""
 
     def __init__(
         self,
@@ -46,73 +44,15 @@ class EncoderClient:
         backoff: Backoff | None = None,
     ) -> None:
         """log: how the worker logs. launcher and backoff: None for a process on this machine and the usual delays."""
-        self._model = model
-        self._settings = settings
-        self._log = log
-        self._open: dict[str, asyncio.Future[list[bytes]]] = {}
-        self._num_holds = 0
-        self._supervisor: Supervisor[EncoderInfo, Encoded | Broken | RequestFailed] = Supervisor(
-            model.name,
-            self._configure,
-            launcher or SubprocessLauncher(ENCODER_ARGV),
-            reports=EncoderReport,
-            heartbeat_timeout=settings.heartbeat_timeout_seconds,
-            backoff=backoff or Backoff(),
-            on_report=self._route,
-            on_loss=self._lose,
+        super().__init__(
+            model, settings, log, launcher or SubprocessLauncher(ENCODER_ARGV), backoff, reports=EncoderReport
         )
-
-    @property
-    def state(self) -> EngineState:
-        return self._supervisor.state
-
-    @property
-    def info(self) -> EncoderInfo | None:
-        return self._supervisor.info
-
-    @property
-    def num_restarts(self) -> int:
-        return self._supervisor.num_restarts
-
-    @property
-    def pid(self) -> int | None:
-        """The worker's, while one runs."""
-        return self._supervisor.pid
+        self._open: dict[str, asyncio.Future[list[bytes]]] = {}
 
     @property
     def num_open_requests(self) -> int:
         """Requests handed over that have neither finished nor been given up."""
         return len(self._open)
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether anybody would miss the worker if it ended now."""
-        return bool(self._open or self._num_holds)
-
-    @contextlib.contextmanager
-    def hold(self) -> Iterator[None]:
-        """See contracts.Engine."""
-        self._num_holds += 1
-        try:
-            yield
-        finally:
-            self._num_holds -= 1
-
-    async def start(self) -> None:
-        """Begin to load the model; returns at once. What was started ends with stop()."""
-        self._supervisor.start()
-
-    async def stop(self, grace: float = 0.0) -> None:
-        """Take no new requests, let the open ones run for at most `grace` seconds, then end the worker."""
-        self._supervisor.refuse()
-        if self._open:
-            await asyncio.wait(list(self._open.values()), timeout=grace)
-        self._fail_open(EngineFailed("The server is shutting down; send the request again.", retry_after=5.0))
-        await self._supervisor.stop()
-
-    async def wait_ready(self, timeout: float | None = None) -> EncoderInfo:
-        """See contracts.Generator. timeout: seconds; None waits as long as the load takes."""
-        return await self._supervisor.wait_ready(timeout)
 
     async def encode(self, request: EncodeRequest) -> list[bytes]:
         """See contracts.Encoder. Raises EngineBusy, too, when max_waiting requests are open already, ModelFault when
@@ -147,7 +87,7 @@ class EncoderClient:
             threads=settings.threads or num_encoder_threads(num_usable_cores()),
             max_batch_tokens=settings.max_encode_tokens,
             log=self._log,
-            heartbeat_seconds=min(MAX_HEARTBEAT_SECONDS, settings.heartbeat_timeout_seconds / NUM_BEATS_IN_TIMEOUT),
+            heartbeat_seconds=self._heartbeat_seconds,
         )
 
     def _route(self, report: Encoded | Broken | RequestFailed) -> None:
@@ -161,11 +101,11 @@ class EncoderClient:
         else:
             answer.set_exception(InvalidRequest(report.message))
 
-    def _lose(self, reason: str, retry_after: float) -> None:
-        message = f"The engine stopped while it answered ({reason}); send the request again."
-        self._fail_open(EngineFailed(message, retry_after=retry_after))
+    async def _drain(self, grace: float) -> None:
+        if self._open:
+            await asyncio.wait(list(self._open.values()), timeout=grace)
 
-    def _fail_open(self, error: LLMOSError) -> None:
+    def _fail_open(self, error: EngineFailed) -> None:
         for answer in self._open.values():
             if not answer.done():
                 answer.set_exception(error)

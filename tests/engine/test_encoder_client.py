@@ -73,7 +73,7 @@ async def test_requests_are_answered_in_the_order_of_their_inputs() -> None:
         requests = [make_request(f"r{i}", [[i, *range(j)] for j in range(1, 12)], f"o{i % 3}") for i in range(9)]
         answers = await asyncio.gather(*map(face.encode, requests))
         assert answers == [expected(request) for request in requests]
-        assert not client.is_busy
+        assert client.num_open_requests == 0
 
 
 async def test_a_cancelled_request_frees_the_worker() -> None:
@@ -87,13 +87,6 @@ async def test_a_cancelled_request_frees_the_worker() -> None:
         assert client.num_open_requests == 0
         request = make_request("slow", [[1, 2]])  # Its id is free again.
         assert await asyncio.wait_for(client.encode(request), 20) == expected(request)
-
-
-async def test_a_hold_makes_busy() -> None:
-    async with running() as (client, _):
-        with client.hold(), client.hold():
-            assert client.is_busy
-        assert not client.is_busy
 
 
 async def test_bounded_admission_and_refusals() -> None:
