@@ -13,7 +13,7 @@ from llmos_server.engine.connection import Endpoints
 from llmos_server.engine.generation import EngineGeneration
 from llmos_server.engine.launcher import Launcher, SubprocessLauncher, num_usable_cores
 from llmos_server.engine.messages import AbortRequest, AddRequest, Report, RequestFailed, StepOutput, WorkerConfig
-from llmos_server.engine.queue_estimate import QueueEstimate, bounded_retry
+from llmos_server.engine.queue_estimate import QueueEstimate, bounded_retry, has_filled_its_share
 from llmos_server.engine.supervisor import Backoff
 from llmos_server.engine.worker_client import WorkerClient
 from llmos_server.errors import EngineBusy, EngineFailed, InvalidRequest, LLMOSError, ModelFault
@@ -66,11 +66,9 @@ class EngineClient(WorkerClient[EngineInfo, StepOutput | RequestFailed]):
         return generation
 
     def _check_queue(self, owner: str) -> None:
-        """A full queue is closed to owners that fill their even share of it, and open to others."""
         queue, settings = self._queue, self._settings
         num_own = queue.num_waiting_of(owner)
-        is_full = queue.num_waiting >= settings.max_waiting and num_own * queue.num_owners >= settings.max_waiting
-        if is_full or num_own >= settings.max_waiting:
+        if has_filled_its_share(num_own, queue.num_waiting, queue.num_owners, settings.max_waiting):
             raise EngineBusy(
                 f"{num_own} of your requests wait already, of {queue.num_waiting} in all; try again later, "
                 "or raise engine.max_waiting.",

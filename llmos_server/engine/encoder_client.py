@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections import Counter
 
 from llmos_server.contracts import EncodeRequest, EncoderInfo, ModelVersion
 from llmos_server.engine.connection import Endpoints
@@ -17,6 +18,7 @@ from llmos_server.engine.messages import (
     EncoderReport,
     RequestFailed,
 )
+from llmos_server.engine.queue_estimate import has_filled_its_share
 from llmos_server.engine.supervisor import Backoff
 from llmos_server.engine.worker_client import WorkerClient
 from llmos_server.errors import EngineBusy, EngineFailed, InvalidRequest, ModelFault
@@ -48,6 +50,7 @@ class EncoderClient(WorkerClient[EncoderInfo, Encoded | Broken | RequestFailed])
             model, settings, log, launcher or SubprocessLauncher(ENCODER_ARGV), backoff, reports=EncoderReport
         )
         self._open: dict[str, asyncio.Future[list[bytes]]] = {}
+        self._num_open_of: Counter[str] = Counter()
 
     @property
     def num_open_requests(self) -> int:
@@ -55,15 +58,19 @@ class EncoderClient(WorkerClient[EncoderInfo, Encoded | Broken | RequestFailed])
         return len(self._open)
 
     async def encode(self, request: EncodeRequest) -> list[bytes]:
-        """See contracts.Encoder. Raises EngineBusy, too, when max_waiting requests are open already, ModelFault when
-        the model can't compute this one."""
+        """See contracts.Encoder. Raises EngineBusy, too, when this request's owner has too many open already,
+        ModelFault when the model can't compute this one."""
         connection = self._supervisor.require_ready()
-        if len(self._open) >= self._settings.max_waiting:
-            raise EngineBusy(f"{len(self._open)} requests are open already; try again in a moment.")
+        num_own, num_open = self._num_open_of[request.owner], len(self._open)
+        if has_filled_its_share(num_own, num_open, len(self._num_open_of), self._settings.max_waiting):
+            raise EngineBusy(
+                f"{num_own} of your requests are open already, of {num_open} in all; try again in a moment."
+            )
         if request.request_id in self._open:
             raise InvalidRequest(f"A request with the id {request.request_id!r} is running already; take a new id.")
         answer: asyncio.Future[list[bytes]] = asyncio.get_running_loop().create_future()
         self._open[request.request_id] = answer
+        self._num_open_of[request.owner] += 1
         connection.send(Encode(epoch=connection.epoch, request=request))
         try:
             return await answer
@@ -72,7 +79,8 @@ class EncoderClient(WorkerClient[EncoderInfo, Encoded | Broken | RequestFailed])
                 connection.send(AbortRequest(epoch=connection.epoch, request_id=request.request_id))
             raise
         finally:
-            self._open.pop(request.request_id, None)
+            del self._open[request.request_id]
+            self._num_open_of -= Counter([request.owner])  # Forgets those that have none.
 
     def _configure(self, epoch: int, endpoints: Endpoints) -> EncoderConfig:
         settings = self._settings

@@ -108,6 +108,11 @@ class QueueEstimate:
         return work * self._busy_seconds / self._done
 
 
+def has_filled_its_share(num_own: int, num_waiting: int, num_owners: int, limit: int) -> bool:
+    """A full queue is closed to owners that fill their even share of it, and open to others."""
+    return num_own >= limit or (num_waiting >= limit and num_own * num_owners >= limit)
+
+
 def bounded_retry(seconds: float) -> float:
     """As Retry-After: nobody is sent away for less than a second or more than ten minutes."""
     return min(max(1.0, seconds), MAX_RETRY_SECONDS)

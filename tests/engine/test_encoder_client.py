@@ -98,7 +98,7 @@ async def test_bounded_admission_and_refusals() -> None:
             await client.encode(make_request("bad", [[]]))
         slow = asyncio.create_task(client.encode(make_request("slow", SLOW)))
         await until(lambda: client.num_open_requests == 1)
-        with pytest.raises(EngineBusy, match="1 requests are open"):
+        with pytest.raises(EngineBusy, match="1 of your requests are open already, of 1"):
             await client.encode(make_request("more", [[1]]))
         slow.cancel()
         await asyncio.wait({slow})
@@ -107,6 +107,20 @@ async def test_bounded_admission_and_refusals() -> None:
         request = make_request("after", [[1]])
         assert await client.encode(request) == expected(request)
         assert len(launcher.processes) == 1
+
+
+async def test_one_owner_that_fills_the_queue_does_not_close_it_to_another() -> None:
+    async with running(max_waiting=2) as (client, _):
+        await client.wait_ready(30)
+        slow = [asyncio.create_task(client.encode(make_request(f"a{i}", SLOW, "a"))) for i in range(2)]
+        await until(lambda: client.num_open_requests == 2)
+        with pytest.raises(EngineBusy, match="2 of your requests"):
+            await client.encode(make_request("a2", [[1]], "a"))
+        request = make_request("b0", [[1]], "b")
+        assert await asyncio.wait_for(client.encode(request), 30) == expected(request)
+        for task in slow:
+            task.cancel()
+        await asyncio.wait(slow)
 
 
 async def test_a_dead_worker_fails_its_requests_and_is_started_again() -> None:
