@@ -19,7 +19,8 @@ def build_wordpiece(vocab_file: Path, tokenizer_config: Mapping[str, Any]) -> To
     Raises PullError when there is no such file, or it is another kind of vocabulary.
     """
     try:
-        tokens = vocab_file.read_bytes().decode("utf-8").splitlines()
+        with vocab_file.open(encoding="utf-8") as lines:  # Not str.splitlines: U+2028 and U+0085 are tokens of some.
+            tokens = [line.rstrip("\n") for line in lines]
     except FileNotFoundError:
         raise PullError(
             f"{vocab_file.parent}: has neither tokenizer.json nor vocab.txt, and other tokenizer files are not read. "

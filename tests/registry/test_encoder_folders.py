@@ -180,6 +180,13 @@ def test_the_tokenizer_from_a_vocabulary_is_transformers_own(
         assert ours.encode(text).ids == theirs(text)["input_ids"], text
 
 
+def test_what_unicode_calls_a_line_break_is_a_token_like_others(tmp_path: Path) -> None:
+    """As for Transformers: what comes behind a U+2028 keeps its id."""
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "\u2028", "\x85", "\x0c", "last"]
+    (tmp_path / "vocab.txt").write_bytes("\r\n".join(tokens).encode())
+    assert build_wordpiece(tmp_path / "vocab.txt", {}).get_vocab() == {token: i for i, token in enumerate(tokens)}
+
+
 def test_another_kind_of_vocabulary_is_refused(tmp_path: Path) -> None:
     (tmp_path / "vocab.txt").write_text("<s>\n<pad>\n")
     with pytest.raises(PullError, match=r"no \[PAD\]"):
