@@ -7,8 +7,10 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+from tokenizers import normalizers
 
 from llmos_server.chat.pool import TextPool
+from llmos_server.errors import UnsupportedModel
 
 
 @pytest.fixture
@@ -48,3 +50,10 @@ def test_arguments_and_errors_come_through(pool: TextPool) -> None:
                 await pool.run(size, int, "x")
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("size", [9, 10])
+def test_a_tokenizer_that_panics_is_an_error_like_others(pool: TextPool, size: int) -> None:
+    damaged = normalizers.Precompiled(bytes(4))  # A table of replacements without a single entry.
+    with pytest.raises(UnsupportedModel, match="damaged"):
+        asyncio.run(pool.run(size, damaged.normalize_str, "text"))
