@@ -23,7 +23,8 @@ class RendererCache:
         self._kept: OrderedDict[str, asyncio.Task[Renderer]] = OrderedDict()
 
     async def get(self, version: ModelVersion) -> Renderer:
-        """Raises EngineFailed, by name, when the model's folder is broken; the next request tries again."""
+        """Raises EngineFailed, by name, when the model's folder is broken; after any failure the next request tries
+        again."""
         task = self._kept.get(version.digest)
         if task is None:
             task = asyncio.create_task(asyncio.to_thread(self._load, Path(version.folder)))
@@ -33,6 +34,9 @@ class RendererCache:
             self._kept.popitem(last=False)
         try:
             return await asyncio.shield(task)
-        except (UnsupportedModel, OSError) as error:
-            self._kept.pop(version.digest, None)
-            raise EngineFailed(f"{version.name} can't be served: {error}") from error
+        except Exception as error:
+            if self._kept.get(version.digest) is task:
+                del self._kept[version.digest]
+            if isinstance(error, UnsupportedModel | OSError):
+                raise EngineFailed(f"{version.name} can't be served: {error}") from error
+            raise
