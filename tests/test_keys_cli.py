@@ -61,6 +61,16 @@ def test_a_leaked_key_is_revoked_by_itself(run) -> None:
     assert made["key"] not in run("keys", "revoke", made["key"])[2] + err
 
 
+def test_a_restore_says_that_revoked_keys_are_valid_again(run, tmp_path: Path) -> None:
+    run("keys", "create", "laptop")
+    assert run("backup", str(tmp_path / "b.tar"))[0] == 0
+    run("keys", "revoke", "laptop")
+    status, out, err = run("restore", str(tmp_path / "b.tar"))
+    assert status == 0, err
+    assert "revoked since is valid again" in out
+    assert "valid" in run("keys", "list")[1].splitlines()[1]
+
+
 def test_a_key_as_json(run) -> None:
     made = json.loads(run("keys", "create", "boss", "--admin", "--json")[1])
     assert made["is_admin"]

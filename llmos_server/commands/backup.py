@@ -44,9 +44,14 @@ def restore(
 
     Example: llmos restore llmos-backup-20261124-120000.tar
     """
+    from llmos_server.backup.archive import DATABASE
     from llmos_server.backup.restore import restore_backup
+    from llmos_server.commands.shared import format_time
 
     done = restore_backup(read_settings(config), file.absolute())
     print(f"{file}: restored {len(done.manifest.members)} files. What was there before is in {done.aside}")
+    if DATABASE in done.manifest.members:
+        made = format_time(done.manifest.created)
+        print(f"Keys are as on {made}: what was revoked since is valid again. `llmos keys list` shows them.")
     if done.missing_blobs:
         print(f"Weights of {len(done.missing_blobs)} files aren't here. Fetch them again with `llmos pull`.")
