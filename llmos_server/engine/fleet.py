@@ -19,7 +19,7 @@ from llmos_server.engine.fleet_member import (
 )
 from llmos_server.engine.fleet_plan import Action, Evict, FleetPlan, Load, Slot, Ticket
 from llmos_server.engine.footprint import Footprint
-from llmos_server.errors import EngineBusy, EngineFailed, LLMOSError
+from llmos_server.errors import EngineBusy, EngineFailed, LLMOSError, ModelNotFound
 from llmos_server.fleet_contracts import FleetStatus
 
 PATIENCE_SECONDS = 5.0
@@ -142,7 +142,7 @@ class Fleet:
 
     async def load(self, name: str, timeout: float | None) -> None:
         """Load it now, also when it has failed before. Raises as enter() and wait_ready() do."""
-        member = self._members[name]
+        member = self._named(name)
         if member.failure is not None:
             await member.ended.wait()
             member.failure = None
@@ -154,7 +154,7 @@ class Fleet:
 
     async def unload(self, name: str, timeout: float | None) -> bool:
         """End its worker as soon as nobody uses it; False: none ran. Raises EngineBusy when that takes too long."""
-        member = self._members[name]
+        member = self._named(name)
         member.failure = None
         if member.slot.place == "absent":
             return False
@@ -211,6 +211,13 @@ class Fleet:
         self._note_state(member)
         if member.failure is not None:
             raise _failed(member)
+
+    def _named(self, name: str) -> Member:
+        """Raises ModelNotFound: it may have been removed since its name was looked up."""
+        member = self._members.get(name)
+        if member is None:
+            raise ModelNotFound(f"The model {name!r} was removed.")
+        return member
 
     def _size(self, member: Member) -> None:
         """How many decoders share the default for KV caches changes with what was pulled."""

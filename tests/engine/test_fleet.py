@@ -323,6 +323,15 @@ async def test_load_and_unload(bench) -> None:
     assert not await b.fleet.unload("a", WAIT)
 
 
+async def test_what_was_removed_meanwhile_is_neither_loaded_nor_unloaded(bench) -> None:
+    b = bench()
+    b.engine("a")
+    b.fleet.remove("a", ModelNotFound("a was removed."))
+    for work in (b.fleet.load("a", WAIT), b.fleet.unload("a", WAIT)):
+        with pytest.raises(ModelNotFound):
+            await work
+
+
 async def test_another_version_takes_over_when_what_runs_is_done(bench) -> None:
     b = bench(budget=2)
     old = b.engine("a", "1")
