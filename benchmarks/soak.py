@@ -202,6 +202,8 @@ async def drive(server: Server, http: httpx2.AsyncClient, arguments: argparse.Na
         await asyncio.sleep(0.2)
     models = [model["id"] for model in (await http.get("/v1/models")).json()["data"]]
     traffic = Traffic(http, arguments.model, "all-minilm-l6-v2" in models)
+    if traffic.embeddings in traffic.kinds:
+        await traffic.embeddings(random.Random())  # Its worker is there from the beginning.
     seconds = arguments.minutes * 60
     warm_up = min(seconds * WARM_UP_SHARE, MAX_WARM_UP_SECONDS)
     await _all(traffic, arguments.clients, "warm-up", warm_up)

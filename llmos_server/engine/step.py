@@ -31,8 +31,8 @@ class StepPlan:
     """One batch. Before it `page_clears` are set to zero, then `page_copies` (source, destination) are carried out."""
 
     chunks: list[Chunk]
-    page_clears: list[int] = field(default_factory=list)
     page_copies: list[tuple[int, int]] = field(default_factory=list)
+    page_clears: list[int] = field(default_factory=list)
 
     @property
     def num_tokens(self) -> int:
