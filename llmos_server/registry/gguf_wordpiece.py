@@ -10,12 +10,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
+from tokenizers import Tokenizer
 
 from llmos_server.registry.sentencepiece_models import NORMAL, SPACE, Pieces
-
-MAX_WORD_CHARS = 100
-"""BERT's: a longer word is one unknown token."""
+from llmos_server.registry.wordpiece import assemble_wordpiece
 
 UNUSED_TOKEN = re.compile(r"\[unused\d+\]")
 """Older converters leave these as they are, of type NORMAL."""
@@ -25,12 +23,8 @@ def build_wordpiece(metadata: Mapping[str, Any], pieces: Pieces) -> Tokenizer:
     """Special tokens are not added yet. pieces: texts as spell_words returns them."""
     unknown = "[UNK]" if pieces.unknown_id is None else pieces.texts[pieces.unknown_id]
     vocab = {text: i for i, text in enumerate(pieces.texts)}
-    tokenizer = Tokenizer(models.WordPiece(vocab, unk_token=unknown, max_input_chars_per_word=MAX_WORD_CHARS))
     lowercase, strip_accents = _folding(metadata, pieces)
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lowercase, strip_accents=strip_accents)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.decoder = decoders.WordPiece()
-    return tokenizer
+    return assemble_wordpiece(vocab, unknown, lowercase=lowercase, strip_accents=strip_accents)
 
 
 def spell_words(texts: list[str], types: list[int]) -> list[str]:

@@ -1,4 +1,4 @@
-"""A fast tokenizer for BERT checkpoints that bring no tokenizer.json: their vocab.txt, in BERT's own conventions."""
+"""BERT's WordPiece as a `tokenizers.Tokenizer`, and from the vocab.txt of checkpoints that bring no tokenizer.json."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre
 
 from llmos_server.errors import PullError
 
+MAX_WORD_CHARS = 100
+"""BERT's: a longer word is one unknown token."""
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
@@ -32,15 +34,34 @@ def build_wordpiece(vocab_file: Path, tokenizer_config: Mapping[str, Any]) -> To
     missing = [token for token in SPECIAL_TOKENS if token not in vocab]
     if missing:
         raise PullError(f"{vocab_file}: has no {missing[0]}, so it is no BERT vocabulary; bring a tokenizer.json.")
-    tokenizer = Tokenizer(models.WordPiece(vocab, unk_token="[UNK]", max_input_chars_per_word=100))
-    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL_TOKENS])
-    tokenizer.normalizer = normalizers.BertNormalizer(
-        clean_text=True,
+    tokenizer = assemble_wordpiece(
+        vocab,
+        "[UNK]",
         handle_chinese_chars=tokenizer_config.get("tokenize_chinese_chars", True),
         strip_accents=tokenizer_config.get("strip_accents"),
         lowercase=tokenizer_config.get("do_lower_case", True),
     )
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL_TOKENS])
     tokenizer.post_processor = processors.BertProcessing(("[SEP]", vocab["[SEP]"]), ("[CLS]", vocab["[CLS]"]))
-    tokenizer.decoder = decoders.WordPiece(prefix="##")
+    return tokenizer
+
+
+def assemble_wordpiece(
+    vocab: dict[str, int],
+    unknown: str,
+    *,
+    lowercase: bool,
+    strip_accents: bool | None,
+    handle_chinese_chars: bool = True,
+) -> Tokenizer:
+    """BERT's steps over a vocabulary in BERT's spelling; special tokens and what is put around a text are the caller's.
+
+    strip_accents: None does it where case is dropped.
+    """
+    tokenizer = Tokenizer(models.WordPiece(vocab, unk_token=unknown, max_input_chars_per_word=MAX_WORD_CHARS))
+    tokenizer.normalizer = normalizers.BertNormalizer(
+        handle_chinese_chars=handle_chinese_chars, strip_accents=strip_accents, lowercase=lowercase
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
     return tokenizer
