@@ -49,7 +49,9 @@ async def tokenize(request: AnyRequest, data: JSONBody[TokenizeRequest]) -> ASGI
     served = await find_model(request, data.model)
     tell_unread_variables(request, served, data.chat_template_kwargs)
     ids = await _encode(services, served, data)
-    texts = [served.renderer.token_text(token_id) for token_id in ids] if data.return_token_strs else None
+    texts = None
+    if data.return_token_strs:
+        texts = await services.pool.run(len(ids), lambda: list(map(served.renderer.token_text, ids)))
     answer = TokenizeResponse(count=len(ids), max_model_len=served.max_model_len, tokens=ids, token_strs=texts)
     return json_response(request, answer)
 

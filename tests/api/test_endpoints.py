@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,20 @@ async def test_tokenize_and_detokenize(make_api, fakes):
     assert chat.json()["tokens"] == api.renderer.encode_chat(messages)
     bare = await api.post("/tokenize", {"messages": messages, "add_generation_prompt": False})
     assert bare.json()["count"] < chat.json()["count"]
+
+
+async def test_the_texts_of_many_tokens_are_made_off_the_event_loop(make_api, fakes):
+    threads: set[threading.Thread] = set()
+
+    class Renderer(fakes.ByteRenderer):
+        def token_text(self, token_id: int) -> str:
+            threads.add(threading.current_thread())
+            return super().token_text(token_id)
+
+    api = make_api(renderer=Renderer())
+    reply = await api.post("/tokenize", {"prompt": "x" * 5000, "return_token_strs": True})
+    assert len(reply.json()["token_strs"]) == reply.json()["count"] >= 5000
+    assert threading.current_thread() not in threads
 
 
 @pytest.mark.parametrize(
