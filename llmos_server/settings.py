@@ -108,7 +108,7 @@ class EngineSettings:
     prefix_caching: bool = True
     max_waiting: AtLeastOne = 4096
     """Requests that wait for their first token; one more gets 429, unless its owner has less than an even share."""
-    max_wait_seconds: Seconds = 1800.0
+    max_wait_seconds: Seconds = 7200.0
     """A request that would have to wait longer, by the speed so far, gets 429 at once; 0 for no such bound."""
     heartbeat_timeout_seconds: SomeSeconds = 60.0
     """A loaded worker that is silent for longer is killed and started again."""

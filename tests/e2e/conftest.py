@@ -32,6 +32,8 @@ class LiveServer:
     process: subprocess.Popen[bytes]
     port: int
     log: Path
+    key: str = ""
+    """What `get` sends, for a server that asks."""
 
     @property
     def url(self) -> str:
@@ -39,7 +41,9 @@ class LiveServer:
 
     def get(self, path: str) -> tuple[int, str]:
         try:
-            with urllib.request.urlopen(self.url + path, timeout=30) as response:
+            headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
+            request = urllib.request.Request(self.url + path, headers=headers)
+            with urllib.request.urlopen(request, timeout=30) as response:
                 return response.status, response.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()

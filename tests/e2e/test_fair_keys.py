@@ -40,6 +40,7 @@ def served(smollm2: Any, tmp_path: Path, start_server: Any, make_home: Any) -> I
 
     keys = create("busy"), create("other")
     server = start_server(tmp_path, smollm2.name)
+    server.key = keys[1]  # For the metrics.
     server.wait_until_ready()
     yield server, *keys
     server.stop()
