@@ -166,7 +166,7 @@ class TestDoctor:
     def test_reports_a_line_for_each_check(self, run, free_port: int) -> None:
         status, out, err = run("doctor")
         assert status == 0
-        assert "own files" in err
+        assert "on LLMOS_HOME" in err
         assert f"port {free_port} on 127.0.0.1 is free" in out
         for word in ("Python 3.", "torch", "OpenMP", "cores", "memory", "home", "smollm2:135m", "database"):
             assert word in out

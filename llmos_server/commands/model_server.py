@@ -2,51 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from cyclopts import Parameter
-
-from llmos_server.commands.shared import open_registry, read_settings
+from llmos_server.commands.shared import open_registry
 from llmos_server.commands.where import on_server
 
 if TYPE_CHECKING:
     from llmos_server.registry.progress import Progress
-
-ModelsUrl = Annotated[
-    str | None,
-    Parameter(
-        help="Ask the server at this base URL; else at LLMOS_URL; else the one at http://127.0.0.1:8000/v1, if it "
-        "serves this LLMOS_HOME; else the files here."
-    ),
-]
-PROBE_SECONDS = 2.0
-
-
-def find_server(url: str | None, config: Path | None) -> str | None:
-    """The root URL of the server to ask; None: work on LLMOS_HOME. Told on stderr.
-
-    A server that was named is taken as it is, so that an unreachable one is an error later, never passed over.
-    """
-    from llmos_server.http_client import DEFAULT_URL
-
-    home = read_settings(config).home
-    named = url or os.environ.get("LLMOS_URL")
-    root = (named or DEFAULT_URL).rstrip("/").removesuffix("/v1")
-    if not named:
-        from llmos_server.registry.home import home_id
-
-        told = _ask_home_id(root)
-        if told != home_id(home):
-            other = f" (the server at {root} serves another one)" if told else ""
-            print(f"llmos: on LLMOS_HOME, {home}{other}", file=sys.stderr)
-            return None
-    print(f"llmos: over HTTP, at {root}", file=sys.stderr)
-    return root
 
 
 def list_on(root: str) -> list[dict[str, Any]]:
@@ -110,15 +75,3 @@ class Shown:
                 self._track = self._transfer.enter_context(self._progress.track(label, event.get("total")))
         if label is not None:
             self._track.update(event["done"])
-
-
-def _ask_home_id(root: str) -> str | None:
-    """None: nobody answers there, or something else does."""
-    import httpx2
-
-    try:
-        with httpx2.Client(timeout=PROBE_SECONDS, trust_env=False) as client:
-            told = client.get(f"{root}/version").json()
-    except (httpx2.HTTPError, httpx2.InvalidURL, ValueError):
-        return None
-    return str(told["home_id"]) if isinstance(told, dict) and told.get("home_id") else None

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from llmos_server.commands.model_server import ModelsUrl, act_on, find_server, list_on, pull_on, remove_on
+from llmos_server.commands.model_server import act_on, list_on, pull_on, remove_on
 from llmos_server.commands.shared import (
     ConfigFlag,
     Switch,
@@ -17,6 +17,7 @@ from llmos_server.commands.shared import (
     print_json,
     print_table,
 )
+from llmos_server.commands.where import ServerUrl, find_server, on_server
 
 JsonFlag = Annotated[bool, Switch, Parameter(help="Print JSON.")]
 Name = Annotated[str, Parameter(help="A model that was pulled.")]
@@ -28,7 +29,7 @@ def pull(
     ],
     /,
     *,
-    url: ModelsUrl = None,
+    url: ServerUrl = None,
     config: ConfigFlag = None,
 ) -> None:
     """Fetch a model, check it and keep it, ready to be served.
@@ -46,7 +47,7 @@ def pull(
     print(f"{version['name']}: ready ({format_bytes(version['size_bytes'])}, {version['digest'][:19]})")
 
 
-def list_models(*, json: JsonFlag = False, url: ModelsUrl = None, config: ConfigFlag = None) -> None:
+def list_models(*, json: JsonFlag = False, url: ServerUrl = None, config: ConfigFlag = None) -> None:
     """List the models that were pulled.
 
     Example: llmos list
@@ -69,7 +70,7 @@ def list_models(*, json: JsonFlag = False, url: ModelsUrl = None, config: Config
     print_table(rows)
 
 
-def show(name: Name, /, *, json: JsonFlag = False, url: ModelsUrl = None, config: ConfigFlag = None) -> None:
+def show(name: Name, /, *, json: JsonFlag = False, url: ServerUrl = None, config: ConfigFlag = None) -> None:
     """Show what is known about one model.
 
     Example: llmos show smollm2:135m
@@ -91,7 +92,7 @@ def show(name: Name, /, *, json: JsonFlag = False, url: ModelsUrl = None, config
         print(f"{key:<15} {' '.join(value) if isinstance(value, list) else value}")
 
 
-def rm(name: Name, /, *, url: ModelsUrl = None, config: ConfigFlag = None) -> None:
+def rm(name: Name, /, *, url: ServerUrl = None, config: ConfigFlag = None) -> None:
     """Remove a model. A server that has it loaded lets what runs on it finish, and takes nothing new.
 
     Example: llmos rm smollm2:135m
@@ -148,8 +149,6 @@ def unload(name: Name, /, *, url: UrlFlag = None) -> None:
 
 
 def _ask(url: str | None, method: str, path: str) -> Any:
-    from llmos_server.commands.where import on_server
-
     return on_server(_root(url), method, path)
 
 

@@ -5,17 +5,23 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from llmos_server.commands.shared import read_settings
 
+if TYPE_CHECKING:
+    from llmos_server.settings import ApiSettings
+
 PROBE_SECONDS = 2.0
 
 ServerUrl = Annotated[
     str | None,
-    Parameter(help="Ask the server at this base URL; else at LLMOS_URL; else at [api] host and port, if one answers."),
+    Parameter(
+        help="Ask the server at this base URL; else at LLMOS_URL; else the one at [api] host and port, if it serves "
+        "this LLMOS_HOME; else the files here."
+    ),
 ]
 NamedUrl = Annotated[
     str | None, Parameter(help="Ask the server at this base URL; else at LLMOS_URL; else this machine's own database.")
@@ -23,33 +29,45 @@ NamedUrl = Annotated[
 
 
 def find_server(url: str | None, config: Path | None) -> str | None:
-    """The root URL of the server that is named, or that answers where this configuration would listen; told on stderr.
+    """The root URL of the server to ask; None: work on this machine's own files. Told on stderr.
 
-    None: there is none. A named one is not tried out: that nobody answers there is an error later, not a fall-back.
+    A server that was named is taken as it is, so that an unreachable one is an error later, never passed over.
     """
     named = url or os.environ.get("LLMOS_URL")
-    root = named.rstrip("/").removesuffix("/v1") if named else _probe(config)
-    if root is None:
-        print("llmos: no server answers; working on this machine's own files", file=sys.stderr)
+    if named:
+        root = named.rstrip("/").removesuffix("/v1")
     else:
-        print(f"llmos: over HTTP, at {root}", file=sys.stderr)
+        from llmos_server.registry.home import home_id
+
+        settings = read_settings(config)
+        root = _configured_root(settings.api)
+        told = _ask_home_id(root)
+        if told != home_id(settings.home):
+            other = f" (the server at {root} serves another one)" if told else ""
+            print(f"llmos: on LLMOS_HOME, {settings.home}{other}", file=sys.stderr)
+            return None
+    print(f"llmos: over HTTP, at {root}", file=sys.stderr)
     return root
 
 
-def _probe(config: Path | None) -> str | None:
-    import httpx2
-
+def _configured_root(api: ApiSettings) -> str:
+    """Where `llmos serve` with these settings is reached from this machine."""
     from llmos_server.hosts import is_loopback
 
-    api = read_settings(config).api
     host = api.host if is_loopback(api.host) else "127.0.0.1"
-    root = f"http://{f'[{host}]' if ':' in host else host}:{api.port}"
+    return f"http://{f'[{host}]' if ':' in host else host}:{api.port}"
+
+
+def _ask_home_id(root: str) -> str | None:
+    """None: nobody answers there, or something else does."""
+    import httpx2
+
     try:
-        answer = httpx2.get(f"{root}/version", timeout=PROBE_SECONDS, trust_env=False)
-        is_ours = answer.status_code == 200 and isinstance(answer.json().get("version"), str)
-    except (httpx2.HTTPError, ValueError, AttributeError):
+        with httpx2.Client(timeout=PROBE_SECONDS, trust_env=False) as client:
+            told = client.get(f"{root}/version").json()
+    except (httpx2.HTTPError, httpx2.InvalidURL, ValueError):
         return None
-    return root if is_ours else None
+    return str(told["home_id"]) if isinstance(told, dict) and told.get("home_id") else None
 
 
 def say_where(url: str | None, config: Path | None) -> str | None:
