@@ -8,6 +8,7 @@ from typing import Any
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
+from llmos_server.api.context import note_key
 from llmos_server.api.served import ListedModel, ServedModel
 from llmos_server.api.services import services_of
 from llmos_server.contracts import NOBODY, Principal
@@ -27,6 +28,7 @@ async def identify(connection: Connection, handler: BaseRouteHandler) -> None:
         return
     principal = await services_of(connection).gate.identify(_presented(connection), is_local=_is_local(connection))
     connection.scope["state"][_STATE_KEY] = principal
+    note_key(connection, principal.key_id)
 
 
 async def require_admin(connection: Connection, _: BaseRouteHandler) -> None:

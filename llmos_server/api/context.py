@@ -34,6 +34,7 @@ MAX_IGNORED_NAMES = 20
 MAX_IGNORED_NAME_LENGTH = 64
 
 _HEADERS_KEY = "llmos_headers"
+_KEY_ID_KEY = "llmos_key_id"
 _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 _QUIET_PATHS = frozenset({"/health", "/ready", "/metrics"})
 
@@ -79,7 +80,10 @@ class RequestContext:
         finally:
             tell = log.debug if scope["path"] in _QUIET_PATHS else log.info
             seconds = round(time.perf_counter() - started, 4)
-            tell("request", method=scope["method"], path=hide_secrets(scope["path"]), status=status, seconds=seconds)
+            key_id = scope["state"].get(_KEY_ID_KEY)
+            who = {"key_id": key_id} if key_id else {}
+            path = hide_secrets(scope["path"])
+            tell("request", method=scope["method"], path=path, status=status, seconds=seconds, **who)
             structlog.contextvars.reset_contextvars(**bound)
 
 
@@ -95,6 +99,11 @@ def response_headers(connection: Any) -> dict[str, str]:
     """Headers that the answer to this request will carry, whatever becomes of it; add to it before it starts."""
     headers: dict[str, str] = connection.scope["state"][_HEADERS_KEY]
     return headers
+
+
+def note_key(connection: Any, key_id: str) -> None:
+    """The id, never the secret, of the key that was accepted: for the log line."""
+    connection.scope["state"][_KEY_ID_KEY] = key_id
 
 
 def request_id_of(connection: Any) -> str:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from advanced_alchemy.config import EngineConfig, SQLAlchemyAsyncConfig
-from sqlalchemy import URL, event, make_url
+from sqlalchemy import URL, NullPool, Row, Select, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from llmos_server.errors import SettingsError, StoreUnavailable
+from llmos_server.store.reader import Reader
 
 DATABASE = "llmos.db"
 BUSY_MILLISECONDS = 5000
@@ -34,6 +35,7 @@ class Database:
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self.engine = self._create_engine()
         self._writer = self.engine.execution_options(**{_WRITES: True})
+        self._reader = self._create_reader() if self.is_sqlite else None
 
     @property
     def label(self) -> str:
@@ -52,6 +54,14 @@ class Database:
             async with self.engine.connect() as connection:
                 yield connection
 
+    async def first(self, query: Select[Any], values: Mapping[str, Any] | None = None) -> Row[Any] | None:
+        """read() for what every request asks. values: of the query's bind parameters. Raises StoreUnavailable."""
+        with _errors_in_words(self):
+            if self._reader is not None:
+                return await self._reader.first(query, values or {})
+            async with self.engine.connect() as connection:
+                return (await connection.execute(query, values or {})).first()
+
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
         """A transaction, committed at the end; on SQLite it has the write lock from its begin, so it can't fail later
@@ -61,6 +71,8 @@ class Database:
                 yield connection
 
     async def close(self) -> None:
+        if self._reader is not None:
+            await self._reader.close()
         await self.engine.dispose()
 
     def _create_engine(self) -> AsyncEngine:
@@ -78,6 +90,12 @@ class Database:
             event.listen(engine.sync_engine, "connect", _set_up_sqlite)
             event.listen(engine.sync_engine, "begin", _begin_sqlite)
         return engine
+
+    def _create_reader(self) -> Reader:
+        arguments = {"timeout": BUSY_MILLISECONDS / 1000}
+        engine = create_engine(self.url.set(drivername="sqlite"), poolclass=NullPool, connect_args=arguments)
+        event.listen(engine, "connect", _set_up_sqlite)
+        return Reader(engine)
 
 
 def label_of(home: Path, url: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import insert, or_, select, update
+from sqlalchemy import bindparam, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from llmos_server.contracts import StoredKey
@@ -15,6 +15,8 @@ from llmos_server.store.tables import Key
 
 _TABLE = Key.__table__
 _ALL = select(_TABLE)
+_BY_ID = _ALL.where(Key.id == bindparam("key_id"))
+_ANY = select(Key.id).limit(1)
 
 
 class KeyRepository:
@@ -25,17 +27,14 @@ class KeyRepository:
 
     async def get(self, key_id: str) -> StoredKey | None:
         """By primary key; revoked ones, too."""
-        async with self._database.read() as connection:
-            row = (await connection.execute(_ALL.where(Key.id == key_id))).first()
+        row = await self._database.first(_BY_ID, {"key_id": key_id})
         return None if row is None else _to_key(row)
 
     async def any_was_made(self) -> bool:
-        async with self._database.read() as connection:
-            return (await connection.execute(select(Key.id).limit(1))).first() is not None
+        return await self._database.first(_ANY) is not None
 
     async def any_is_valid(self) -> bool:
-        async with self._database.read() as connection:
-            return (await connection.execute(select(Key.id).where(Key.revoked.is_(None)).limit(1))).first() is not None
+        return await self._database.first(_ANY.where(Key.revoked.is_(None))) is not None
 
     async def list(self) -> list[StoredKey]:
         """Oldest first."""

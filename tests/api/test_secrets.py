@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import socket
 from collections.abc import Iterator
@@ -13,9 +14,12 @@ import httpx2
 import pytest
 import structlog
 
+from llmos_server.access.gate import Gate
+from llmos_server.api.app import create_api
+from llmos_server.api.served import ModelDirectory, ServedModel
 from llmos_server.errors import EngineFailed
 from llmos_server.logs import QUIET, ROUTED, configure_logging
-from llmos_server.settings import LogSettings
+from llmos_server.settings import ApiSettings, LogSettings
 
 CANARY = "canary-8f3a91"
 JSON = {"Content-Type": "application/json"}
@@ -117,3 +121,23 @@ def test_no_log_line_holds_what_clients_sent(make_api, run_app, restored, format
     assert text.count("POST") > 100
     assert "Traceback" in text
     assert [line for line in text.splitlines() if CANARY in line] == []
+
+
+async def test_the_request_line_has_the_id_of_the_key_and_never_its_secret(fakes, restored) -> None:
+    written = io.StringIO()
+    configure_logging(LogSettings(level="debug", format="json"), written)
+    keys = fakes.MemoryKeys()
+    text = keys.add()
+    [key_id] = keys.stored
+    model = ServedModel(id="tiny", created=1, renderer=fakes.ByteRenderer(), engine=fakes.ScriptedGenerator())
+    app = create_api(ModelDirectory([model], aliases={}), ApiSettings(), gate=Gate(keys))
+    transport = httpx2.ASGITransport(app=app)
+    secret = text.removeprefix(f"sk-llmos-{key_id}-")
+    async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as client:
+        for sent, status in ((text, 200), (f"sk-llmos-{key_id}-{secret[::-1]}", 401)):
+            reply = await client.get("/v1/models", headers={"Authorization": f"Bearer {sent}"})
+            assert reply.status_code == status
+    lines = [json.loads(line) for line in written.getvalue().splitlines()]
+    assert [line.get("key_id") for line in lines if line["event"] == "request"] == [key_id, None]
+    assert secret not in written.getvalue()
+    assert secret[::-1] not in written.getvalue()

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from rows import key
 from sqlalchemy import text
 
 from llmos_server.errors import SettingsError, StoreUnavailable
@@ -63,6 +66,40 @@ async def test_readers_go_on_while_another_writes(tmp_path: Path, monkeypatch: p
         async with store.database.write():
             pass
     other.close()
+    await store.close()
+
+
+async def test_a_revocation_counts_at_the_next_look_up_whoever_commits_it(tmp_path: Path) -> None:
+    store = Store(Database(tmp_path))
+    await migrate(store.database)
+    for key_id in ("ours", "theirs"):
+        await store.keys.add(key(key_id, key_id))
+        assert (await store.keys.get(key_id)).revoked is None
+    await store.keys.revoke("ours", 5)
+    assert (await store.keys.get("ours")).revoked == 5
+    revoke = (
+        "import sqlite3, sys; database = sqlite3.connect(sys.argv[1]); "
+        "database.execute(\"UPDATE keys SET revoked = 6 WHERE id = 'theirs'\"); database.commit(); database.close()"
+    )
+    subprocess.run([sys.executable, "-c", revoke, str(tmp_path / "llmos.db")], check=True, timeout=60)
+    assert (await store.keys.get("theirs")).revoked == 6
+    await store.close()
+
+
+async def test_a_look_up_of_a_locked_database_is_told_and_the_next_one_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BUSY_MILLISECONDS", 50)
+    store = Store(Database(tmp_path))
+    await migrate(store.database)
+    await store.close()
+    other = sqlite3.connect(tmp_path / "llmos.db", isolation_level=None)
+    other.execute("PRAGMA locking_mode = EXCLUSIVE")
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(StoreUnavailable, match="locked"):
+        await store.keys.get("a")
+    other.close()
+    assert await store.keys.get("a") is None
     await store.close()
 
 
