@@ -13,6 +13,7 @@ from litestar.typing import FieldDefinition
 from llmos_server.api.broken_json import explain
 from llmos_server.api.errors import UnsupportedMediaType
 from llmos_server.api.field_rules import Table, check_fields
+from llmos_server.api.json_outline import Outline
 from llmos_server.api.json_shape import check_shape
 from llmos_server.api.unknown_fields import tell_unknown
 from llmos_server.errors import InvalidRequest
@@ -25,6 +26,8 @@ _MISSING = re.compile(r"Object missing required field `(.+?)`")
 
 def decode_json(raw: bytes) -> dict[str, Any]:
     """Raises InvalidRequest for anything that is not a JSON object."""
+    outline = Outline(raw)
+    outline.check()
     try:
         body = msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -34,7 +37,7 @@ def decode_json(raw: bytes) -> dict[str, Any]:
         raise InvalidRequest("The body is nested too deeply.", code="invalid_json") from None
     if not isinstance(body, dict):
         raise InvalidRequest("The body must be a JSON object.", code="invalid_json")
-    check_shape(raw, body)
+    check_shape(raw, body, outline)
     return body
 
 

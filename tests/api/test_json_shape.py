@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmos_server.api.body import decode_json
-from llmos_server.api.json_shape import MAX_CONTAINERS, MAX_DEPTH
+from llmos_server.api.json_outline import MAX_CONTAINERS, MAX_PIECES, Outline
+from llmos_server.api.json_shape import MAX_DEPTH
 from llmos_server.errors import InvalidRequest
 
 JSON = {"content-type": "application/json"}
@@ -22,8 +23,8 @@ def nested(depth: int, opening: str = "[", closing: str = "]") -> bytes:
 @pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
 def test_depth(opening, closing) -> None:
     decode_json(nested(MAX_DEPTH, opening, closing))
-    for depth in (MAX_DEPTH + 1, 500, 5000, 100_000, 10_000_000):
-        with pytest.raises(InvalidRequest, match="nested too deeply") as caught:
+    for depth in (MAX_DEPTH + 1, 500, 5000, 99_000, 10_000_000):
+        with pytest.raises(InvalidRequest, match=r"nested too deeply|holds more than") as caught:
             decode_json(nested(depth, opening, closing))
         assert caught.value.code == "invalid_json"
 
@@ -32,6 +33,36 @@ def test_pieces() -> None:
     decode_json(b'{"x":[' + b",".join([b"[]"] * (MAX_CONTAINERS - 2)) + b"]}")
     with pytest.raises(InvalidRequest, match="objects and lists"):
         decode_json(b'{"x":[' + b",".join([b"{}"] * MAX_CONTAINERS) + b"]}")
+
+
+def of_many(piece: bytes, count: int) -> bytes:
+    return b'{"x":[' + b",".join([piece] * count) + b"]}"
+
+
+@pytest.mark.parametrize("piece", [b"1", b'""', b'"\\\\"', b'"\\""', b'"[{,:"', b"null", b' "a,b" \n'])
+def test_values(piece) -> None:
+    most = MAX_PIECES - 3  # The object, the field's name and the list are pieces, too.
+    assert len(decode_json(of_many(piece, most))["x"]) == most
+    with pytest.raises(InvalidRequest, match="more than 500000 values and field names; send less") as caught:
+        decode_json(of_many(piece, MAX_PIECES + 1))
+    assert caught.value.code == "invalid_json"
+
+
+def test_field_names_count() -> None:
+    fields = {str(n): n for n in range(MAX_PIECES // 2 + 1)}
+    with pytest.raises(InvalidRequest, match="field names"):
+        decode_json(json.dumps(fields).encode())
+
+
+@pytest.mark.parametrize("text", ["1,2;3:4,", 'x["a"] = {"b": [1, 2]}\\\n', '\\"', "\\\\", ":", '{"a":["b\\"",1]},'])
+def test_a_long_text_may_hold_anything(text) -> None:
+    body = {"prompt": text * (2**20 // len(text)), "n": 1}
+    assert decode_json(json.dumps(body).encode()) == body
+
+
+def test_a_prompt_of_token_ids() -> None:
+    body = {"prompt": list(range(200_000))}
+    assert decode_json(json.dumps(body).encode()) == body
 
 
 @pytest.mark.parametrize(
@@ -60,7 +91,15 @@ values = st.recursive(
 
 @given(st.dictionaries(st.text('ab:"\\', max_size=3), values), st.booleans(), st.sampled_from([None, 1]))
 def test_everything_else_passes(body, ensure_ascii, indent) -> None:
-    assert decode_json(json.dumps(body, ensure_ascii=ensure_ascii, indent=indent).encode()) == body
+    raw = json.dumps(body, ensure_ascii=ensure_ascii, indent=indent).encode()
+    assert decode_json(raw) == body
+    assert Outline(raw).num_names == _num_names(body)
+
+
+def _num_names(value) -> int:
+    if isinstance(value, dict):
+        return len(value) + sum(map(_num_names, value.values()))
+    return sum(map(_num_names, value)) if isinstance(value, list) else 0
 
 
 @pytest.mark.parametrize(
