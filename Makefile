@@ -32,7 +32,8 @@ model: install-dev ## Pull the default models for the tests
 clients: install-dev ## Set up the clients of other people that the tests run (.venv-clients, node_modules)
 	@tests/clients/install
 
-test: lint types model clients ## Set up, lint, check types, run the tests
+test: ## Set up, lint, check types, run the tests
+	@$(MAKE) --no-print-directory -j2 lint types model clients
 	@$(PYTEST) -n $(NUM_TEST_WORKERS) $(ARGS)
 
 lint: install-dev ## Check style and formatting
