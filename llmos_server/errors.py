@@ -76,3 +76,7 @@ class RateLimited(LLMOSError):
         super().__init__(message)
         self.retry_after = retry_after
         self.headers = headers
+
+
+class KernelsUnavailable(LLMOSError):
+    """The compiled kernels can't be had, or can't compute this model. The exact ones can stand in."""

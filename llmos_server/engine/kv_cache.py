@@ -11,22 +11,23 @@ import torch
 
 from llmos_server.engine.memory import default_cache_bytes, memory_limit
 from llmos_server.errors import EngineFailed
-from llmos_server.kernels.base import HeadLayout, Kernels, LayerCache
-
-FLOAT_BYTES = 4
+from llmos_server.kernels.base import HeadLayout, LayerCache, PageFormat
 
 
 class KVCache:
-    """Keys and values of every layer, float32. Page ids run from 0 to num_pages - 1; a page has its part in each layer.
+    """Keys and values of every layer. Page ids run from 0 to num_pages - 1; a page has its part in each layer.
 
     On a CPU the operating system commits the memory as pages are first written: an idle pool costs next to nothing.
     """
 
-    def __init__(self, kernels: Kernels, layouts: Sequence[HeadLayout], num_pages: int, device: torch.device) -> None:
+    def __init__(self, pages: PageFormat, layouts: Sequence[HeadLayout], num_pages: int, device: torch.device) -> None:
         """layouts: one a layer."""
         self.num_pages = num_pages
-        shapes = [kernels.cache_shapes(num_pages, layout) for layout in layouts]
-        self.layers = [LayerCache(_zeros(shape.keys, device), _zeros(shape.values, device)) for shape in shapes]
+        dtype = pages.cache_dtype
+        self.layers = [
+            LayerCache(_zeros(shape.keys, dtype, device), _zeros(shape.values, dtype, device))
+            for shape in (pages.cache_shapes(num_pages, layout) for layout in layouts)
+        ]
 
     def clear_pages(self, page_ids: Sequence[int]) -> None:
         """Set whole pages to zero."""
@@ -48,16 +49,18 @@ class KVCache:
                 pages.index_copy_(0, destinations, pages.index_select(0, sources))
 
 
-def _zeros(shape: tuple[int, ...], device: torch.device) -> torch.Tensor:
+def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
     """numpy's zeros come uncommitted from the operating system, torch's are written at once."""
     if device.type == "cpu":
-        return torch.from_numpy(np.zeros(shape, dtype=np.float32))
-    return torch.zeros(shape, dtype=torch.float32, device=device)
+        return torch.from_numpy(np.zeros(math.prod(shape) * dtype.itemsize, dtype=np.uint8)).view(dtype).view(shape)
+    return torch.zeros(shape, dtype=dtype, device=device)
 
 
-def page_bytes(kernels: Kernels, layouts: Sequence[HeadLayout]) -> int:
+def page_bytes(pages: PageFormat, layouts: Sequence[HeadLayout]) -> int:
     """Keys and values of one page in all layers."""
-    return FLOAT_BYTES * sum(math.prod(shape) for layout in layouts for shape in kernels.cache_shapes(1, layout))
+    return pages.cache_dtype.itemsize * sum(
+        math.prod(shape) for layout in layouts for shape in pages.cache_shapes(1, layout)
+    )
 
 
 def num_pages_for(budget: int, size: int, max_useful: int) -> int:

@@ -6,7 +6,7 @@ dropped.
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 import msgspec
 
@@ -128,6 +128,9 @@ class WorkerConfig(ProcessConfig, frozen=True, kw_only=True):
     max_num_batched_tokens: int
     max_step_ms: int = 0
     prefix_caching: bool
+    numerics: Literal["fast", "exact"] = "exact"
+    kernel_cache: str = ""
+    """Folder of the compiled kernels."""
 
 
 class EncoderConfig(ProcessConfig, frozen=True, kw_only=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from pathlib import Path
 
@@ -13,11 +14,16 @@ from llmos_server.engine.memory import CACHED_BATCHES
 from llmos_server.engine.messages import WorkerConfig
 from llmos_server.engine.sampler import sample_rows, token_logprobs
 from llmos_server.engine.step import Chunk, SampledToken, StepPlan, StepResult
-from llmos_server.errors import EngineFailed
-from llmos_server.kernels.base import PagedBatch, Span
+from llmos_server.errors import EngineFailed, KernelsUnavailable
+from llmos_server.kernels.base import PagedBatch, PageFormat, Span
+from llmos_server.kernels.native.build import find_or_build
+from llmos_server.kernels.native.library import Library
+from llmos_server.kernels.native.pages import NativePages
 from llmos_server.kernels.reference import ReferenceKernels
-from llmos_server.models.opening import open_model
+from llmos_server.models.opening import open_model, open_packed
 from llmos_server.models.paged_model import PagedModel
+
+log = logging.getLogger("llmos.worker")
 
 HEAD_ROWS = 64
 """Rows that the output head computes at once: 64 x 49152 floats are 12 MiB, a whole prompt's would be gigabytes."""
@@ -26,10 +32,10 @@ HEAD_ROWS = 64
 class ModelRunner:
     """engine.step.Runner over one model and its pages."""
 
-    def __init__(self, model: PagedModel, cache: KVCache, kernels: ReferenceKernels) -> None:
+    def __init__(self, model: PagedModel, cache: KVCache, pages: PageFormat) -> None:
         self._model = model
         self._cache = cache
-        self._kernels = kernels
+        self._pages = pages
         self._device = cache.layers[0].keys.device
 
     @torch.inference_mode()
@@ -39,7 +45,7 @@ class ModelRunner:
         self._cache.copy_pages(plan.page_copies)
         if not plan.chunks:
             return torch.empty(0, self._model.hidden_size, device=self._device)
-        num_padding = self._kernels.padded_rows(plan.num_tokens) - plan.num_tokens
+        num_padding = self._pages.padded_rows(plan.num_tokens) - plan.num_tokens
         token_ids: list[int] = []
         positions: list[int] = []
         spans: list[Span] = []
@@ -100,16 +106,15 @@ def create_runner(config: WorkerConfig) -> tuple[ModelRunner, EngineInfo]:
     if config.threads > 0:
         torch.set_num_threads(config.threads)
     device = choose_device(config.device)
-    kernels = ReferenceKernels(device)
     weights = [Path(path) for path in config.weights]
     with torch.inference_mode():
-        model = open_model(Path(config.model_folder), weights, kernels, device, config.page_size)
+        model, pages = open_by_numerics(config, weights, device)
         pages_per_sequence = -(-model.context_length // config.page_size)
         max_useful = CACHED_BATCHES * config.max_num_seqs * pages_per_sequence
         budget = config.cache_bytes or default_budget(device)
-        num_pages = num_pages_for(budget, page_bytes(kernels, model.layouts), max_useful)
+        num_pages = num_pages_for(budget, page_bytes(pages, model.layouts), max_useful)
         max_model_len = min(model.context_length, num_pages * config.page_size)
-        cache = KVCache(kernels, model.layouts, num_pages, device)
+        cache = KVCache(pages, model.layouts, num_pages, device)
         model.prepare(cache.layers, max_model_len)
     info = EngineInfo(
         model_digest=config.model_digest,
@@ -123,7 +128,20 @@ def create_runner(config: WorkerConfig) -> tuple[ModelRunner, EngineInfo]:
         num_pages=num_pages,
         load_seconds=time.monotonic() - started,
     )
-    return ModelRunner(model, cache, kernels), info
+    return ModelRunner(model, cache, pages), info
+
+
+def open_by_numerics(config: WorkerConfig, weights: list[Path], device: torch.device) -> tuple[PagedModel, PageFormat]:
+    """The model on the compiled kernels where they are asked for and can compute it, else on the exact ones."""
+    folder = Path(config.model_folder)
+    if config.numerics == "fast" and device.type == "cpu":
+        try:
+            library = Library(find_or_build(Path(config.kernel_cache)), torch.get_num_threads())
+            return open_packed(folder, weights, library, config.page_size), NativePages()
+        except KernelsUnavailable as error:
+            log.warning("%s runs on the exact kernels, many times slower: %s", folder.name, error)
+    kernels = ReferenceKernels(device)
+    return open_model(folder, weights, kernels, device, config.page_size), kernels
 
 
 def choose_device(name: str) -> torch.device:

@@ -1,15 +1,15 @@
-"""Packed GGUF blocks to float32, in numpy. The layouts are in legacy_blocks.py, k_quants.py and iq4.py."""
+"""Packed GGUF blocks to float32, in numpy. grouped.py knows the layouts."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from llmos_server.errors import UnsupportedModel
-from llmos_server.gguf import iq4, k_quants, legacy_blocks
-from llmos_server.gguf.blocks import Bytes, Floats
+from llmos_server.gguf import legacy_blocks
+from llmos_server.gguf.blocks import Bytes, Floats, as_blocks
+from llmos_server.gguf.grouped import GROUPED
 from llmos_server.gguf.types import READABLE_TYPES
 
 CHUNK_ELEMENTS = 1 << 18
@@ -30,34 +30,29 @@ def dequantize(raw: Bytes, type_name: str, shape: Sequence[int]) -> Floats:
             f"Tensors of type {type_name} can't be read; known are {', '.join(READABLE_TYPES)}. "
             "Take a file of the same model in one of these (Q8_0 is common)."
         )
-    num_elements = math.prod(shape)
-    num_blocks = num_elements // layout.block_size
-    if (shape and shape[-1] % layout.block_size) or raw.size != num_blocks * layout.block_bytes:
-        raise ValueError(f"{raw.size} bytes of {type_name} don't make a tensor of shape {tuple(shape)}")
-    packed = raw.reshape(num_blocks, layout.block_bytes)
+    packed = as_blocks(raw, layout, shape)
+    num_blocks = len(packed)
     values = np.empty((num_blocks, layout.block_size), dtype=np.float32)
-    convert = CONVERTERS[type_name]
     step = CHUNK_ELEMENTS // layout.block_size
     for start in range(0, num_blocks, step):
-        convert(packed[start : start + step], values[start : start + step])
+        _convert(type_name, packed[start : start + step], values[start : start + step])
     return values.reshape(shape)
 
 
-CONVERTERS: dict[str, Callable[[Bytes, Floats], None]] = {
+def _convert(type_name: str, blocks: Bytes, out: Floats) -> None:
+    if type_name in FLOATS:
+        FLOATS[type_name](blocks, out)
+        return
+    quants, scales, minima = GROUPED[type_name](blocks)
+    grouped = out.reshape(*scales.shape, -1)
+    np.multiply(quants.reshape(grouped.shape), scales[:, :, None], out=grouped)
+    if minima is not None:
+        np.add(grouped, minima[:, :, None], out=grouped)
+
+
+FLOATS: dict[str, Callable[[Bytes, Floats], None]] = {
     "F32": legacy_blocks.f32,
     "F16": legacy_blocks.f16,
     "BF16": legacy_blocks.bf16,
-    "Q8_0": legacy_blocks.q8_0,
-    "Q4_0": legacy_blocks.q4_0,
-    "Q4_1": legacy_blocks.q4_1,
-    "Q5_0": legacy_blocks.q5_0,
-    "Q5_1": legacy_blocks.q5_1,
-    "Q2_K": k_quants.q2_k,
-    "Q3_K": k_quants.q3_k,
-    "Q4_K": k_quants.q4_k,
-    "Q5_K": k_quants.q5_k,
-    "Q6_K": k_quants.q6_k,
-    "IQ4_NL": iq4.iq4_nl,
-    "IQ4_XS": iq4.iq4_xs,
 }
-"""Each turns blocks, uint8 [blocks, block_bytes], into float32 [blocks, block_size]: READABLE_TYPES, to the last."""
+"""Each turns blocks, uint8 [blocks, block_bytes], into float32 [blocks, 1]."""

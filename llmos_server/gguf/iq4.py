@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from llmos_server.gguf.blocks import Bytes, Floats, half
+from llmos_server.gguf.blocks import Bytes, Groups, half
 
 LEVELS = (-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113)
 LOW_NIBBLE = bytes(LEVELS[byte & 15] & 255 for byte in range(256))
@@ -20,16 +20,15 @@ HIGH_NIBBLE = bytes(LEVELS[byte >> 4] & 255 for byte in range(256))
 RUN = 16
 
 
-def iq4_nl(blocks: Bytes, out: Floats) -> None:
-    np.multiply(_levels(blocks[:, 2:]).reshape(out.shape), half(blocks, 0), out=out)
+def iq4_nl(blocks: Bytes) -> Groups:
+    return Groups(_levels(blocks[:, 2:]).reshape(len(blocks), 32), half(blocks, 0))
 
 
-def iq4_xs(blocks: Bytes, out: Floats) -> None:
+def iq4_xs(blocks: Bytes) -> Groups:
     upper = np.ascontiguousarray(blocks[:, 2:4]).view("<u2") >> np.arange(0, 16, 2, dtype=np.uint16)
     lower = np.stack((blocks[:, 4:8] & np.uint8(15), blocks[:, 4:8] >> np.uint8(4)), axis=2).reshape(-1, 8)
     scales = (lower | ((upper & np.uint16(3)).astype(np.uint8) << np.uint8(4))).view(np.int8) - np.int8(32)
-    levels = _levels(blocks[:, 8:]).reshape(-1, 8, 32)
-    np.multiply(levels, (half(blocks, 0) * scales)[:, :, None], out=out.reshape(-1, 8, 32))
+    return Groups(_levels(blocks[:, 8:]).reshape(len(blocks), 256), half(blocks, 0) * scales)
 
 
 def _levels(pairs: Bytes) -> np.ndarray[tuple[int, ...], np.dtype[np.int8]]:

@@ -13,47 +13,44 @@ from __future__ import annotations
 
 import numpy as np
 
-from llmos_server.gguf.blocks import Bytes, Floats, half, unpack
+from llmos_server.gguf.blocks import Bytes, Groups, half, unpack
 
 
-def q2_k(blocks: Bytes, out: Floats) -> None:
+def q2_k(blocks: Bytes) -> Groups:
     """16 bytes of s and m, 64 of q, d, dmin."""
     scales = unpack(blocks[:, :16], 4, run=16)
     quants = unpack(blocks[:, 16:80], 2, run=32)
-    _scale(quants, half(blocks, 80) * scales[:, :16], out)
-    _subtract(half(blocks, 82) * scales[:, 16:], out)
+    return Groups(quants, half(blocks, 80) * scales[:, :16], -(half(blocks, 82) * scales[:, 16:]))
 
 
-def q3_k(blocks: Bytes, out: Floats) -> None:
+def q3_k(blocks: Bytes) -> Groups:
     """32 bytes of third bits, 64 of lower bits, 12 of s (lower 4 bits, then upper 2), d."""
     scales = unpack(blocks[:, 96:104], 4, run=8)
     scales |= unpack(blocks[:, 104:108], 2, run=4) << np.uint8(4)
     quants = unpack(blocks[:, 32:96], 2, run=32)
     quants |= unpack(blocks[:, :32], 1, run=32) << np.uint8(2)
-    _scale(quants.view(np.int8) - np.int8(4), half(blocks, 108) * (scales.view(np.int8) - np.int8(32)), out)
+    return Groups(quants.view(np.int8) - np.int8(4), half(blocks, 108) * (scales.view(np.int8) - np.int8(32)))
 
 
-def q4_k(blocks: Bytes, out: Floats) -> None:
+def q4_k(blocks: Bytes) -> Groups:
     """d, dmin, 12 bytes of s and m, 128 of q."""
     scales, mins = _scales_and_mins(blocks[:, 4:16])
-    _scale(unpack(blocks[:, 16:], 4, run=32), half(blocks, 0) * scales, out)
-    _subtract(half(blocks, 2) * mins, out)
+    return Groups(unpack(blocks[:, 16:], 4, run=32), half(blocks, 0) * scales, -(half(blocks, 2) * mins))
 
 
-def q5_k(blocks: Bytes, out: Floats) -> None:
+def q5_k(blocks: Bytes) -> Groups:
     """d, dmin, 12 bytes of s and m, 32 of fifth bits, 128 of lower bits."""
     scales, mins = _scales_and_mins(blocks[:, 4:16])
     quants = unpack(blocks[:, 48:], 4, run=32)
     quants |= unpack(blocks[:, 16:48], 1, run=32) << np.uint8(4)
-    _scale(quants, half(blocks, 0) * scales, out)
-    _subtract(half(blocks, 2) * mins, out)
+    return Groups(quants, half(blocks, 0) * scales, -(half(blocks, 2) * mins))
 
 
-def q6_k(blocks: Bytes, out: Floats) -> None:
+def q6_k(blocks: Bytes) -> Groups:
     """128 bytes of lower bits, 64 of upper bits, 16 of s, d."""
     quants = unpack(blocks[:, :128], 4, run=64)
     quants |= unpack(blocks[:, 128:192], 2, run=32) << np.uint8(4)
-    _scale(quants.view(np.int8) - np.int8(32), half(blocks, 208) * blocks[:, 192:208].view(np.int8), out)
+    return Groups(quants.view(np.int8) - np.int8(32), half(blocks, 208) * blocks[:, 192:208].view(np.int8))
 
 
 def _scales_and_mins(packed: Bytes) -> tuple[Bytes, Bytes]:
@@ -67,14 +64,3 @@ def _scales_and_mins(packed: Bytes) -> tuple[Bytes, Bytes]:
     scales = np.concatenate((head[:, :4], (lower & np.uint8(15)) | top[:, :4]), axis=1)
     mins = np.concatenate((head[:, 4:], (lower >> np.uint8(4)) | top[:, 4:]), axis=1)
     return scales, mins
-
-
-def _scale(quants: Bytes | np.ndarray[tuple[int, ...], np.dtype[np.int8]], scales: Floats, out: Floats) -> None:
-    """quants: [blocks, 256]; scales: [blocks, groups]."""
-    grouped = (*scales.shape, -1)
-    np.multiply(quants.reshape(grouped), scales[:, :, None], out=out.reshape(grouped))
-
-
-def _subtract(mins: Floats, out: Floats) -> None:
-    grouped = out.reshape(*mins.shape, -1)
-    np.subtract(grouped, mins[:, :, None], out=grouped)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from llmos_server.gguf.blocks import Bytes, Floats, half, unpack
+from llmos_server.gguf.blocks import Bytes, Floats, Groups, half, unpack
 
 
 def f32(blocks: Bytes, out: Floats) -> None:
@@ -28,27 +28,24 @@ def bf16(blocks: Bytes, out: Floats) -> None:
     out.view(np.uint32)[...] = np.ascontiguousarray(blocks).view("<u2").astype(np.uint32) << np.uint32(16)
 
 
-def q8_0(blocks: Bytes, out: Floats) -> None:
-    np.multiply(blocks[:, 2:].view(np.int8), half(blocks, 0), out=out)
+def q8_0(blocks: Bytes) -> Groups:
+    return Groups(blocks[:, 2:].view(np.int8), half(blocks, 0))
 
 
-def q4_0(blocks: Bytes, out: Floats) -> None:
-    np.multiply(unpack(blocks[:, 2:], 4, run=16).view(np.int8) - np.int8(8), half(blocks, 0), out=out)
+def q4_0(blocks: Bytes) -> Groups:
+    return Groups(unpack(blocks[:, 2:], 4, run=16).view(np.int8) - np.int8(8), half(blocks, 0))
 
 
-def q4_1(blocks: Bytes, out: Floats) -> None:
-    np.multiply(unpack(blocks[:, 4:], 4, run=16), half(blocks, 0), out=out)
-    np.add(out, half(blocks, 2), out=out)
+def q4_1(blocks: Bytes) -> Groups:
+    return Groups(unpack(blocks[:, 4:], 4, run=16), half(blocks, 0), half(blocks, 2))
 
 
-def q5_0(blocks: Bytes, out: Floats) -> None:
-    quants = _with_fifth_bit(blocks[:, 6:], blocks[:, 2:6]).view(np.int8) - np.int8(16)
-    np.multiply(quants, half(blocks, 0), out=out)
+def q5_0(blocks: Bytes) -> Groups:
+    return Groups(_with_fifth_bit(blocks[:, 6:], blocks[:, 2:6]).view(np.int8) - np.int8(16), half(blocks, 0))
 
 
-def q5_1(blocks: Bytes, out: Floats) -> None:
-    np.multiply(_with_fifth_bit(blocks[:, 8:], blocks[:, 4:8]), half(blocks, 0), out=out)
-    np.add(out, half(blocks, 2), out=out)
+def q5_1(blocks: Bytes) -> Groups:
+    return Groups(_with_fifth_bit(blocks[:, 8:], blocks[:, 4:8]), half(blocks, 0), half(blocks, 2))
 
 
 def _with_fifth_bit(nibbles: Bytes, bits: Bytes) -> Bytes:

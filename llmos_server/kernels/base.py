@@ -73,6 +73,18 @@ class CacheShapes(NamedTuple):
     values: tuple[int, ...]
 
 
+class PageFormat(Protocol):
+    """How a backend lays out what crosses a step: the rows of a batch, and pages."""
+
+    cache_dtype: torch.dtype
+
+    def padded_rows(self, num_rows: int) -> int:
+        """The batch size, at least num_rows, that runs without internal padding."""
+        ...
+
+    def cache_shapes(self, num_pages: int, layout: HeadLayout) -> CacheShapes: ...
+
+
 class LayerCache(NamedTuple):
     """Keys and values of one layer, of the shapes that the backend's `cache_shapes` gives."""
 
@@ -113,12 +125,8 @@ class Attention(Protocol):
         ...
 
 
-class Kernels(Protocol):
-    """One backend on one device."""
-
-    def padded_rows(self, num_rows: int) -> int:
-        """The batch size, at least num_rows, that runs without internal padding."""
-        ...
+class Kernels(PageFormat, Protocol):
+    """One backend on one device, an operation at a time."""
 
     def linear(self, weight: torch.Tensor, bias: torch.Tensor | None) -> Linear:
         """Prepare a weight [out, in] for repeated use; the operator is fixed here."""
@@ -127,8 +135,6 @@ class Kernels(Protocol):
     def attention(self, layout: HeadLayout, scoring: Scoring | None = None) -> Attention:
         """scoring: None scales by 1 / sqrt(head_dim), no more."""
         ...
-
-    def cache_shapes(self, num_pages: int, layout: HeadLayout) -> CacheShapes: ...
 
     def rms_norm(self, x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
         """Over the last dimension."""

@@ -18,6 +18,8 @@ from llmos_server.kernels.tiled_linear import ONE_ROW, TILE_ROWS, TiledLinear, c
 class ReferenceKernels:
     """kernels.base.Kernels in plain torch."""
 
+    cache_dtype = torch.float32
+
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._tile_rows: dict[tuple[int, ...], tuple[int, ...]] = {}

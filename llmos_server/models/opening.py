@@ -7,10 +7,13 @@ from pathlib import Path
 
 import torch
 
-from llmos_server.errors import UnsupportedModel
+from llmos_server.errors import KernelsUnavailable, UnsupportedModel
 from llmos_server.kernels.base import Kernels
+from llmos_server.kernels.native.library import Library
 from llmos_server.models.config import load_values, read_config
 from llmos_server.models.decoder import Decoder
+from llmos_server.models.packed_decoder import PackedDecoder, check_shape
+from llmos_server.models.packed_weights import PackedLoader
 from llmos_server.models.paged_model import PagedModel
 from llmos_server.models.weights import WeightLoader, open_weights
 
@@ -29,3 +32,13 @@ def open_model(
 
         return open_transformers_model(folder, values, weights, kernels, device, page_size)
     return Decoder(config, kernels, WeightLoader(open_weights(weights, config), device), page_size)
+
+
+def open_packed(folder: Path, weights: Sequence[Path], library: Library, page_size: int) -> PagedModel:
+    """On the compiled kernels. Raises KernelsUnavailable for what they can't compute, UnsupportedModel as above."""
+    try:
+        config = read_config(load_values(folder))
+    except UnsupportedModel:
+        raise KernelsUnavailable("They compute the decoder of our own only, not this architecture.") from None
+    check_shape(config, page_size)
+    return PackedDecoder(config, library, PackedLoader(open_weights(weights, config)), page_size)

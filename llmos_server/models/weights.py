@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from safetensors import SafetensorError, safe_open
 
 from llmos_server.errors import UnsupportedModel
+from llmos_server.gguf.blocks import Groups
 from llmos_server.gguf.dequantize import dequantize
+from llmos_server.gguf.grouped import GROUPED, take_apart
 from llmos_server.gguf.reader import GGUFFile
 from llmos_server.models.config import ModelConfig
 from llmos_server.models.names import EMBEDDING, HEAD, ROPE_DIVISORS, expected_shapes, from_gguf
@@ -25,6 +27,14 @@ MAX_NAMED = 5
 """Names that one error message lists."""
 
 
+class PackedTensor(NamedTuple):
+    """[rows, columns] as integers in groups; value = scale * quant (+ minimum)."""
+
+    type_name: str
+    """GGUF's."""
+    groups: Groups
+
+
 class TensorSource(Protocol):
     """The tensors of one checkpoint. Names are Hugging Face's."""
 
@@ -32,6 +42,10 @@ class TensorSource(Protocol):
 
     def read(self, name: str) -> torch.Tensor:
         """On the CPU, float32 or a type that converts to it exactly; may be a view of the file."""
+        ...
+
+    def read_packed(self, name: str) -> PackedTensor | None:
+        """A matrix as the integers that the file holds; None where it holds floats."""
         ...
 
 
@@ -65,6 +79,9 @@ class SafetensorsSource:
         tensor: torch.Tensor = self._files[name].get_tensor(name)
         return tensor
 
+    def read_packed(self, name: str) -> PackedTensor | None:
+        return None
+
 
 class GGUFSource:
     """One .gguf; blocks are dequantised as they are read."""
@@ -84,10 +101,23 @@ class GGUFSource:
         stored = self._names[name]
         info = self._file.tensors[stored]
         tensor = torch.from_numpy(dequantize(self._file.raw(stored), info.type_name, info.shape))
+        return self._in_halves(name, tensor)
+
+    def read_packed(self, name: str) -> PackedTensor | None:
+        stored = self._names[name]
+        info = self._file.tensors[stored]
+        if info.type_name not in GROUPED:
+            return None
+        quants, scales, minima = take_apart(self._file.raw(stored), info.type_name, info.shape)
+        order = self._in_halves(name, torch.arange(info.shape[0])).numpy()
+        lowest = None if minima is None else minima[order]
+        return PackedTensor(info.type_name, Groups(quants[order], scales[order], lowest))
+
+    def _in_halves(self, name: str, rows: torch.Tensor) -> torch.Tensor:
         for part, num_heads in self._heads.items():
             if f".{part}." in name:
-                return unpermute(tensor, num_heads)
-        return tensor
+                return unpermute(rows, num_heads)
+        return rows
 
 
 def unpermute(rows: torch.Tensor, num_heads: int) -> torch.Tensor:

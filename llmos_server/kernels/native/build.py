@@ -1,0 +1,99 @@
+"""The compiled kernels: found in a cache, or built there with the machine's C++ compiler.
+
+Each instruction set is a translation unit of its own with its own flags; which one runs is decided at load, so the
+library isn't bound to the processor that it was built on.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from llmos_server.errors import KernelsUnavailable
+
+SOURCES = Path(__file__).parent / "src"
+FLAGS = ("-std=c++20", "-O3", "-fPIC", "-pthread", "-fvisibility=hidden", "-fno-math-errno", "-ffp-contract=off", "-w")
+"""Products are fused where the source says so and nowhere else: the same bits from every way through the code."""
+AVX2 = ("-mavx2", "-mfma", "-mf16c")
+AVX512 = (*AVX2, "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vnni")
+UNITS: dict[str, tuple[str, ...]] = {"team": (), "library": (), "backend_plain": ()}
+X86_UNITS = {"backend_avx2": AVX2, "backend_avx512vnni": AVX512}
+"""After the plain ones: of an inline function that several units hold, the linker takes the first."""
+COMPILERS = ("c++", "g++", "clang++")
+MAX_SECONDS = 300
+
+
+def find_or_build(cache: Path) -> Path:
+    """The library for these sources and this compiler. cache: a folder, made with mode 0700.
+
+    Raises KernelsUnavailable with the reason: no compiler, or what it said.
+    """
+    compiler = find_compiler()
+    library = cache / f"kernels-{_digest(compiler)}.so"
+    if library.exists():
+        return library
+    cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (cache / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not library.exists():
+            _build(compiler, library)
+    return library
+
+
+def find_compiler() -> str:
+    """CXX, else the first of COMPILERS. Raises KernelsUnavailable when there is none."""
+    named = os.environ.get("CXX")
+    for candidate in (named,) if named else COMPILERS:
+        if path := shutil.which(candidate):
+            return path
+    raise KernelsUnavailable(
+        f"There is no C++ compiler ({named or ', '.join(COMPILERS)}). Install one (Debian, Ubuntu: sudo apt install "
+        "g++; Fedora: sudo dnf install gcc-c++; macOS: xcode-select --install)."
+    )
+
+
+def units() -> dict[str, tuple[str, ...]]:
+    """Translation units of this machine's architecture and their own flags, in the order in which they are linked."""
+    return UNITS | (X86_UNITS if platform.machine() in ("x86_64", "AMD64") else {})
+
+
+def _digest(compiler: str) -> str:
+    version = _run([compiler, "--version"])
+    parts = [version, platform.machine(), *FLAGS, *(flag for flags in units().values() for flag in flags)]
+    hashed = hashlib.sha256("\0".join(parts).encode())
+    for path in sorted(SOURCES.iterdir()):
+        hashed.update(path.read_bytes())
+    return hashed.hexdigest()[:24]
+
+
+def _build(compiler: str, library: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=library.parent) as folder:
+        objects = {unit: str(Path(folder, f"{unit}.o")) for unit in units()}
+        commands = [
+            [compiler, *FLAGS, *flags, "-c", str(SOURCES / f"{unit}.cpp"), "-o", objects[unit]]
+            for unit, flags in units().items()
+        ]
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(_run, commands))
+        result = Path(folder, library.name)
+        _run([compiler, "-shared", "-pthread", *objects.values(), "-o", str(result)])
+        result.rename(library)
+
+
+def _run(command: Sequence[str]) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=MAX_SECONDS)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise KernelsUnavailable(f"{command[0]} can't be run: {error}.") from None
+    if done.returncode:
+        said = done.stderr.strip().splitlines()
+        raise KernelsUnavailable(f"{command[0]} failed: {said[0] if said else f'exit status {done.returncode}'}.")
+    return done.stdout

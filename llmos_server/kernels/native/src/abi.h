@@ -1,0 +1,58 @@
+// What crosses from Python: plain structs and functions. llmos_server/kernels/native/library.py mirrors them.
+#pragma once
+#include <stdint.h>
+
+namespace llmos {
+
+// Weights [num_out, num_in], packed in tiles of 16 outputs (pack.py says how).
+enum MatrixKind : int32_t { kUint4 = 0, kInt8 = 1, kFloat32 = 2, kBfloat16 = 3, kFloat16 = 4 };
+
+struct Matrix {
+  int32_t kind;
+  int32_t num_out;
+  int32_t num_in;
+  int32_t group;          // Inputs that share a scale: 32, or 16 for kInt8. Floats have none.
+  const uint8_t* values;
+  const uint16_t* scales;  // float16 [tiles, groups, 16]
+  const uint16_t* minima;  // the same, or null
+  const float* bias;       // [tiles * 16], or null
+};
+
+// Matrices with the same inputs, whose outputs stand side by side. All are quantised, or none is.
+struct Stack {
+  const Matrix* parts;
+  int32_t num_parts, num_in, num_out;
+  int32_t terms;  // int8 terms that an activation is rounded to: 1, or 2 with what the first has left over; 0: floats.
+};
+
+struct Layer {
+  Stack qkv, out, gate_up, down;
+  const float* attention_norm;
+  const float* mlp_norm;
+  const float* q_norm;  // [head_dim], or null
+  const float* k_norm;
+  uint16_t* keys;       // float16 [pages, kv_heads, head_dim, page_size]
+  uint16_t* values;     // float16 [pages, kv_heads, page_size, head_dim]
+  int64_t window;       // Positions that a token sees, itself included; 0: all.
+};
+
+struct Decoder {
+  int32_t hidden, inner, num_heads, num_kv_heads, head_dim, page_size;
+  float eps, scale;
+  const float* cos;  // [positions, head_dim / 2]
+  const float* sin;
+  const Layer* layers;
+};
+
+// A run of rows of one sequence, at consecutive positions.
+struct Span {
+  int32_t row, start, num_tokens, first_page;  // first_page: place of its page table in Batch::pages
+};
+
+struct Batch {
+  int32_t num_rows, num_spans;
+  const Span* spans;
+  const int32_t* pages;
+};
+
+}  // namespace llmos

@@ -1,0 +1,6 @@
+#include "backend.h"
+#include "simd_plain.h"
+#include "forward.h"
+
+const llmos::Backend llmos::backend_plain{"plain", llmos::LLMOS_ISA::forward, llmos::LLMOS_ISA::project,
+                                   llmos::LLMOS_ISA::gather};

@@ -1,0 +1,270 @@
+// The decoder's layers, computed by a team in phases: between two barriers each row, tile or block is somebody's.
+#pragma once
+#include <algorithm>
+#include <vector>
+
+#include "attention.h"
+
+namespace llmos::LLMOS_ISA {
+
+// The blocks of one step for all layers that have the same window.
+struct Plan {
+  int64_t window;
+  std::vector<Block> blocks;
+  std::vector<int32_t> items;  // Block and part of a work item: block, part, block, part ...
+  int64_t partials = 0;        // Floats that joined blocks need.
+};
+
+static Plan make_plan(const Decoder& d, const Batch& batch, int64_t window) {
+  Plan plan{window, {}, {}};
+  const int group = d.num_heads / d.num_kv_heads, tokens = std::max(1, kBlockRows / group);
+  for (int s = 0; s < batch.num_spans; s++) {
+    const Span& span = batch.spans[s];
+    for (int done = 0; done < span.num_tokens; done += tokens) {
+      Block block{span.row + done, span.start + done, std::min(tokens, span.num_tokens - done), span.first_page, 0, 0, 0};
+      const int64_t first = window > 0 ? std::max<int64_t>(0, block.position - window + 1) : 0;
+      block.first_part = (int32_t)(first / kPartKeys);
+      block.num_parts = (block.position + block.num_tokens - 1) / kPartKeys - block.first_part + 1;
+      if (block.num_parts > 1) {
+        block.partials = plan.partials;
+        plan.partials += partial_floats(d) * block.num_parts * d.num_kv_heads;
+      }
+      for (int part = 0; part < block.num_parts; part++) {
+        plan.items.push_back((int32_t)plan.blocks.size());
+        plan.items.push_back(part);
+      }
+      plan.blocks.push_back(block);
+    }
+  }
+  return plan;
+}
+
+struct Work {
+  Team& team;
+  const Decoder& d;
+  const Batch& batch;
+  int first_layer, last_layer;
+  float* x;  // [rows, hidden], changed in place
+  std::vector<Plan> plans;
+  std::vector<int32_t> row_page, row_offset, row_position;
+  float *normed, *wide, *attended, *partials;  // wide: qkv, then gate and up
+  Activations acts;
+};
+
+static inline void each_row(Team& team, int num_rows, auto&& body) {
+  for (int64_t row; (row = team.claim(1, num_rows)) >= 0;) body(row);
+}
+
+static void attend(Work& w, const Layer& layer, const Plan& plan) {
+  const Decoder& d = w.d;
+  float scores[kBlockRows * kPartKeys];
+  const int64_t num_items = (int64_t)plan.items.size() / 2 * d.num_kv_heads;
+  std::vector<float> values((size_t)kBlockRows * d.head_dim);
+  for (int64_t item; (item = w.team.claim(1, num_items)) >= 0;) {
+    const int head = (int)(item % d.num_kv_heads), part = plan.items[item / d.num_kv_heads * 2 + 1];
+    const Block& block = plan.blocks[plan.items[item / d.num_kv_heads * 2]];
+    if (block.num_parts > 1) {
+      float* to = w.partials + block.partials + (head * block.num_parts + part) * partial_floats(d);
+      attend_part(d, layer, w.batch, block, head, block.first_part + part, w.wide, scores, to, to + kBlockRows, to + 2 * kBlockRows);
+      continue;
+    }
+    float whole[2 * kBlockRows];
+    attend_part(d, layer, w.batch, block, head, block.first_part, w.wide, scores, whole, whole + kBlockRows, values.data());
+    const int group = d.num_heads / d.num_kv_heads;
+    for (int i = 0; i < block.num_tokens * group; i++) {
+      float* to = w.attended + ((int64_t)(block.row + i / group) * d.num_heads + head * group + i % group) * d.head_dim;
+      const Lanes mass = set1(whole[kBlockRows + i]);
+      for (int at = 0; at < d.head_dim; at += 16) store(to + at, div(load(values.data() + (int64_t)i * d.head_dim + at), mass));
+    }
+  }
+}
+
+static void join(Work& w, const Plan& plan) {
+  const int64_t num = (int64_t)plan.blocks.size() * w.d.num_kv_heads;
+  for (int64_t item; (item = w.team.claim(1, num)) >= 0;) {
+    const Block& block = plan.blocks[item / w.d.num_kv_heads];
+    const int head = (int)(item % w.d.num_kv_heads);
+    if (block.num_parts == 1) continue;
+    join_parts(w.d, block, head, w.partials + block.partials + head * block.num_parts * partial_floats(w.d), w.attended);
+  }
+}
+
+static void rotate_and_write(Work& w, const Layer& layer, int64_t row) {
+  const Decoder& d = w.d;
+  float* qkv = w.wide + row * (d.num_heads + 2 * d.num_kv_heads) * d.head_dim;
+  const int64_t place = (int64_t)w.row_position[row] * (d.head_dim / 2);
+  for (int head = 0; head < d.num_heads + d.num_kv_heads; head++) {
+    float* x = qkv + (int64_t)head * d.head_dim;
+    const float* norm = head < d.num_heads ? layer.q_norm : layer.k_norm;
+    if (norm) rms_norm(x, norm, d.eps, d.head_dim, x);
+    rotate(x, d.cos + place, d.sin + place, d.head_dim);
+  }
+  write_cache(d, layer, qkv, w.row_page[row], w.row_offset[row]);
+}
+
+static void compute_layer(Work& w, Activations acts, const Layer& layer) {
+  Team& team = w.team;
+  const Decoder& d = w.d;
+  const int num_rows = w.batch.num_rows;
+  // to (+)= rows @ stack.T, where make_row makes a row of `from`.
+  const auto multiply = [&](const Stack& stack, float* from, const Target& to, auto&& make_row) {
+    acts.terms = stack.terms;
+    acts.floats = from;
+    each_row(team, num_rows, [&](int64_t row) {
+      float* at = from + row * stack.num_in;
+      make_row(row, at);
+      prepare_row(at, row, stack.num_in, acts);
+    });
+    team.barrier();
+    product(team, stack, acts, num_rows, to);
+    team.barrier();
+  };
+  const auto normed = [&](const float* norm) {
+    return [&w, &d, norm](int64_t row, float* to) { rms_norm(w.x + row * d.hidden, norm, d.eps, d.hidden, to); };
+  };
+  multiply(layer.qkv, w.normed, {w.wide, layer.qkv.num_out, false}, normed(layer.attention_norm));
+  each_row(team, num_rows, [&](int64_t row) { rotate_and_write(w, layer, row); });
+  team.barrier();
+  const Plan& plan = *std::find_if(w.plans.begin(), w.plans.end(), [&](const Plan& p) { return p.window == layer.window; });
+  attend(w, layer, plan);
+  team.barrier();
+  if (plan.partials) {
+    join(w, plan);
+    team.barrier();
+  }
+  multiply(layer.out, w.attended, {w.x, d.hidden, true}, [](int64_t, float*) {});
+  multiply(layer.gate_up, w.normed, {w.wide, layer.gate_up.num_out, false}, normed(layer.mlp_norm));
+  multiply(layer.down, w.attended, {w.x, d.hidden, true},
+           [&](int64_t row, float* to) { swiglu(w.wide + row * 2 * d.inner, d.inner, to); });
+}
+
+static void compute_layers(void* context) {
+  Work& w = *(Work*)context;
+  for (int i = w.first_layer; i < w.last_layer; i++) compute_layer(w, w.acts, w.d.layers[i]);
+}
+
+// Places in one piece of memory, one after another, each at a cache line.
+struct Shelf {
+  char* base;
+  int64_t used = 0;
+  template <class T>
+  T* take(int64_t count) {
+    T* place = (T*)(base + used);
+    used += (count * (int64_t)sizeof(T) + 63) / 64 * 64;
+    return place;
+  }
+};
+
+static void lay_out(Work& w, Shelf shelf, int64_t* bytes) {
+  const Decoder& d = w.d;
+  const int64_t rows = w.batch.num_rows, heads = (int64_t)d.num_heads * d.head_dim;
+  const int64_t widest = std::max<int64_t>({d.hidden, d.inner, heads});
+  int64_t partials = 0;
+  for (const Plan& plan : w.plans) partials = std::max(partials, plan.partials);
+  w.normed = shelf.take<float>(rows * d.hidden);
+  w.wide = shelf.take<float>(rows * std::max<int64_t>(heads + 2 * (int64_t)d.num_kv_heads * d.head_dim, 2 * (int64_t)d.inner));
+  w.attended = shelf.take<float>(rows * std::max<int64_t>(d.inner, heads));
+  w.partials = shelf.take<float>(partials);
+  w.acts.values = shelf.take<int8_t>(rows * 2 * widest);
+  w.acts.scales = shelf.take<float>(rows * 2 * widest / 32);
+  w.acts.sums = shelf.take<int32_t>(rows * 2 * widest / 16);
+  *bytes = shelf.used;
+}
+
+static void forward(Team& team, const Decoder& d, int first, int last, const Batch& batch, float* x) {
+  Work w{team, d, batch, first, last, x, {}, {}, {}, {}, nullptr, nullptr, nullptr, nullptr, {}};
+  for (int i = first; i < last; i++) {
+    const int64_t window = d.layers[i].window;
+    if (std::none_of(w.plans.begin(), w.plans.end(), [&](const Plan& p) { return p.window == window; }))
+      w.plans.push_back(make_plan(d, batch, window));
+  }
+  for (int s = 0; s < batch.num_spans; s++) {
+    const Span& span = batch.spans[s];
+    for (int at = span.start; at < span.start + span.num_tokens; at++) {
+      w.row_position.push_back(at);
+      w.row_page.push_back(batch.pages[span.first_page + at / d.page_size]);
+      w.row_offset.push_back(at % d.page_size);
+    }
+  }
+  int64_t bytes = 0;
+  lay_out(w, Shelf{nullptr}, &bytes);
+  lay_out(w, Shelf{(char*)team.scratch(bytes)}, &bytes);
+  team.run(compute_layers, &w);
+}
+
+struct Projection {
+  Team& team;
+  const Stack& stack;
+  const float* norm;
+  float eps;
+  const float* x;
+  int num_rows;
+  float* out;
+  float* normed;
+  Activations acts;
+};
+
+static void compute_projection(void* context) {
+  Projection& p = *(Projection*)context;
+  const int64_t size = p.stack.num_in;
+  each_row(p.team, p.num_rows, [&](int64_t row) {
+    float* to = p.normed + row * size;
+    if (p.norm)
+      rms_norm(p.x + row * size, p.norm, p.eps, (int)size, to);
+    else
+      memcpy(to, p.x + row * size, sizeof(float) * (size_t)size);
+    prepare_row(to, row, size, p.acts);
+  });
+  p.team.barrier();
+  product(p.team, p.stack, p.acts, p.num_rows, {p.out, p.stack.num_out, false});
+}
+
+static void project(Team& team, const Stack& stack, const float* norm, float eps, const float* x, int rows, float* out) {
+  Projection p{team, stack, norm, eps, x, rows, out, nullptr, {}};
+  p.acts.terms = stack.terms;
+  int64_t bytes = 0;
+  for (int pass = 0; pass < 2; pass++) {
+    Shelf shelf{pass ? (char*)team.scratch(bytes) : nullptr};
+    p.normed = shelf.take<float>((int64_t)rows * stack.num_in);
+    p.acts.values = shelf.take<int8_t>((int64_t)rows * 2 * stack.num_in);
+    p.acts.scales = shelf.take<float>((int64_t)rows * stack.num_in / 16);
+    p.acts.sums = shelf.take<int32_t>((int64_t)rows * stack.num_in / 8);
+    bytes = shelf.used;
+  }
+  p.acts.floats = p.normed;
+  team.run(compute_projection, &p);
+}
+
+// Rows of a matrix as floats. out: [n, num_in]
+static void gather(const Matrix& w, const int64_t* ids, int n, float* out) {
+  for (int i = 0; i < n; i++) {
+    const int64_t tile = ids[i] / 16, lane = ids[i] % 16, base = tile * w.num_in * 16;
+    for (int64_t k = 0; k < w.num_in; k++) {
+      float lanes[16];
+      if (w.kind >= kFloat32) {
+        store(lanes, w.kind == kFloat32    ? weights_at<kFloat32>(w.values, base + k * 16)
+                     : w.kind == kBfloat16 ? weights_at<kBfloat16>(w.values, base + k * 16)
+                                           : weights_at<kFloat16>(w.values, base + k * 16));
+        out[i * w.num_in + k] = lanes[lane];
+        continue;
+      }
+      const int64_t group = (tile * (w.num_in / w.group) + k / w.group) * 16;
+      float value;
+      if (w.kind == kUint4) {
+        const uint8_t pair = w.values[base / 2 + k / 8 * 64 + lane * 4 + k % 4];
+        value = (float)(k % 8 < 4 ? pair & 15 : pair >> 4);
+      } else {
+        value = (float)((int)w.values[base + k / 4 * 64 + lane * 4 + k % 4] - 128);
+      }
+      store(lanes, from_half(w.scales + group));
+      value *= lanes[lane];
+      if (w.minima) {
+        store(lanes, from_half(w.minima + group));
+        value += lanes[lane];
+      }
+      out[i * w.num_in + k] = value;
+    }
+  }
+}
+
+}  // namespace llmos::LLMOS_ISA

@@ -1,0 +1,135 @@
+"""The Llama-shaped decoder on compiled kernels: weights stay packed, a call computes all layers.
+
+Same networks as decoder.py, which is the truth that this one is held to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from llmos_server.errors import KernelsUnavailable
+from llmos_server.kernels.base import HeadLayout, LayerCache, PagedBatch
+from llmos_server.kernels.native.library import Batch, Layer, Library
+from llmos_server.kernels.native.library import Decoder as DecoderStruct
+from llmos_server.kernels.native.packing import Array, PackedStack, address
+from llmos_server.models.config import ModelConfig
+from llmos_server.models.names import EMBEDDING, FINAL_NORM, HEAD, ROPE_DIVISORS, layer_prefix
+from llmos_server.models.packed_weights import PackedLoader
+from llmos_server.models.rope import rope_frequencies, rope_table
+
+MAX_GROUP_SIZE = 24
+"""src/attention.h: kBlockRows."""
+PRECISE_TERMS, PLAIN_TERMS = 2, 1
+"""Where rounding activations to int8 costs most, what is left over is a second term: at q, k, v and at the head."""
+
+
+def check_shape(config: ModelConfig, page_size: int) -> None:
+    """Raises KernelsUnavailable, naming the number that the compiled kernels can't compute with."""
+    multiples = (
+        ("hidden_size", config.hidden_size, 32),
+        ("intermediate_size", config.intermediate_size, 32),
+        ("head_dim", config.head_dim, 16),
+        ("num_attention_heads * head_dim", config.num_heads * config.head_dim, 32),
+        ("engine.page_size", page_size, 16),
+    )
+    for name, number, multiple in multiples:
+        if number % multiple:
+            raise KernelsUnavailable(f"{name} = {number} is no multiple of {multiple}.")
+    if config.group_size > MAX_GROUP_SIZE:
+        raise KernelsUnavailable(f"{config.group_size} query heads share a KV head; at most {MAX_GROUP_SIZE} may.")
+
+
+class _LayerWeights:
+    def __init__(self, config: ModelConfig, loader: PackedLoader, index: int) -> None:
+        prefix = layer_prefix(index)
+        self.qkv = loader.stack([f"{prefix}self_attn.{part}_proj" for part in "qkv"], PRECISE_TERMS)
+        self.out = loader.stack([f"{prefix}self_attn.o_proj"], PLAIN_TERMS)
+        self.gate_up = loader.stack([f"{prefix}mlp.{part}_proj" for part in ("gate", "up")], PLAIN_TERMS)
+        self.down = loader.stack([f"{prefix}mlp.down_proj"], PLAIN_TERMS)
+        self.attention_norm = loader.vector(f"{prefix}input_layernorm.weight")
+        self.mlp_norm = loader.vector(f"{prefix}post_attention_layernorm.weight")
+        self.qk_norms: list[Array | None] = [None, None]
+        if config.has_qk_norm:
+            self.qk_norms = [loader.vector(f"{prefix}self_attn.{part}_norm.weight") for part in "qk"]
+        self.window = config.windows[index] or 0
+
+    def struct(self, cache: LayerCache) -> Layer:
+        stacks = (self.qkv.struct, self.out.struct, self.gate_up.struct, self.down.struct)
+        norms = map(address, (self.attention_norm, self.mlp_norm, *self.qk_norms))
+        return Layer(*stacks, *norms, cache.keys.data_ptr(), cache.values.data_ptr(), self.window)
+
+
+class PackedDecoder:
+    """A models.paged_model.PagedModel. Weights, tables and pages have to stay where they are."""
+
+    def __init__(self, config: ModelConfig, library: Library, loader: PackedLoader, page_size: int) -> None:
+        """Raises KernelsUnavailable for a shape that the kernels can't compute."""
+        check_shape(config, page_size)
+        self.architecture = config.family
+        self.vocab_size, self.hidden_size = config.vocab_size, config.hidden_size
+        self.context_length = config.context_length
+        layout = HeadLayout(config.num_heads, config.num_kv_heads, config.head_dim, page_size)
+        self.layouts = (layout,) * config.num_layers
+        self._config = config
+        self._library = library
+        self._page_size = page_size
+        self._layers = [_LayerWeights(config, loader, index) for index in range(config.num_layers)]
+        self._embedding = loader.stack([EMBEDDING.removesuffix(".weight")], PRECISE_TERMS)
+        self._head = self._embedding if config.is_tied else loader.stack([HEAD.removesuffix(".weight")], PRECISE_TERMS)
+        self._final_norm = loader.vector(FINAL_NORM)
+        divisors = torch.from_numpy(loader.vector(ROPE_DIVISORS)) if loader.has(ROPE_DIVISORS) else None
+        self._frequencies = rope_frequencies(config.rope, config.head_dim, divisors)
+
+    @property
+    def num_bytes(self) -> int:
+        """Of all packed matrices."""
+        stacks: list[PackedStack] = [s for w in self._layers for s in (w.qkv, w.out, w.gate_up, w.down)]
+        return sum(stack.num_bytes for stack in {id(s): s for s in (*stacks, self._embedding, self._head)}.values())
+
+    def prepare(self, cache: Sequence[LayerCache], max_positions: int) -> None:
+        """Makes the RoPE tables and notes where the pages are."""
+        self._cos, self._sin = (table.contiguous() for table in rope_table(self._frequencies, max_positions))
+        config = self._config
+        layers = zip(self._layers, cache, strict=True)
+        self._layer_structs = (Layer * config.num_layers)(*(weights.struct(pages) for weights, pages in layers))
+        self._decoder = DecoderStruct(
+            hidden=config.hidden_size,
+            inner=config.intermediate_size,
+            num_heads=config.num_heads,
+            num_kv_heads=config.num_kv_heads,
+            head_dim=config.head_dim,
+            page_size=self._page_size,
+            eps=config.rms_norm_eps,
+            scale=config.head_dim**-0.5,
+            cos=self._cos.data_ptr(),
+            sin=self._sin.data_ptr(),
+            layers=self._layer_structs,
+        )
+
+    def forward(
+        self, token_ids: torch.Tensor, positions: torch.Tensor, batch: PagedBatch, cache: Sequence[LayerCache]
+    ) -> torch.Tensor:
+        """token_ids: int64 [rows]; positions follow from the spans. Returns hidden states [rows, hidden]."""
+        rows = torch.empty(len(token_ids), self.hidden_size)
+        self._library.gather(self._embedding.parts[0].struct, token_ids.data_ptr(), len(token_ids), rows.data_ptr())
+        tables = [span.pages[: -(-(span.start + span.num_tokens) // self._page_size)] for span in batch.spans]
+        firsts = np.cumsum([0, *map(len, tables)])
+        spans = np.array(
+            [(s.row, s.start, s.num_tokens, first) for s, first in zip(batch.spans, firsts, strict=False)],
+            dtype=np.int32,
+        )
+        pages = np.fromiter((page for table in tables for page in table), np.int32, count=int(firsts[-1]))
+        struct = Batch(len(token_ids), len(spans), address(spans), address(pages))
+        self._library.forward(self._decoder, 0, self._config.num_layers, struct, rows.data_ptr())
+        return rows
+
+    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """hidden: [n, hidden], rows of what `forward` returned. Returns [n, vocab]: keep n small."""
+        rows = hidden.contiguous()
+        out = torch.empty(rows.shape[0], self.vocab_size)
+        norm, eps = address(self._final_norm), self._config.rms_norm_eps
+        self._library.project(self._head.struct, norm, eps, rows.data_ptr(), rows.shape[0], out.data_ptr())
+        return out
