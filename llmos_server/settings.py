@@ -88,6 +88,8 @@ class EngineSettings:
     """The [engine] section: one worker process per base model."""
 
     device: Literal["cpu", "cuda"] = "cpu"
+    numerics: Literal["fast", "exact"] = "fast"
+    """fast: packed weights on compiled kernels, where they can compute the model; exact: float32 in plain torch."""
     threads: AtLeastZero = 0
     """CPU threads of a worker; 0 takes the cores this process may use for a decoder, fewer for an encoder."""
     memory_bytes: AtLeastZero = 0

@@ -47,6 +47,7 @@ def main(arguments: Sequence[str]) -> int:
     if present is None or (wanted and wanted != build_of(present)):
         install_torch(wanted, is_present=present is not None)
     install_llmos(extras)
+    run(PYTHON, "-m", "llmos_server.kernels.native.build")
     STAMP.write_text(json.dumps({"key": key(wanted), "extras": extras}), encoding="utf-8")
     say(f"ready: {relative(VENV / 'bin' / 'llmos')} (try: {relative(VENV / 'bin' / 'llmos')} --help)")
     return 0

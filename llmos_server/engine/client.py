@@ -99,6 +99,7 @@ class EngineClient(WorkerClient[EngineInfo, StepOutput | RequestFailed]):
             max_num_batched_tokens=settings.max_num_batched_tokens,
             max_step_ms=settings.max_step_ms,
             prefix_caching=settings.prefix_caching,
+            numerics=settings.numerics,
             log=self._log,
             heartbeat_seconds=self._heartbeat_seconds,
         )

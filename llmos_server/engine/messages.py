@@ -129,8 +129,6 @@ class WorkerConfig(ProcessConfig, frozen=True, kw_only=True):
     max_step_ms: int = 0
     prefix_caching: bool
     numerics: Literal["fast", "exact"] = "exact"
-    kernel_cache: str = ""
-    """Folder of the compiled kernels."""
 
 
 class EncoderConfig(ProcessConfig, frozen=True, kw_only=True):

@@ -16,12 +16,13 @@ from llmos_server.engine.sampler import sample_rows, token_logprobs
 from llmos_server.engine.step import Chunk, SampledToken, StepPlan, StepResult
 from llmos_server.errors import EngineFailed, KernelsUnavailable
 from llmos_server.kernels.base import PagedBatch, PageFormat, Span
-from llmos_server.kernels.native.build import find_or_build
+from llmos_server.kernels.native.build import KERNEL_CACHE, find_or_build
 from llmos_server.kernels.native.library import Library
 from llmos_server.kernels.native.pages import NativePages
 from llmos_server.kernels.reference import ReferenceKernels
 from llmos_server.models.opening import open_model, open_packed
 from llmos_server.models.paged_model import PagedModel
+from llmos_server.settings import find_home
 
 log = logging.getLogger("llmos.worker")
 
@@ -108,7 +109,7 @@ def create_runner(config: WorkerConfig) -> tuple[ModelRunner, EngineInfo]:
     device = choose_device(config.device)
     weights = [Path(path) for path in config.weights]
     with torch.inference_mode():
-        model, pages = open_by_numerics(config, weights, device)
+        model, pages, dtype = open_by_numerics(config, weights, device)
         pages_per_sequence = -(-model.context_length // config.page_size)
         max_useful = CACHED_BATCHES * config.max_num_seqs * pages_per_sequence
         budget = config.cache_bytes or default_budget(device)
@@ -119,7 +120,7 @@ def create_runner(config: WorkerConfig) -> tuple[ModelRunner, EngineInfo]:
     info = EngineInfo(
         model_digest=config.model_digest,
         architecture=model.architecture,
-        dtype="float32",
+        dtype=dtype,
         device=config.device,
         vocab_size=model.vocab_size,
         context_length=model.context_length,
@@ -131,17 +132,23 @@ def create_runner(config: WorkerConfig) -> tuple[ModelRunner, EngineInfo]:
     return ModelRunner(model, cache, pages), info
 
 
-def open_by_numerics(config: WorkerConfig, weights: list[Path], device: torch.device) -> tuple[PagedModel, PageFormat]:
-    """The model on the compiled kernels where they are asked for and can compute it, else on the exact ones."""
+def open_by_numerics(
+    config: WorkerConfig, weights: list[Path], device: torch.device
+) -> tuple[PagedModel, PageFormat, str]:
+    """The model on the compiled kernels where they are asked for and can compute it, else on the exact ones.
+
+    Returns the model, the form of its pages and what EngineInfo.dtype says.
+    """
     folder = Path(config.model_folder)
     if config.numerics == "fast" and device.type == "cpu":
         try:
-            library = Library(find_or_build(Path(config.kernel_cache)), torch.get_num_threads())
-            return open_packed(folder, weights, library, config.page_size), NativePages()
+            library = Library(find_or_build(find_home() / KERNEL_CACHE), torch.get_num_threads())
+            model = open_packed(folder, weights, library, config.page_size)
+            return model, NativePages(), f"packed ({library.backend})"
         except KernelsUnavailable as error:
             log.warning("%s runs on the exact kernels, many times slower: %s", folder.name, error)
     kernels = ReferenceKernels(device)
-    return open_model(folder, weights, kernels, device, config.page_size), kernels
+    return open_model(folder, weights, kernels, device, config.page_size), kernels, "float32"
 
 
 def choose_device(name: str) -> torch.device:

@@ -93,7 +93,8 @@ def make_home(folder: Path) -> Path:
     """An LLMOS_HOME of the test's own, with the models that were pulled before: keys and usage begin empty."""
     real = load_settings(env={name: os.environ[name] for name in ("LLMOS_HOME",) if name in os.environ}).home
     home = folder / "home"
-    for name in ("blobs", "models"):  # Each is linked on its own, so that what the test pulls stays in its folder.
+    # Each file is linked on its own, so that what the test pulls stays in its folder.
+    for name in ("blobs", "models", "kernels"):
         (home / name).mkdir(parents=True, exist_ok=True)
         for path in (real / name).glob("*"):
             if not (home / name / path.name).exists():

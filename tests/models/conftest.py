@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -94,7 +94,9 @@ class Checkpoint:
         return out[0, len(prompt) :].tolist()
 
 
-def worker_config(folder: Path, weights: list[str], page_size: int, cache_bytes: int) -> WorkerConfig:
+def worker_config(
+    folder: Path, weights: list[str], page_size: int, cache_bytes: int, numerics: Literal["fast", "exact"] = "exact"
+) -> WorkerConfig:
     return WorkerConfig(
         epoch=0,
         commands_endpoint="",
@@ -109,6 +111,7 @@ def worker_config(folder: Path, weights: list[str], page_size: int, cache_bytes:
         max_num_seqs=8,
         max_num_batched_tokens=512,
         prefix_caching=True,
+        numerics=numerics,
     )
 
 
@@ -175,18 +178,18 @@ def randomize(model: PreTrainedModel) -> None:
 
 
 @pytest.fixture(scope="session")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Checkpoint]]:
-    """Makes one of CHECKPOINTS, once."""
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Checkpoint]]:
+    """Makes one of CHECKPOINTS, once; changes: to its config."""
     made: dict[str, Checkpoint] = {}
 
-    def make(name: str) -> Checkpoint:
+    def make(name: str, **changes: Any) -> Checkpoint:
+        name, values = f"{name} {changes or ''}".strip(), TINY | CHECKPOINTS[name] | changes
         if name not in made:
-            values = TINY | CHECKPOINTS[name]
             config = AutoConfig.for_model(**values)
             model = AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
             randomize(model)
             model.tie_weights()
-            folder = tmp_path_factory.mktemp(name)
+            folder = tmp_path_factory.mktemp("checkpoint")
             model.save_pretrained(folder)
             made[name] = Checkpoint(model, folder)
         return made[name]

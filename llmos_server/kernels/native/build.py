@@ -12,13 +12,17 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from llmos_server.errors import KernelsUnavailable
+from llmos_server.settings import find_home
 
+KERNEL_CACHE = "kernels"
+"""Folder under LLMOS_HOME."""
 SOURCES = Path(__file__).parent / "src"
 FLAGS = ("-std=c++20", "-O3", "-fPIC", "-pthread", "-fvisibility=hidden", "-fno-math-errno", "-ffp-contract=off", "-w")
 """Products are fused where the source says so and nowhere else: the same bits from every way through the code."""
@@ -60,6 +64,15 @@ def find_compiler() -> str:
     )
 
 
+def main() -> int:
+    """`python -m llmos_server.kernels.native.build`: build them now, where the worker will look for them."""
+    try:
+        print(f"compiled kernels: {find_or_build(find_home() / KERNEL_CACHE).name}")
+    except KernelsUnavailable as error:
+        print(f"no compiled kernels, so models run many times slower: {error}")
+    return 0
+
+
 def units() -> dict[str, tuple[str, ...]]:
     """Translation units of this machine's architecture and their own flags, in the order in which they are linked."""
     return UNITS | (X86_UNITS if platform.machine() in ("x86_64", "AMD64") else {})
@@ -97,3 +110,7 @@ def _run(command: Sequence[str]) -> str:
         said = done.stderr.strip().splitlines()
         raise KernelsUnavailable(f"{command[0]} failed: {said[0] if said else f'exit status {done.returncode}'}.")
     return done.stdout
+
+
+if __name__ == "__main__":
+    sys.exit(main())
