@@ -20,8 +20,8 @@ BASE_WORK = 20_000_000
 """For the shortest chat: a tenth of a second or two, because it is rendered on the event loop."""
 WORK_PER_CHAR = 1000
 """More for a longer chat. Templates of real models take a hundredth to a tenth of what they may."""
-MAX_WORK = 1_000_000_000
-"""For the longest: some seconds."""
+MAX_WORK = 500_000_000
+"""For the longest: some ten seconds at worst."""
 STEP = 200
 """One pass through a loop's body, one call."""
 VALUE = 250
