@@ -130,7 +130,7 @@ class LogSettings:
     format: Literal["auto", "console", "json"] = "auto"
     """auto: console on a terminal, JSON lines otherwise."""
     file: str = ""
-    """Where lines go instead of stderr; made with mode 0600."""
+    """Where lines go instead of stderr. It and the rotated ones get mode 0600, whatever they had."""
     max_bytes: AtLeastZero = 64 * 2**20
     """The file is rotated before it grows beyond; 0 leaves that to others."""
     backups: AtLeastOne = 5
