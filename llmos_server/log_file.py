@@ -28,10 +28,10 @@ class LogFile(RotatingFileHandler):
         self._is_failing = False
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            super().__init__(path, maxBytes=max_bytes, backupCount=backups, encoding="utf-8", errors="backslashreplace")
             for number in range(1, backups + 1):
                 with suppress(FileNotFoundError):
                     _make_private(f"{path}.{number}")
+            super().__init__(path, maxBytes=max_bytes, backupCount=backups, encoding="utf-8", errors="backslashreplace")
         except OSError as error:
             raise SettingsError(f"log.file: {path} can't be written ({error.strerror}); choose another path.") from None
 
