@@ -38,6 +38,7 @@ from llmos_server.registry.registry import Registry
 from llmos_server.settings import Settings
 from llmos_server.store.ledger import Ledger
 from llmos_server.store.locks import serving
+from llmos_server.store.retention import Retention
 from llmos_server.store.store import create_store, open_store
 
 log = structlog.get_logger(__name__)
@@ -81,7 +82,8 @@ def create_app(settings: Settings, registry: Registry, started: Sequence[ModelVe
     names = list(dict.fromkeys(version.name for version in started))
     require_room(fleet.status(), names)
     store = create_store(settings)
-    ledger = Ledger(store.usage.write, store.keys.touch)
+    retention = Retention(store.removals.remove_before, settings.database.usage_days)
+    ledger = Ledger(store.usage.write, store.keys.touch, tidy=retention.take_turn)
     gate = Gate(
         store.keys,
         admin_token=ensure_admin_token(settings.home),

@@ -120,6 +120,8 @@ class DatabaseSettings:
 
     url: str = ""
     """ "" is SQLite at LLMOS_HOME/llmos.db; else postgresql://user:password@host/name."""
+    usage_days: AtLeastZero = 0
+    """Rows of the usage ledger that are older are removed; 0 keeps all."""
 
 
 @dataclass(frozen=True, kw_only=True)
