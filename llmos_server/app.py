@@ -10,18 +10,16 @@ import socket
 from collections.abc import Sequence
 
 import structlog
-import uvicorn
 from litestar import Litestar
 
 from llmos_server import __version__
 from llmos_server.access.admin_token import ensure_admin_token
 from llmos_server.access.gate import Gate
 from llmos_server.api.app import create_api
-from llmos_server.api.connections import BoundedProtocol
 from llmos_server.api.model_admin import ModelAdmin
 from llmos_server.api.registry_directory import RegistryDirectory
 from llmos_server.api.renderers import RendererCache
-from llmos_server.api.web_server import WebServer, raise_file_limit
+from llmos_server.api.web_server import WebServer, create_config, raise_file_limit
 from llmos_server.contracts import ModelVersion
 from llmos_server.doctor import examine
 from llmos_server.engine.client import EngineClient
@@ -40,6 +38,7 @@ from llmos_server.registry.registry import Registry
 from llmos_server.settings import Settings
 from llmos_server.store.ledger import Ledger
 from llmos_server.store.locks import serving
+from llmos_server.store.retention import Retention
 from llmos_server.store.store import create_store, open_store
 
 log = structlog.get_logger(__name__)
@@ -60,18 +59,9 @@ def _serve(settings: Settings) -> None:
     progress = create_progress()
     versions = [registry.pull(name, progress) for name in (settings.models.default, *settings.models.load)]
     api = create_app(settings, registry, versions)
-    config = uvicorn.Config(
-        api,
-        http=BoundedProtocol,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=int(settings.api.grace_seconds) + 5,  # After the streams' own last words.
-        timeout_keep_alive=60,
-    )
     host, port = listener.getsockname()[:2]
     log.info("serving", url=f"http://{host}:{port}/v1", model=versions[0].name, docs=f"http://{host}:{port}/docs")
-    server = WebServer(config)
+    server = WebServer(create_config(api, settings.api))
     # For a signal before uvicorn has handlers of its own, and for the one that stopped it, which it raises once more.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: setattr(server, "should_exit", True))
@@ -92,7 +82,8 @@ def create_app(settings: Settings, registry: Registry, started: Sequence[ModelVe
     names = list(dict.fromkeys(version.name for version in started))
     require_room(fleet.status(), names)
     store = create_store(settings)
-    ledger = Ledger(store.usage.write, store.keys.touch)
+    retention = Retention(store.removals.remove_before, settings.database.usage_days)
+    ledger = Ledger(store.usage.write, store.keys.touch, tidy=retention.take_turn)
     gate = Gate(
         store.keys,
         admin_token=ensure_admin_token(settings.home),

@@ -371,6 +371,11 @@ class UsageBook(Protocol):
         """Lost, because the database was away for too long."""
         ...
 
+    @property
+    def is_failing(self) -> bool:
+        """The database refused the last write; rows wait."""
+        ...
+
     def book(self, row: UsageRow) -> None:
         """Never fails and never waits."""
         ...

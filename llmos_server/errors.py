@@ -44,6 +44,14 @@ class EngineBusy(LLMOSError):
         self.retry_after = retry_after
 
 
+class TextBusy(LLMOSError):
+    """Too many long texts wait to be rendered or tokenised. Worth a retry."""
+
+    def __init__(self, message: str, *, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
 class EngineFailed(LLMOSError):
     """The engine died under the request, or could not load its model. retry_after: None where a retry is no use."""
 

@@ -122,6 +122,8 @@ class DatabaseSettings:
 
     url: str = ""
     """ "" is SQLite at LLMOS_HOME/llmos.db; else postgresql://user:password@host/name."""
+    usage_days: AtLeastZero = 0
+    """Rows of the usage ledger that are older are removed; 0 keeps all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +134,7 @@ class LogSettings:
     format: Literal["auto", "console", "json"] = "auto"
     """auto: console on a terminal, JSON lines otherwise."""
     file: str = ""
-    """Where lines go instead of stderr; made with mode 0600."""
+    """Where lines go instead of stderr. It and the rotated ones get mode 0600, whatever they had."""
     max_bytes: AtLeastZero = 64 * 2**20
     """The file is rotated before it grows beyond; 0 leaves that to others."""
     backups: AtLeastOne = 5

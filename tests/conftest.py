@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib.util
 import ipaddress
 import os
+import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,34 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for report in terminalreporter.getreports("passed"):
         for name, value in report.user_properties:
             terminalreporter.write_line(f"{name}: {value}")
+
+
+SMALL_DISK_BYTES = 6 * 2**20
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A real disk of 6 MiB: a tmpfs, which only root can mount; elsewhere tests of it are skipped."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={SMALL_DISK_BYTES}", "tmpfs", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("only root can mount a small disk")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.fixture
+def fill() -> Callable[..., Path]:
+    """fill(disk, leave): a file that leaves so many bytes."""
+
+    def fill(disk: Path, leave: int = 0) -> Path:
+        path = disk / "filler"
+        status = os.statvfs(disk)
+        path.write_bytes(b"x" * (status.f_bavail * status.f_frsize - leave))
+        return path
+
+    return fill
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ from cyclopts import App
 
 from llmos_server.api.fleet_metrics import FleetCollector
 from llmos_server.api.metrics import PREFIX, Metrics
+from llmos_server.api.no_store import NoLedger
 from llmos_server.api.served import ModelDirectory
 from llmos_server.cli import app
 from llmos_server.fleet_contracts import FleetStatus
@@ -64,7 +65,7 @@ class NoModels:
 
 def exposed() -> set[str]:
     """The families that /metrics declares; a counter's lines end in _total, its declaration does, too."""
-    metrics = Metrics(ModelDirectory([], aliases={}))
+    metrics = Metrics(ModelDirectory([], aliases={}), usage=NoLedger())
     metrics.registry.register(FleetCollector(NoModels(), PREFIX))  # type: ignore[arg-type]
     text = metrics.expose().decode()
     return set(re.findall(r"^# TYPE (llmos:\w+)", text, re.MULTILINE))

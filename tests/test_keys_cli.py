@@ -96,6 +96,12 @@ def test_usage_of_nothing_and_of_something(run, own_home: Path) -> None:
     assert run("usage", "--by", "day")[1].splitlines()[1].split() == ["1970-01-02", "1", "10", "0", "5", "1.5"]
     assert json.loads(run("usage", "--json")[1])[0]["group"] == "abcdefgh"
     assert run("usage", "--since", "7d")[1] == "Nothing was used.\n"
+    assert "removed" not in run("usage")[2]
+    with sqlite3.connect(own_home / "llmos.db") as database:
+        database.execute("INSERT INTO usage_removal VALUES (1, 86400000, 7)")
+    database.close()
+    assert "Rows from before 1970-01-02 00:00 UTC were removed (database.usage_days)." in run("usage")[2]
+    assert "removed" not in run("usage", "--since", "7d")[2]
     assert run("usage", "--since", "soon")[0] == 1
 
 

@@ -37,6 +37,49 @@ def test_it_is_made_for_its_owner_alone(path: Path, log: logging.Logger) -> None
     assert path.read_text() == "hello \\ud800 é\n"
 
 
+def test_files_that_are_there_already_are_made_private(path: Path, log: logging.Logger) -> None:
+    path.parent.mkdir()
+    rotated = path.with_name("llmos.log.2")
+    for file in (path, rotated):
+        file.write_text("before\n")
+        file.chmod(0o644)
+    log.addHandler(LogFile(path, max_bytes=100, backups=2))
+    assert [stat.S_IMODE(file.stat().st_mode) for file in (path, rotated)] == [0o600, 0o600]
+    path.rename(path.with_name("moved"))
+    path.touch(0o644)  # As logrotate's "create 0644" does.
+    path.chmod(0o644)
+    log.warning("after")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert path.read_text() == "after\n"
+
+
+@pytest.mark.parametrize("name", ["llmos.log", "llmos.log.1"])
+def test_a_file_that_cannot_be_made_private_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Another user's, which only root can make: so the system's answer is played."""
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    path.parent.mkdir()
+    path.with_name(name).touch()
+    path.with_name(name).chmod(0o666)
+    monkeypatch.setattr(os, "chmod", refuse)
+    with pytest.raises(SettingsError, match=r"is 0666 and can't be set to 0600.*remove it\); choose another"):
+        LogFile(path, max_bytes=100, backups=1)
+
+
+def test_a_pipe_keeps_its_mode(tmp_path: Path, log: logging.Logger) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe, 0o622)
+    pipe.chmod(0o622)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    log.addHandler(LogFile(pipe))
+    log.warning("hello")
+    assert os.read(reader, 100) == b"hello\n"
+    os.close(reader)
+    assert stat.S_IMODE(pipe.stat().st_mode) == 0o622
+
+
 def test_it_is_rotated_before_it_is_too_large(path: Path, log: logging.Logger) -> None:
     log.addHandler(LogFile(path, max_bytes=100, backups=2))
     for number in range(40):

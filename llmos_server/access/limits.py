@@ -44,13 +44,15 @@ class Limiter:
         self._clock = clock
         self._keys: dict[str, _KeyState] = {}
 
-    def enter(self, principal: Principal) -> Lease:
-        """A place among the key's requests in flight; close it. Raises RateLimited."""
+    def enter(self, principal: Principal, *, uses_tokens: bool = True) -> Lease:
+        """A place among the key's requests in flight; close it. uses_tokens: the request will charge some, so it is
+        refused when there are none. Raises RateLimited."""
         state = self._keys.setdefault(principal.key_id, _KeyState()) if principal.key_id else _KeyState()
         if principal.tokens_per_minute is not None and state.bucket is None:
             state.bucket = TokenBucket(principal.tokens_per_minute, self._clock())
         lease = Lease(principal, state, self._clock)
-        lease.check_tokens()
+        if uses_tokens:
+            lease.check_tokens()
         most = principal.max_in_flight
         if most is not None and state.num_in_flight >= most:
             raise RateLimited(

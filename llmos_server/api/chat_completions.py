@@ -25,6 +25,7 @@ from llmos_server.api.schemas.tokenize import RenderResponse
 from llmos_server.api.services import services_of
 from llmos_server.api.starting import AnyRequest, collect, create_start, open_stream
 from llmos_server.api.unknown_fields import tell_unread_variables
+from llmos_server.api.visits import take_place
 from llmos_server.contracts import EngineInfo
 
 
@@ -77,9 +78,10 @@ async def render_chat_completion(request: AnyRequest, data: JSONBody[ChatComplet
     tell_unread_variables(request, served, data.chat_template_kwargs)
 
     async def render() -> RenderResponse:
-        with served.engine.hold():
-            info = await wait_ready(served, services.settings.load_timeout_seconds)
-        plan = await plan_chat(services, served, data, info)
+        with take_place(request):
+            with served.engine.hold():
+                info = await wait_ready(served, services.settings.load_timeout_seconds)
+            plan = await plan_chat(services, served, data, info)
         if plan.num_dropped_messages:
             response_headers(request)[DROPPED] = str(plan.num_dropped_messages)
         [prompt] = plan.prompts

@@ -23,6 +23,7 @@ from llmos_server.errors import (
     ModelNotFound,
     RateLimited,
     StoreUnavailable,
+    TextBusy,
     Unauthorized,
 )
 
@@ -100,6 +101,9 @@ def describe(error: BaseException) -> WireError:
         if isinstance(error, QueueFull):
             return WireError(429, str(error), type="rate_limit_error", code="queue_full", headers=retry)
         return WireError(503, str(error), type="service_unavailable_error", code="engine_busy", headers=retry)
+    if isinstance(error, TextBusy):
+        retry = _retry_after(error.retry_after)
+        return WireError(429, str(error), type="rate_limit_error", code="queue_full", headers=retry)
     if isinstance(error, EngineFailed):
         retry = {} if error.retry_after is None else _retry_after(error.retry_after)
         return WireError(503, str(error), type="service_unavailable_error", code="engine_failed", headers=retry)

@@ -159,5 +159,7 @@ class _LedgerCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         yield GaugeMetricFamily(PREFIX + "usage_rows_pending", "Not yet in the database.", self._usage.num_pending)
+        failing = "1 while the database refuses to be written."
+        yield GaugeMetricFamily(PREFIX + "usage_ledger_failing", failing, float(self._usage.is_failing))
         yield CounterMetricFamily(PREFIX + "usage_rows_written", "In the database.", self._usage.num_written)
         yield CounterMetricFamily(PREFIX + "usage_rows_dropped", "Lost.", self._usage.num_dropped)

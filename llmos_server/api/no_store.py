@@ -9,6 +9,7 @@ class NoLedger:
     num_pending = 0
     num_written = 0
     num_dropped = 0
+    is_failing = False
 
     def book(self, row: UsageRow) -> None:
         """Usage is counted in the metrics only."""

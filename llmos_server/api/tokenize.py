@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
 from litestar import post
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import JSONBody
@@ -11,6 +14,7 @@ from llmos_server.api import fields
 from llmos_server.api.access import find_model
 from llmos_server.api.body import WireBody
 from llmos_server.api.chat_plan import encode_chat, template_options
+from llmos_server.api.disconnect import run_until_disconnect
 from llmos_server.api.messages import to_template_messages
 from llmos_server.api.responses import ERRORS, json_response
 from llmos_server.api.sampling import check_ids
@@ -24,7 +28,12 @@ from llmos_server.api.served import ServedModel
 from llmos_server.api.services import Services, services_of
 from llmos_server.api.starting import AnyRequest
 from llmos_server.api.unknown_fields import tell_unread_variables
+from llmos_server.api.visits import take_place
 from llmos_server.errors import InvalidRequest
+
+T = TypeVar("T")
+
+_ERRORS = {status: ERRORS[status] for status in (400, 404, 429)}
 
 
 class TokenizeBody(WireBody[TokenizeRequest]):
@@ -42,18 +51,21 @@ class DetokenizeBody(WireBody[DetokenizeRequest]):
     status_code=200,
     tags=["Tokens"],
     summary="Text or messages to token ids",
-    responses={200: ResponseSpec(TokenizeResponse, description="The ids."), 400: ERRORS[400], 404: ERRORS[404]},
+    responses={200: ResponseSpec(TokenizeResponse, description="The ids."), **_ERRORS},
 )
 async def tokenize(request: AnyRequest, data: JSONBody[TokenizeRequest]) -> ASGIApp:
     services = services_of(request)
     served = await find_model(request, data.model)
     tell_unread_variables(request, served, data.chat_template_kwargs)
-    ids = await _encode(services, served, data)
-    texts = None
-    if data.return_token_strs:
-        texts = await services.pool.run(len(ids), lambda: list(map(served.renderer.token_text, ids)))
-    answer = TokenizeResponse(count=len(ids), max_model_len=served.max_model_len, tokens=ids, token_strs=texts)
-    return json_response(request, answer)
+
+    async def work() -> TokenizeResponse:
+        ids = await _encode(services, served, data)
+        texts = None
+        if data.return_token_strs:
+            texts = await services.pool.run(len(ids), lambda: list(map(served.renderer.token_text, ids)))
+        return TokenizeResponse(count=len(ids), max_model_len=served.max_model_len, tokens=ids, token_strs=texts)
+
+    return json_response(request, await _in_place(request, work))
 
 
 @post(
@@ -63,14 +75,24 @@ async def tokenize(request: AnyRequest, data: JSONBody[TokenizeRequest]) -> ASGI
     status_code=200,
     tags=["Tokens"],
     summary="Token ids to text, special tokens included",
-    responses={200: ResponseSpec(DetokenizeResponse, description="The text."), 400: ERRORS[400], 404: ERRORS[404]},
+    responses={200: ResponseSpec(DetokenizeResponse, description="The text."), **_ERRORS},
 )
 async def detokenize(request: AnyRequest, data: JSONBody[DetokenizeRequest]) -> ASGIApp:
     services = services_of(request)
     renderer = (await find_model(request, data.model)).renderer
     ids = check_ids(data.tokens, renderer.vocab_size, "tokens")
-    text = await services.pool.run(len(ids), lambda: renderer.decode(ids, skip_special_tokens=False))
-    return json_response(request, DetokenizeResponse(prompt=text))
+
+    async def work() -> DetokenizeResponse:
+        text = await services.pool.run(len(ids), lambda: renderer.decode(ids, skip_special_tokens=False))
+        return DetokenizeResponse(prompt=text)
+
+    return json_response(request, await _in_place(request, work))
+
+
+async def _in_place(request: AnyRequest, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Among the key's requests in flight, as long as the client is there."""
+    with take_place(request):
+        return await run_until_disconnect(request.receive, work())
 
 
 async def _encode(services: Services, served: ServedModel, data: TokenizeRequest) -> list[int]:

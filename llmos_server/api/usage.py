@@ -62,5 +62,7 @@ async def _report(request: AnyRequest, owner: Owner, since: str | None, by: str 
     if by not in (None, *get_args(Grouping)):
         raise InvalidRequest(f"by is one of {', '.join(get_args(Grouping))}.", param="by")
     start = parse_since(since, time.time())
-    totals = await store_of(request).usage.totals(owner, since=start, by=cast(Grouping | None, by))
-    return json_response(request, UsageReport(data=totals))
+    store = store_of(request)
+    totals = await store.usage.totals(owner, since=start, by=cast(Grouping | None, by))
+    removed = await store.removals.removed_before()
+    return json_response(request, UsageReport(data=totals, removed_before=removed if removed > start else None))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from llmos_server.api.access import principal_of
@@ -75,6 +77,18 @@ class Visit:
                 status=status,
             )
         )
+
+
+@contextmanager
+def take_place(request: Any) -> Iterator[None]:
+    """Among the key's requests in flight, for one that works on texts alone: no token is charged and no row is booked.
+    Raises RateLimited."""
+    lease = services_of(request).limiter.enter(principal_of(request), uses_tokens=False)
+    response_headers(request).update(lease.headers())
+    try:
+        yield
+    finally:
+        lease.close()
 
 
 def scoped_salt(principal: Principal, salt: str, isolate_keys: bool) -> str:

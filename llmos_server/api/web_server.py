@@ -7,6 +7,10 @@ import resource
 from types import FrameType
 
 import uvicorn
+from litestar.types import ASGIApp
+
+from llmos_server.api.connections import BoundedProtocol
+from llmos_server.settings import ApiSettings
 
 WANTED_FILES = 65_536
 """Each client is an open file; the usual soft limit of 1024 would refuse the thousandth."""
@@ -19,6 +23,21 @@ class WebServer(uvicorn.Server):
         if self.should_exit:
             self.force_exit = True
         super().handle_exit(sig, frame)
+
+
+def create_config(app: ASGIApp, settings: ApiSettings) -> uvicorn.Config:
+    """Without WebSockets: there is no such endpoint, and uvicorn's handshake would not pass the bounds of our own
+    protocol."""
+    return uvicorn.Config(
+        app,
+        http=BoundedProtocol,
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=int(settings.grace_seconds) + 5,  # After the streams' own last words.
+        timeout_keep_alive=60,
+    )
 
 
 def raise_file_limit() -> None:

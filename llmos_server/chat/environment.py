@@ -15,17 +15,17 @@ import jinja2
 from jinja2 import nodes
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
+
+from llmos_server.chat.template_guards import CountingEnvironment
+from llmos_server.chat.template_work import TemplateLimit, counting, current
 
 MAX_RENDERED_CHARS = 64 * 2**20
 """Longest text that a template may write: several times the largest request body."""
 MAX_RANGE_STEPS = 2_000_000
 """Numbers that all the ranges of one rendering may count together."""
-
-
-class TemplateLimit(jinja2.TemplateError):
-    """The template asked for more work than a chat needs."""
+MAX_TIME_FORMAT = 1000
+"""Characters."""
 
 
 class GenerationTag(Extension):
@@ -58,6 +58,10 @@ class GuardedNamespace(Namespace):
         _refuse_underscore(name)
         super().__setitem__(name, value)
 
+    def __repr__(self) -> str:
+        """Without what is in it, which may be others, in which may be others."""
+        return "<Namespace>"
+
 
 def _refuse_underscore(name: Any) -> None:
     if isinstance(name, str) and name.startswith("_"):
@@ -66,25 +70,26 @@ def _refuse_underscore(name: Any) -> None:
 
 def create_environment(now: Callable[[], datetime] = datetime.now) -> jinja2.Environment:
     """now: what strftime_now reads; local time, as in Transformers."""
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[GenerationTag, loopcontrols]
-    )
+    environment = CountingEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[GenerationTag, loopcontrols])
     environment.filters["tojson"] = _to_json
     environment.globals["raise_exception"] = _raise_exception
-    environment.globals["strftime_now"] = lambda format: now().strftime(format)
+    environment.globals["strftime_now"] = lambda format: now().strftime(_bounded_format(format))
     environment.globals["namespace"] = GuardedNamespace
+    del environment.globals["lipsum"]  # Filler text of any length, which no chat needs.
+    environment.count_everything()
     return environment
 
 
-def render_bounded(template: jinja2.Template, context: Mapping[str, Any]) -> str:
-    """Raises TemplateLimit, and whatever the template raises."""
+def render_bounded(template: jinja2.Template, context: Mapping[str, Any], num_chars: int) -> str:
+    """num_chars: of all that the request gives the template. Raises TemplateLimit, and whatever the template raises."""
     pieces: list[str] = []
     room = MAX_RENDERED_CHARS
-    for piece in template.generate({"range": _create_range(), **context}):
-        room -= len(piece)
-        if room < 0:
-            raise TemplateLimit(f"the template wrote more than {MAX_RENDERED_CHARS} characters")
-        pieces.append(piece)
+    with counting(num_chars):
+        for piece in template.generate({"range": _create_range(), **context}):
+            room -= len(piece)
+            if room < 0:
+                raise TemplateLimit(f"it wrote more than {MAX_RENDERED_CHARS} characters")
+            pieces.append(piece)
     return "".join(pieces)
 
 
@@ -97,13 +102,20 @@ def _create_range() -> Callable[..., range]:
         numbers = range(*args)
         left -= len(numbers)
         if left < 0:
-            raise TemplateLimit(f"the template counted over more than {MAX_RANGE_STEPS} numbers")
+            raise TemplateLimit(f"it counted over more than {MAX_RANGE_STEPS} numbers")
         return numbers
 
     return bounded_range
 
 
+def _bounded_format(format: str) -> str:
+    if len(format) > MAX_TIME_FORMAT:
+        raise TemplateLimit(f"it formats a time with more than {MAX_TIME_FORMAT} characters")
+    return format
+
+
 def _raise_exception(message: str) -> NoReturn:
+    current().walk(message)
     raise jinja2.TemplateError(message)
 
 

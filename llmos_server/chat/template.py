@@ -18,10 +18,13 @@ from llmos_server.chat.content import (
 )
 from llmos_server.chat.environment import create_environment, render_bounded
 from llmos_server.chat.literals import Markers
+from llmos_server.chat.template_work import TemplateLimit
 from llmos_server.errors import InvalidRequest, UnsupportedModel
 
 RESERVED_KWARGS = frozenset({"messages", "tools", "add_generation_prompt", "continue_final_message", "chat_template"})
 """What a request says in fields of its own (the template is the model's)."""
+
+CHARS_PER_TEXT = 50
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,8 @@ class ChatInputs:
     add_generation_prompt: bool
     continue_final_message: bool
     markers: Markers
+    num_chars: int
+    """Of all texts, the short ones counted as longer, for what the template does with each."""
 
     def with_strings(self, change: Callable[[str], str]) -> ChatInputs:
         """The same with every string value changed."""
@@ -99,6 +104,7 @@ class ChatTemplate:
             add_generation_prompt=add_generation_prompt,
             continue_final_message=continue_final_message,
             markers=Markers.unused_in(texts),
+            num_chars=sum(map(len, texts)) + CHARS_PER_TEXT * len(texts),
         )
 
     def render(self, inputs: ChatInputs) -> str:
@@ -113,7 +119,14 @@ class ChatTemplate:
             "add_generation_prompt": inputs.add_generation_prompt,
         }
         try:
-            text = render_bounded(self._template, context)
+            text = render_bounded(self._template, context, inputs.num_chars)
+        except TemplateLimit as error:
+            raise InvalidRequest(
+                f"The model's chat template asks for too much: {error}. It is one of the model's files; mend it there, "
+                "or use another model.",
+                param="messages",
+                code="template_error",
+            ) from error
         except Exception as error:  # whatever the template's code raises is about these messages
             raise InvalidRequest(
                 f"The model's chat template refuses these messages: {error}", param="messages", code="template_error"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
@@ -26,9 +27,12 @@ def usage(
     server = say_where(url, config)
     if server:
         params = {name: value for name, value in (("since", since), ("key", key), ("by", by)) if value is not None}
-        totals = on_server(server, "GET", "/admin/usage", params=params)["data"]
+        report = on_server(server, "GET", "/admin/usage", params=params)
+        totals, removed = report["data"], report.get("removed_before")
     else:
-        totals = _totals_here(since, key, by, config)
+        totals, removed = _totals_here(since, key, by, config)
+    if removed:
+        _say_removed(removed)
     if json:
         print_json(totals)
         return
@@ -42,7 +46,15 @@ def usage(
     print_table(rows)
 
 
-def _totals_here(since: str | None, key: str | None, by: Any, config: Any) -> list[dict[str, Any]]:
+def _say_removed(before: int) -> None:
+    from datetime import UTC, datetime
+
+    moment = datetime.fromtimestamp(before / 1000, UTC)
+    print(f"Rows from before {moment:%Y-%m-%d %H:%M} UTC were removed (database.usage_days).", file=sys.stderr)
+
+
+def _totals_here(since: str | None, key: str | None, by: Any, config: Any) -> tuple[list[dict[str, Any]], int | None]:
+    """And since when there are all rows, if that is later than asked for."""
     import asyncio
     import time
 
@@ -54,9 +66,10 @@ def _totals_here(since: str | None, key: str | None, by: Any, config: Any) -> li
 
     start = parse_since(since, time.time())
 
-    async def read() -> list[dict[str, Any]]:
+    async def read() -> tuple[list[dict[str, Any]], int | None]:
         async with open_store(read_settings(config)) as store:
             totals = await store.usage.totals(EVERYBODY if key is None else key, since=start, by=by)
-        return [msgspec.to_builtins(total) for total in totals]
+            removed = await store.removals.removed_before()
+        return [msgspec.to_builtins(total) for total in totals], removed if removed > start else None
 
     return asyncio.run(read())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -76,6 +77,10 @@ def require_space(folder: Path, needed: int, what: str) -> None:
             f"{what} needs {format_bytes(needed + SPARE_BYTES)} on the disk of {folder}, where {format_bytes(free)} "
             "are free. Make room there, or set LLMOS_HOME to a folder on a larger disk."
         )
+
+
+def is_full(error: OSError) -> bool:
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def no_space(folder: Path, what: str) -> PullError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import errno
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -13,7 +12,7 @@ from llmos_server.contracts import ModelKind, ModelVersion
 from llmos_server.errors import ModelNotFound, PullError, UnsupportedModel
 from llmos_server.registry.aliases import Aliases
 from llmos_server.registry.catalog import CATALOG, catalog_entry
-from llmos_server.registry.disk import fresh_folder, no_space, sha256_file
+from llmos_server.registry.disk import fresh_folder, is_full, no_space, sha256_file
 from llmos_server.registry.encoder_folders import import_encoder, is_encoder
 from llmos_server.registry.folders import import_folder
 from llmos_server.registry.importing import import_gguf
@@ -90,7 +89,7 @@ class Registry:
                     return manifest.version
                 return self._pull_from_any(wanted, sources, progress)
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            if is_full(error):
                 raise no_space(self._home, wanted) from error
             raise PullError(f"{wanted}: {error.filename or 'a file'}: {error.strerror or error}.") from error
 

@@ -160,9 +160,15 @@ class _errors_in_words:
         is_theirs = isinstance(error, DBAPIError | PoolTimeout | OSError) or _is_asyncpgs(error)
         if is_theirs and not isinstance(error, IntegrityError | DataError):
             cause = error.orig if isinstance(error, DBAPIError) else error
+            remedy = " Free space on its disk; what waits is written then." if _is_full(cause) else ""
             raise StoreUnavailable(
-                f"The database {self._database.label} can't be used now: {type(cause).__name__}: {cause}"
+                f"The database {self._database.label} can't be used now: {type(cause).__name__}: {cause}.{remedy}"
             ) from error
+
+
+def _is_full(cause: BaseException | None) -> bool:
+    """SQLite says so in words, PostgreSQL by a code of SQLSTATE."""
+    return "disk is full" in str(cause) or getattr(cause, "sqlstate", None) == "53100"
 
 
 def _is_asyncpgs(error: BaseException | None) -> bool:

@@ -27,6 +27,8 @@ TOUCH_SECONDS = 60
 MAX_ROWS = 100_000
 """About 50 MB of rows that wait for a database that is away."""
 MAX_RETRY_SECONDS = 30.0
+TELL_SECONDS = 60.0
+"""Between two lines in the log about a database that goes on refusing."""
 STOP_SECONDS = 10.0
 """How long the end of the server waits for the last rows."""
 
@@ -39,19 +41,23 @@ class Ledger:
         write: Callable[[Sequence[UsageRow]], Awaitable[None]],
         touch: Callable[[Mapping[str, int]], Awaitable[None]],
         max_rows: int = MAX_ROWS,
+        tidy: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         """write: all rows or none, each once however often it comes. touch: key id -> Unix seconds of its last use.
-        Both raise StoreUnavailable."""
+        tidy: has a turn whenever nothing waits any more. All raise StoreUnavailable."""
         self.num_written = 0
         self.num_dropped = 0
         self._write = write
         self._touch = touch
         self._max_rows = max_rows
+        self._tidy = tidy
         self._rows: deque[UsageRow] = deque()
         self._uses: dict[str, int] = {}
         self._touched: dict[str, int] = {}
         self._wake = asyncio.Event()
-        self._is_failing = False
+        self.is_failing = False
+        """The database refused the last write."""
+        self._told = 0.0
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -91,15 +97,29 @@ class Ledger:
         try:
             await self._flush_rows()
             await self._flush_uses()
+            if self._tidy is not None:
+                await self._tidy()
         except StoreUnavailable as error:
-            if not self._is_failing:
-                log.warning("usage ledger waits for the database", error=str(error), rows=len(self._rows))
-            self._is_failing = True
+            self._tell_failure(error)
             return False
-        if self._is_failing:
+        if self.is_failing:
             log.info("usage ledger goes on", dropped=self.num_dropped)
-        self._is_failing = False
+        self.is_failing = False
         return True
+
+    def _tell_failure(self, error: StoreUnavailable) -> None:
+        """Now and then while it lasts: somebody has to do something."""
+        now = time.monotonic()
+        if not self.is_failing or now - self._told >= TELL_SECONDS:
+            self._told = now
+            log.warning(
+                "usage ledger waits for the database; requests go on",
+                error=str(error),
+                rows=len(self._rows),
+                room_for=self._max_rows - len(self._rows),
+                dropped=self.num_dropped,
+            )
+        self.is_failing = True
 
     async def _flush_rows(self) -> None:
         size = BATCH_ROWS

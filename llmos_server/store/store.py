@@ -9,6 +9,7 @@ from llmos_server.settings import Settings
 from llmos_server.store.database import Database
 from llmos_server.store.keys import KeyRepository
 from llmos_server.store.migrate import migrate
+from llmos_server.store.removals import UsageRemovals
 from llmos_server.store.usage import UsageRepository
 
 
@@ -19,6 +20,7 @@ class Store:
         self.database = database
         self.keys = KeyRepository(database)
         self.usage = UsageRepository(database)
+        self.removals = UsageRemovals(database)
 
     async def close(self) -> None:
         await self.database.close()

@@ -63,4 +63,16 @@ class Usage(Owned, DefaultBase):
     """Unix milliseconds of the request's end."""
 
 
+class UsageRemoval(DefaultBase):
+    """One row, from the first time that old usage was removed."""
+
+    __tablename__ = "usage_removal"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    """1."""
+    before: Mapped[int] = mapped_column(BigInteger)
+    """Unix milliseconds: of no time before are there all rows any more."""
+    num_rows: Mapped[int] = mapped_column(BigInteger)
+
+
 METADATA: MetaData = DefaultBase.metadata

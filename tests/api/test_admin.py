@@ -11,6 +11,7 @@ import pytest
 from llmos_server.access.gate import Gate
 from llmos_server.api.app import create_api
 from llmos_server.api.served import ModelDirectory, ServedModel
+from llmos_server.contracts import UsageRow
 from llmos_server.errors import EngineBusy
 from llmos_server.settings import ApiSettings
 from llmos_server.store.database import Database
@@ -21,6 +22,11 @@ from llmos_server.store.store import Store
 
 TOKEN = "llmos-admin-" + "t" * 43
 CHAT = {"messages": [{"role": "user", "content": "x"}]}
+
+
+def usage_row(**fields) -> UsageRow:
+    given = {"request_id": "r", "owner": "x", "model": "tiny", "endpoint": "/", "seconds": 1.0, "status": "stop"}
+    return UsageRow(**given, prompt_tokens=1, completion_tokens=1, **fields)
 
 
 class Server:
@@ -212,6 +218,16 @@ class TestUsage:
         everybody = (await server.admin.get("/admin/usage?by=key")).json()["data"]
         assert [total["requests"] for total in everybody] == [1]
         assert (await server.admin.get("/admin/usage?key=none")).json()["data"][0]["requests"] == 0
+
+    async def test_sums_that_lack_removed_rows_say_so(self, server):
+        _, user = await server.create("a")
+        await server.store.usage.write([usage_row(created=1000), usage_row(created=5000)])
+        for client, path in ((user, "/v1/usage"), (server.admin, "/admin/usage")):
+            assert (await client.get(path)).json()["removed_before"] is None
+        assert await server.store.removals.remove_before(2000, 10) == 1
+        for client, path in ((user, "/v1/usage"), (server.admin, "/admin/usage")):
+            assert (await client.get(path)).json()["removed_before"] == 2000
+            assert (await client.get(path + "?since=7d")).json()["removed_before"] is None
 
     async def test_a_failure_is_booked_with_what_was_generated(self, server):
         key_id, user = await server.create("a")

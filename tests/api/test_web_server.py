@@ -5,6 +5,9 @@ import sys
 
 import pytest
 
+from llmos_server.api.web_server import create_config
+from llmos_server.settings import ApiSettings
+
 CODE = """
 import resource
 from llmos_server.api.web_server import WANTED_FILES, raise_file_limit
@@ -23,3 +26,9 @@ print(resource.getrlimit(resource.RLIMIT_NOFILE) == (256, 256))
 def test_the_soft_limit_of_open_files_is_raised_as_far_as_it_may_be() -> None:
     done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["True", "True"]
+
+
+def test_no_websocket_is_taken(api) -> None:
+    config = create_config(api.app, ApiSettings())
+    config.load()
+    assert config.ws_protocol_class is None

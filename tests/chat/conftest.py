@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from hypothesis import settings
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from llmos_server.chat.renderer import Renderer
+
+sys.path.insert(0, str(Path(__file__).parent))  # for chat_templates
 
 # A slow machine is no failure.
 settings.register_profile("llmos", parent=settings(), deadline=None)

@@ -10,7 +10,7 @@ import pytest
 from tokenizers import normalizers
 
 from llmos_server.chat.pool import TextPool
-from llmos_server.errors import UnsupportedModel
+from llmos_server.errors import TextBusy, UnsupportedModel
 
 
 @pytest.fixture
@@ -50,6 +50,44 @@ def test_arguments_and_errors_come_through(pool: TextPool) -> None:
                 await pool.run(size, int, "x")
 
     asyncio.run(main())
+
+
+def test_what_waits_is_dropped_when_nobody_waits_for_it(pool: TextPool) -> None:
+    async def main() -> None:
+        go_on, done = threading.Event(), []
+        running = [asyncio.ensure_future(pool.run(10, go_on.wait)) for _ in range(2)]
+        waiting = [asyncio.ensure_future(pool.run(10, done.append, i)) for i in range(3)]
+        await asyncio.sleep(0)
+        assert pool.num_inside == 5
+        waiting[1].cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting[1]
+        assert pool.num_inside == 4
+        go_on.set()
+        await asyncio.gather(*running, waiting[0], waiting[2])
+        assert sorted(done) == [0, 2]
+        assert pool.num_inside == 0
+
+    asyncio.run(main())
+
+
+def test_no_more_may_wait_than_allowed() -> None:
+    pool = TextPool(max_workers=1, inline_below_chars=10, max_waiting=2)
+
+    async def main() -> None:
+        go_on = threading.Event()
+        inside = [asyncio.ensure_future(pool.run(10, go_on.wait)) for _ in range(3)]
+        await asyncio.sleep(0)
+        with pytest.raises(TextBusy, match="3 long texts wait") as caught:
+            await pool.run(10, str)
+        assert caught.value.retry_after > 0
+        assert await pool.run(9, str) == ""  # A short text waits for nobody.
+        go_on.set()
+        await asyncio.gather(*inside)
+        assert await pool.run(10, str) == ""
+
+    asyncio.run(main())
+    pool.close()
 
 
 @pytest.mark.parametrize("size", [9, 10])

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rows import key, usage
@@ -95,7 +96,7 @@ async def test_rows_reach_the_table_by_themselves(monkeypatch: pytest.MonkeyPatc
     await ledger.start()
     table.outcome = "refuses"
     ledger.book(usage())
-    while not ledger._is_failing:
+    while not ledger.is_failing:
         await asyncio.sleep(0.001)
     table.outcome = "works"
     while ledger.num_pending:
@@ -148,6 +149,20 @@ async def test_a_database_that_another_process_locks(tmp_path: Path, monkeypatch
     assert [total.requests for total in await store.usage.totals(EVERYBODY)] == [1]
     assert (await store.keys.get("abcdefgh")).last_used is not None
     await store.close()
+
+
+async def test_a_database_that_stays_away_is_told_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = Table()
+    table.outcome = "refuses"
+    ledger = Ledger(table.write, table.touch, max_rows=10)
+    ledger.book(usage())
+    for seconds, lines in ((60.0, 1), (0.0, 3)):
+        monkeypatch.setattr(module, "TELL_SECONDS", seconds)
+        with structlog.testing.capture_logs() as logged:
+            for _ in range(3):
+                assert not await ledger.flush()
+        assert [(line["rows"], line["room_for"]) for line in logged] == [(1, 9)] * lines
+    assert ledger.is_failing
 
 
 async def test_a_full_disk(tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ from llmos_server.store.database import Database
 from llmos_server.store.migrate import migrate
 from llmos_server.store.tables import METADATA, Owned
 
-OWNERS_THEMSELVES = {"keys"}
+OF_NOBODY = {"keys", "usage_removal"}
+"""Keys are the owners; the other holds no user's rows."""
 
 
 async def test_the_migrations_make_the_tables(empty: Database) -> None:
@@ -33,7 +34,7 @@ async def test_the_migrations_make_the_tables(empty: Database) -> None:
 
 def test_every_table_of_users_rows_has_an_owner() -> None:
     tables = {mapper.local_table.name: mapper.class_ for mapper in Owned.__subclasses__()[0].registry.mappers}
-    assert {name for name, table in tables.items() if not issubclass(table, Owned)} == OWNERS_THEMSELVES
+    assert {name for name, table in tables.items() if not issubclass(table, Owned)} == OF_NOBODY
     assert set(METADATA.tables) == set(tables)
 
 
@@ -42,7 +43,7 @@ async def test_many_may_come_first(tmp_path: Path, url: str) -> None:
     await asyncio.gather(*(asyncio.to_thread(lambda d=d: asyncio.run(_migrate_and_close(d))) for d in databases))
     check = Database(tmp_path, url)
     async with check.read() as connection:
-        assert (await connection.execute(text("SELECT version_num FROM alembic_version"))).all() == [("0001",)]
+        assert (await connection.execute(text("SELECT version_num FROM alembic_version"))).all() == [("0002",)]
     await check.close()
 
 

@@ -41,6 +41,8 @@ class KeyList(Struct, kw_only=True):
 class UsageReport(Struct, kw_only=True):
     object: Literal["list"] = "list"
     data: list[UsageTotal]
+    removed_before: int | None = None
+    """Unix milliseconds: rows from before were removed for their age, so sums that reach further back lack them."""
 
 
 class UsageEntry(Struct, kw_only=True):

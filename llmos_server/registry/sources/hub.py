@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from llmos_server.errors import PullError
 from llmos_server.registry.decoder_config import check_config
-from llmos_server.registry.disk import folder_bytes, make_folder, require_space, watch_folder
+from llmos_server.registry.disk import folder_bytes, is_full, make_folder, require_space, watch_folder
 from llmos_server.registry.encoder_folders import ENCODER_FILES, is_encoder, pooling_file, read_spec
 from llmos_server.registry.folders import INDEX, PICKLES, find_shards, read_json, shard_names
 from llmos_server.registry.importing import CONFIG_FILES
@@ -160,7 +160,7 @@ def _offer_gguf(reference: HubReference, sizes: dict[str, int]) -> str:
 
 
 def _translated(reference: HubReference, call: Callable[[], T]) -> T:
-    """Run a call of the library; what it raises becomes a PullError in plain words."""
+    """Run a call of the library; what it raises becomes a PullError in plain words. A full disk stays an OSError."""
     from huggingface_hub import errors
 
     try:
@@ -175,10 +175,17 @@ def _translated(reference: HubReference, call: Callable[[], T]) -> T:
         reason = "the hub is switched off by HF_HUB_OFFLINE; unset it to download."
     except PullError:
         raise
+    except OSError as error:
+        if is_full(error):
+            raise
+        reason = _unread(error)
     except Exception as error:  # the library raises its HTTP client's errors too, which are not part of its interface
-        first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
-        reason = f"the hub could not be read: {first_line}"
+        reason = _unread(error)
     raise PullError(f"{reference}: {reason}")
+
+
+def _unread(error: Exception) -> str:
+    return f"the hub could not be read: {(str(error).strip() or type(error).__name__).splitlines()[0]}"
 
 
 def _within(seconds: float, call: Callable[[], T], late: str) -> T:

