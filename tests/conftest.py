@@ -13,6 +13,9 @@ from typing import Any
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parent))
+pytest_plugins = ["postgres_cluster"]
+
 KEPT_VARIABLES = ("LLMOS_HOME", "LLMOS_TEST_")
 
 # Before anything is imported that reads them.
