@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 import msgspec
 
 from llmos_server.contracts import Finding
-from llmos_server.errors import LLMOSError
+from llmos_server.errors import KernelsUnavailable, LLMOSError
 from llmos_server.settings import Settings
 
 GB = 10**9
@@ -44,7 +44,16 @@ async def examine(settings: Settings) -> list[Finding]:
 
 
 def installation_checks() -> tuple[Check, ...]:
-    return (check_python, check_torch, check_threads, check_memory, check_home, check_database, check_model)
+    return (
+        check_python,
+        check_torch,
+        check_kernels,
+        check_threads,
+        check_memory,
+        check_home,
+        check_database,
+        check_model,
+    )
 
 
 def has_failed(findings: Iterable[Finding]) -> bool:
@@ -71,6 +80,22 @@ def check_torch(settings: Settings) -> Iterator[Finding]:
     except msgspec.DecodeError:
         reason = (done.stderr.strip() or f"exit status {done.returncode}").splitlines()[-1]
         yield Finding("failure", f"torch can't be imported: {reason}", "Set it up anew: rm -r .venv, then make install")
+
+
+def check_kernels(settings: Settings) -> Iterator[Finding]:
+    from llmos_server.kernels.native.build import KERNEL_CACHE, find_compiler, library_path
+
+    if settings.engine.numerics == "exact" or settings.engine.device != "cpu":
+        yield Finding("ok", "compiled kernels: not asked for")
+        return
+    try:
+        is_built = library_path(settings.home / KERNEL_CACHE, find_compiler()).exists()
+    except KernelsUnavailable as error:
+        yield Finding("warning", "no compiled kernels: models run exactly, and many times slower", str(error))
+        return
+    yield Finding(
+        "ok", "compiled kernels: " + ("built" if is_built else "a compiler is here, the first load builds them")
+    )
 
 
 def check_threads(settings: Settings) -> Iterator[Finding]:

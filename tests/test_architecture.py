@@ -38,7 +38,7 @@ ARROWS: dict[str, set[str]] = {
     "api": {"access", "chat", "hosts", "registry", "store"},
     "bench": {"http_client"},
     "terminal_chat": {"http_client"},
-    "doctor": {"engine", "registry", "store"},
+    "doctor": {"engine", "kernels", "registry", "store"},
     "torch_check": set(),
     "app": {"access", "api", "chat", "doctor", "engine", "hosts", "registry", "logs", "store"},
     "commands": {

@@ -5,17 +5,29 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from llmos_server.contracts import ModelVersion
 from llmos_server.engine.memory import CACHED_BATCHES, default_budget_bytes, default_cache_bytes
+from llmos_server.errors import KernelsUnavailable
+from llmos_server.kernels.native.build import find_compiler
+from llmos_server.kernels.native.shapes import DecoderShape, check_shape
 from llmos_server.settings import EngineSettings
 
-FLOAT_BYTES = 4
-"""Weights and pages are float32 on the reference kernels, however the file packs them."""
+FLOAT_BYTES, HALF_BYTES = 4, 2
+"""On the exact kernels weights and pages are float32, however the file packs them; the compiled ones keep weights
+packed and pages in float16."""
 WORKER_BYTES = 400 * 2**20
 """A worker without weights and pages: the interpreter, torch, tables, what a step works on. Measured on x86-64 Linux
 with torch 2.12: 233 MiB resident with torch imported, 384 MiB after a prompt of 512 tokens to smollm2:135m."""
 MAX_CACHE_SHARES = 4
+OWN_FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
+"""models.config.FAMILIES, which can't be imported here."""
+MIN_FOUR_BITS, MAX_FOUR_BITS = 4.4, 5.2
+FOUR_BIT_GROWTH = 1.35
+"""Q4_K_M is a fifth Q6_K, which grows from 6.6 bits to 9; Q4_K itself from 4.5 to 5."""
+BYTE_TYPE_BITS = 10
+"""Of a type that takes a byte an integer, with a scale and a minimum for 16 of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,18 +66,61 @@ class MemoryBudget:
             return Footprint(weights=weights, cache=0)
         shares = max(1, min(num_decoders, MAX_CACHE_SHARES))
         cache = settings.cache_bytes or default_cache_bytes(self._limit) // shares
-        return Footprint(weights=weights, cache=min(cache, _useful_cache_bytes(version, settings) or cache))
+        config = _read_config(version)
+        element_bytes = FLOAT_BYTES
+        if is_packed(config, settings):
+            weights, element_bytes = packed_bytes(version), HALF_BYTES
+        useful = _useful_cache_bytes(config, settings, element_bytes)
+        return Footprint(weights=weights, cache=min(cache, useful or cache))
 
 
-def _useful_cache_bytes(version: ModelVersion, settings: EngineSettings) -> int | None:
-    """What CACHED_BATCHES take. None when config.json doesn't tell the shape of keys and values."""
+def is_packed(config: dict[str, Any], settings: EngineSettings) -> bool:
+    """Whether the worker will compute this decoder on the compiled kernels."""
+    if settings.numerics != "fast" or settings.device != "cpu" or config.get("model_type") not in OWN_FAMILIES:
+        return False
+    try:
+        num_heads = config["num_attention_heads"]
+        head_dim = config.get("head_dim") or config["hidden_size"] // num_heads
+        sizes = (config["hidden_size"], config["intermediate_size"], num_heads)
+        num_kv_heads = config.get("num_key_value_heads") or num_heads
+        check_shape(DecoderShape(*sizes, num_kv_heads, head_dim, settings.page_size))
+        find_compiler()
+    except (LookupError, TypeError, ZeroDivisionError, KernelsUnavailable):
+        return False
+    return True
+
+
+def packed_bytes(version: ModelVersion) -> int:
+    """Of the weights on the compiled kernels, at most.
+
+    They hold 4-bit types as they are, floats and Q8_0, too; other integers of more or fewer bits take a byte each.
+    Files mix types, and only their average is known here.
+    """
+    bits = 8 * version.size_bytes / version.num_parameters if version.num_parameters else 0.0
+    if not bits or bits >= 8:
+        return version.size_bytes
+    if MIN_FOUR_BITS <= bits <= MAX_FOUR_BITS:
+        return int(version.size_bytes * FOUR_BIT_GROWTH)
+    return int(version.num_parameters * BYTE_TYPE_BITS / 8)
+
+
+def _read_config(version: ModelVersion) -> dict[str, Any]:
+    """What config.json holds; {} when it can't be read."""
     try:
         config = json.loads(Path(version.folder, "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return config if isinstance(config, dict) else {}
+
+
+def _useful_cache_bytes(config: dict[str, Any], settings: EngineSettings, element_bytes: int) -> int | None:
+    """What CACHED_BATCHES take. None when config.json doesn't tell the shape of keys and values."""
+    try:
         num_heads = config["num_attention_heads"]
         head_dim = config.get("head_dim") or config["hidden_size"] // num_heads
         num_kv_heads = config.get("num_key_value_heads") or num_heads
-        token_bytes = 2 * FLOAT_BYTES * config["num_hidden_layers"] * num_kv_heads * head_dim
+        token_bytes = 2 * element_bytes * config["num_hidden_layers"] * num_kv_heads * head_dim
         pages_per_sequence = -(-config["max_position_embeddings"] // settings.page_size)
-    except (OSError, ValueError, LookupError, TypeError):
+        return int(CACHED_BATCHES * settings.max_num_seqs * pages_per_sequence * settings.page_size * token_bytes)
+    except (LookupError, TypeError, ValueError):
         return None
-    return int(CACHED_BATCHES * settings.max_num_seqs * pages_per_sequence * settings.page_size * token_bytes)

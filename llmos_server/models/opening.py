@@ -12,7 +12,7 @@ from llmos_server.kernels.base import Kernels
 from llmos_server.kernels.native.library import Library
 from llmos_server.models.config import load_values, read_config
 from llmos_server.models.decoder import Decoder
-from llmos_server.models.packed_decoder import PackedDecoder, check_shape
+from llmos_server.models.packed_decoder import PackedDecoder
 from llmos_server.models.packed_weights import PackedLoader
 from llmos_server.models.paged_model import PagedModel
 from llmos_server.models.weights import WeightLoader, open_weights
@@ -40,5 +40,4 @@ def open_packed(folder: Path, weights: Sequence[Path], library: Library, page_si
         config = read_config(load_values(folder))
     except UnsupportedModel:
         raise KernelsUnavailable("They compute the decoder of our own only, not this architecture.") from None
-    check_shape(config, page_size)
     return PackedDecoder(config, library, PackedLoader(open_weights(weights, config)), page_size)

@@ -30,6 +30,7 @@ def server(references: dict[str, dict[str, str]], tmp_path: Path, start_server) 
         "LLMOS_HOME": str(home),
         "LLMOS_ENGINE__MEMORY_BYTES": str(fleet_load.BUDGET_FOR_TWO),
         "LLMOS_ENGINE__CACHE_BYTES": str(fleet_load.CACHE_BYTES),
+        "LLMOS_ENGINE__NUMERICS": "exact",  # The answers are Transformers' own.
     }
     live = start_server(tmp_path, first, "--threads", "1", env=env)
     live.wait_until_ready()
@@ -72,6 +73,7 @@ def test_a_model_too_large_is_refused_with_the_bytes(references, tmp_path: Path,
         "LLMOS_HOME": str(home),
         "LLMOS_ENGINE__MEMORY_BYTES": str(500 * 2**20),
         "LLMOS_ENGINE__CACHE_BYTES": str(fleet_load.CACHE_BYTES),
+        "LLMOS_ENGINE__NUMERICS": "exact",  # The answers are Transformers' own.
         "LLMOS_MODELS__PINNED": first,
     }
     live = start_server(tmp_path, first, "--threads", "1", env=env)

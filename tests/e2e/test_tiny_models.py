@@ -16,6 +16,8 @@ from transformers import PreTrainedModel
 from llmos_server.registry.gguf_tokenizer import build_tokenizer
 
 NUM_TOKENS = 12
+EXACT = {"LLMOS_ENGINE__NUMERICS": "exact"}
+"""The equalities here are the exact kernels'; tests/models/test_packed_decoder.py holds the compiled ones to them."""
 TEXT = "The sea is wide; they've seen 1,234 ships in Zürich. 東京\n"
 
 
@@ -82,7 +84,7 @@ def checkpoint(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, Pre
 @pytest.fixture
 def url(checkpoint: tuple[str, PreTrainedModel], tmp_path: Path, start_server: Any) -> Iterator[str]:
     home = {"LLMOS_HOME": str(tmp_path / "home")}
-    server = start_server(tmp_path, checkpoint[0], "--threads", "1", env=home)
+    server = start_server(tmp_path, checkpoint[0], "--threads", "1", env={**home, **EXACT})
     server.wait_until_ready()
     yield server.url
     assert server.stop() == 0
@@ -114,7 +116,7 @@ def test_a_decoder_that_pages_cant_serve_is_refused_by_name(tmp_path: Path, star
     tokenizer = tiny_models.train_tokenizer()
     model = tiny_models.create_model(tokenizer, "lfm2", layer_types=["conv", "full_attention"])
     tiny_models.save_folder(tmp_path / "tiny", model, tokenizer)
-    server = start_server(tmp_path, "file:tiny", "--threads", "1", env={"LLMOS_HOME": str(tmp_path / "home")})
+    server = start_server(tmp_path, "file:tiny", "--threads", "1", env={"LLMOS_HOME": str(tmp_path / "home"), **EXACT})
     try:
         server.wait_for(lambda: "could not be loaded" in server.get("/ready")[1], "refused")
         assert server.get("/ready")[0] == 503
@@ -142,7 +144,9 @@ def test_a_sentencepiece_model_in_k_types_streams_what_it_answers(tmp_path: Path
     tokenizer = build_tokenizer(metadata)
     model = tiny_models.create_model(tokenizer, "llama", **tiny_models.MIXED_SHAPE)
     tiny_models.save_gguf(tmp_path / "tiny.gguf", model, metadata, "llama", tiny_models.MIXED)
-    server = start_server(tmp_path, "file:tiny.gguf", "--threads", "1", env={"LLMOS_HOME": str(tmp_path / "home")})
+    server = start_server(
+        tmp_path, "file:tiny.gguf", "--threads", "1", env={"LLMOS_HOME": str(tmp_path / "home"), **EXACT}
+    )
     try:
         server.wait_until_ready()
         check_sentencepiece_model(server.url, original, model)

@@ -9,6 +9,7 @@ import math
 import pydoc_data.topics
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -26,8 +27,8 @@ pytestmark = [pytest.mark.proof, pytest.mark.real_model]
 
 NUM_WINDOWS = 12
 WINDOW_TOKENS = 512
-MAX_PERPLEXITY_CHANGE = 0.001
-MAX_MEAN_DIFFERENCE = 0.005
+MAX_PERPLEXITY_CHANGE = {"exact": 0.001, "fast": 0.005}
+MAX_MEAN_DIFFERENCE = {"exact": 0.005, "fast": 0.05}
 MAX_CHARACTERS = 60_000
 
 
@@ -39,8 +40,13 @@ def windows(smollm2: ModelVersion) -> list[list[int]]:
     return [ids[i * WINDOW_TOKENS : (i + 1) * WINDOW_TOKENS] for i in range(NUM_WINDOWS)]
 
 
+@pytest.fixture(scope="module", params=["exact", "fast"])
+def numerics(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def runner(smollm2: ModelVersion) -> ModelRunner:
+def runner(smollm2: ModelVersion, numerics: Literal["exact", "fast"]) -> ModelRunner:
     config = WorkerConfig(
         epoch=0,
         commands_endpoint="",
@@ -55,8 +61,11 @@ def runner(smollm2: ModelVersion) -> ModelRunner:
         max_num_seqs=8,
         max_num_batched_tokens=512,
         prefix_caching=True,
+        numerics=numerics,
     )
-    return create_runner(config)[0]
+    runner, info = create_runner(config)
+    assert info.dtype.startswith("packed") == (numerics == "fast")
+    return runner
 
 
 def served_logprobs(runner: ModelRunner, ids: list[int], chunk_tokens: int) -> Iterator[float]:
@@ -81,8 +90,9 @@ def reference_logprobs(model: PreTrainedModel, ids: list[int]) -> list[float]:
     return logprobs.gather(1, torch.tensor(ids[1:])[:, None])[:, 0].tolist()
 
 
-def test_logprobs_of_the_exact_mode(
+def test_logprobs(
     runner: ModelRunner,
+    numerics: str,
     reference: PreTrainedModel,
     windows: list[list[int]],
     record_property: Callable[[str, object], None],
@@ -95,11 +105,15 @@ def test_logprobs_of_the_exact_mode(
     mean = sum(differences) / len(differences)
     perplexity, expected_perplexity = (math.exp(-sum(values) / len(values)) for values in (served, expected))
     change = abs(perplexity / expected_perplexity - 1)
-    record_property("exact mode, tokens compared with float32 Transformers", len(served))
-    record_property("perplexity, served and reference", f"{perplexity:.5f}, {expected_perplexity:.5f} ({change:.1e})")
-    record_property("|difference of log-probabilities|", f"mean {mean:.1e}, largest {max(differences):.1e}")
-    assert change < MAX_PERPLEXITY_CHANGE
-    assert mean < MAX_MEAN_DIFFERENCE
+    record_property(f"{numerics}, tokens compared with float32 Transformers", len(served))
+    record_property(
+        f"{numerics}, perplexity, served and reference", f"{perplexity:.5f}, {expected_perplexity:.5f} ({change:.1e})"
+    )
+    record_property(
+        f"{numerics}, |difference of log-probabilities|", f"mean {mean:.1e}, largest {max(differences):.1e}"
+    )
+    assert change < MAX_PERPLEXITY_CHANGE[numerics]
+    assert mean < MAX_MEAN_DIFFERENCE[numerics]
 
 
 def test_chunks_change_no_bit(runner: ModelRunner, windows: list[list[int]]) -> None:

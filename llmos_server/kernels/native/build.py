@@ -41,7 +41,7 @@ def find_or_build(cache: Path) -> Path:
     Raises KernelsUnavailable with the reason: no compiler, or what it said.
     """
     compiler = find_compiler()
-    library = cache / f"kernels-{_digest(compiler)}.so"
+    library = library_path(cache, compiler)
     if library.exists():
         return library
     cache.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -50,6 +50,11 @@ def find_or_build(cache: Path) -> Path:
         if not library.exists():
             _build(compiler, library)
     return library
+
+
+def library_path(cache: Path, compiler: str) -> Path:
+    """Where the library of these sources is, or will be. Raises KernelsUnavailable when the compiler can't be run."""
+    return cache / f"kernels-{_digest(compiler)}.so"
 
 
 def find_compiler() -> str:

@@ -1,0 +1,67 @@
+"""What a model takes is told before it is loaded: floats on the exact kernels, what the file holds on the compiled."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmos_server.contracts import ModelVersion
+from llmos_server.engine.footprint import OWN_FAMILIES, MemoryBudget
+from llmos_server.kernels.native.build import find_compiler
+from llmos_server.models.config import FAMILIES
+from llmos_server.settings import EngineSettings
+
+GIB = 2**30
+CONFIG = {
+    "model_type": "llama", "hidden_size": 64, "intermediate_size": 96, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "num_hidden_layers": 2, "max_position_embeddings": 1024,
+}  # fmt: skip
+
+
+@pytest.fixture
+def make_version(tmp_path: Path) -> Any:
+    def make(bits: float, **changes: Any) -> ModelVersion:
+        (tmp_path / "config.json").write_text(json.dumps(CONFIG | changes))
+        return ModelVersion(
+            name="a", source="a", digest="sha256:a", folder=str(tmp_path), weights=[], context_length=1024, created=0,
+            num_parameters=1_000_000, size_bytes=int(1_000_000 * bits / 8),
+        )  # fmt: skip
+
+    return make
+
+
+def weights(version: ModelVersion, **settings: Any) -> int:
+    return MemoryBudget(EngineSettings(**settings), 16 * GIB).measure(version, 1).weights
+
+
+def test_packed_weights_take_what_the_file_takes(make_version: Any) -> None:
+    find_compiler()
+    assert weights(make_version(16)) == 2_000_000
+    assert weights(make_version(8.5)) == 1_062_500
+    assert weights(make_version(4.5)) == 759_375
+    assert weights(make_version(6.6)) == weights(make_version(2.6)) == 1_250_000
+
+
+def test_floats_where_the_compiled_kernels_dont_compute(make_version: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert weights(make_version(4.5), numerics="exact") == 4_000_000
+    assert weights(make_version(4.5), page_size=8) == 4_000_000
+    assert weights(make_version(4.5, model_type="gemma2")) == 4_000_000
+    assert weights(make_version(4.5, hidden_size=48)) == 4_000_000
+    assert weights(make_version(4.5, num_attention_heads="4")) == 4_000_000
+    monkeypatch.setenv("CXX", "/nowhere/c++")
+    assert weights(make_version(4.5)) == 4_000_000
+
+
+def test_pages_are_half_as_large(make_version: Any) -> None:
+    fast, exact = (
+        MemoryBudget(EngineSettings(numerics=numerics), 64 * GIB).measure(make_version(4.5), 1).cache
+        for numerics in ("fast", "exact")
+    )
+    assert exact == 2 * fast > 0
+
+
+def test_the_families_are_those_of_the_decoder() -> None:
+    assert OWN_FAMILIES == FAMILIES
