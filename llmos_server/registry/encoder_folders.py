@@ -15,8 +15,10 @@ import msgspec
 
 from llmos_server.contracts import ENCODER_SPEC, EncoderSpec, PoolingKind
 from llmos_server.errors import PullError, UnsupportedModel
-from llmos_server.registry.folders import check_tokenizer, optional_json, read_json
+from llmos_server.registry.byte_level_tokenizer import convert_byte_level, has_byte_level_files
+from llmos_server.registry.folders import check_tokenizer
 from llmos_server.registry.importing import write_json, write_tokenizer_json
+from llmos_server.registry.json_files import optional_json, read_json
 from llmos_server.registry.wordpiece import build_wordpiece
 
 MODULES = "modules.json"
@@ -56,12 +58,17 @@ def import_encoder(source: Path, target: Path) -> EncoderSpec:
     Raises PullError for missing or broken files, UnsupportedModel for a model that can't be served, naming why.
     """
     spec = read_spec(source)
-    write_json(target / "config.json", read_json(source / "config.json", "Fetch the model again."))
+    config = read_json(source / "config.json", "Fetch the model again.")
+    write_json(target / "config.json", config)
     tokenizer_config = optional_json(source / "tokenizer_config.json")
     tokenizer_config.pop("chat_template", None)
     if (source / "tokenizer.json").is_file():
         check_tokenizer(source / "tokenizer.json")
         shutil.copyfile(source / "tokenizer.json", target / "tokenizer.json")
+    elif has_byte_level_files(source):
+        tokenizer, named = convert_byte_level(source, config, tokenizer_config)
+        write_tokenizer_json(target, tokenizer)
+        tokenizer_config.update(named)
     else:
         write_tokenizer_json(target, build_wordpiece(source / "vocab.txt", tokenizer_config))
     write_json(target / "tokenizer_config.json", tokenizer_config)

@@ -11,13 +11,19 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from llmos_server.errors import PullError
+from llmos_server.registry.byte_level_tokenizer import (
+    MERGES,
+    VOCABULARY,
+    convert_byte_level,
+    has_byte_level_files,
+)
 from llmos_server.registry.decoder_config import check_config, context_length
 from llmos_server.registry.importing import write_json, write_tokenizer_json
+from llmos_server.registry.json_files import optional_json, read_json
 from llmos_server.registry.sentencepiece_tokenizer import REMEDY, SENTENCEPIECE, convert_sentencepiece
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 INDEX = "model.safetensors.index.json"
-MAX_JSON_BYTES = 64 * 2**20
 MAX_HEADER_BYTES = 100 * 2**20
 
 
@@ -50,7 +56,7 @@ def import_folder(source: Path, target: Path) -> int:
     check_config(config)
     write_json(target / "config.json", config)
     tokenizer_config = optional_json(source / "tokenizer_config.json")
-    write_tokenizer(source, target, tokenizer_config)
+    write_tokenizer(source, target, config, tokenizer_config)
     template = _find_template(source, tokenizer_config)
     tokenizer_config.pop("chat_template", None)
     write_json(target / "tokenizer_config.json", tokenizer_config)
@@ -60,17 +66,24 @@ def import_folder(source: Path, target: Path) -> int:
     return context_length(config)
 
 
-def write_tokenizer(source: Path, target: Path, tokenizer_config: dict[str, Any]) -> None:
-    """The folder's tokenizer.json, or one that is made of its tokenizer.model."""
+def write_tokenizer(source: Path, target: Path, config: dict[str, Any], tokenizer_config: dict[str, Any]) -> None:
+    """The folder's tokenizer.json, or one that is made of its other files; what those say of named special tokens goes
+    into `tokenizer_config`.
+    """
     if (source / "tokenizer.json").is_file():
         check_tokenizer(source / "tokenizer.json")
         shutil.copyfile(source / "tokenizer.json", target / "tokenizer.json")
     elif (source / SENTENCEPIECE).is_file():
         tokenizer = convert_sentencepiece(source / SENTENCEPIECE, tokenizer_config)
         write_tokenizer_json(target, tokenizer)
+    elif has_byte_level_files(source):
+        tokenizer, named = convert_byte_level(source, config, tokenizer_config)
+        write_tokenizer_json(target, tokenizer)
+        tokenizer_config.update(named)
     else:
         raise PullError(
-            f"{source}: has neither tokenizer.json nor {SENTENCEPIECE}, and other tokenizers are not read. {REMEDY}"
+            f"{source}: has no tokenizer.json, no {SENTENCEPIECE}, and not {VOCABULARY} with {MERGES}; other "
+            f"tokenizers are not read. {REMEDY}"
         )
 
 
@@ -79,21 +92,6 @@ def check_tokenizer(path: Path) -> None:
         Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises nothing narrower
         raise PullError(f"{path}: can't be read as a tokenizer ({error}). Mend it, or fetch it again.") from None
-
-
-def read_json(path: Path, remedy: str) -> dict[str, Any]:
-    """A JSON object. Raises PullError with the path and the remedy."""
-    try:
-        if path.stat().st_size > MAX_JSON_BYTES:
-            raise PullError(f"{path}: too large for a JSON file of a model. {remedy}")
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise PullError(f"{path}: can't be read ({error.strerror}). {remedy}") from None
-    except (ValueError, RecursionError):
-        raise PullError(f"{path}: not valid JSON. {remedy}") from None
-    if not isinstance(values, dict):
-        raise PullError(f"{path}: not a JSON object. {remedy}")
-    return values
 
 
 def _no_weights(folder: Path) -> PullError:
@@ -133,10 +131,6 @@ def _check_safetensors(path: Path) -> None:
         raise PullError(f"{path}: damaged safetensors header. Fetch it again.") from None
     if end != size - 8 - length:
         raise PullError(f"{path}: is {size} bytes long, its header speaks of {8 + length + end}. Fetch it again.")
-
-
-def optional_json(path: Path) -> dict[str, Any]:
-    return read_json(path, "Mend or remove it.") if path.is_file() else {}
 
 
 def _find_template(source: Path, tokenizer_config: dict[str, Any]) -> str | None:

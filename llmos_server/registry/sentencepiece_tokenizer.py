@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tokenizers import AddedToken, Tokenizer, processors
+from tokenizers import AddedToken, Tokenizer
 
 from llmos_server.errors import PullError, UnsupportedModel
+from llmos_server.registry.added_tokens import add_numbered, put_around, read_added_tokens, read_token
 from llmos_server.registry.sentencepiece_models import (
     CONTROL,
     NORMAL,
@@ -66,36 +67,18 @@ def convert_sentencepiece(path: Path, tokenizer_config: Mapping[str, Any]) -> To
             f"{path}: can't be rebuilt as tokenizer.json: tokenizer_config.json says legacy: false. {REMEDY}"
         )
     tokenizer = read_sentencepiece(path)
-    _add_tokens(path, tokenizer, tokenizer_config.get("added_tokens_decoder") or {})
+    add_numbered(tokenizer, read_added_tokens(tokenizer_config, normalized=False), path)
     name = str(tokenizer_config.get("tokenizer_class", "")).removesuffix("Fast")
-    bos = _literal(tokenizer_config, "bos_token") if tokenizer_config.get("add_bos_token", name in ADDS_BOS) else None
-    eos = _literal(tokenizer_config, "eos_token") if tokenizer_config.get("add_eos_token", False) else None
-    ids = {token: tokenizer.token_to_id(token) for token in (bos, eos) if token is not None}
-    if None in ids.values():
-        raise UnsupportedModel(f"{path}: has no piece for {', '.join(ids)}, which tokenizer_config.json names.")
-    if ids:
-        parts = [part for part in (bos, "$A", eos) if part is not None]
-        tokenizer.post_processor = processors.TemplateProcessing(single=parts, special_tokens=list(ids.items()))
+    adds = {"bos_token": tokenizer_config.get("add_bos_token", name in ADDS_BOS)}
+    adds["eos_token"] = tokenizer_config.get("add_eos_token", False)
+    bos, eos = (
+        read_token(tokenizer_config[key], f"tokenizer_config.json: {key}").content
+        if is_added and tokenizer_config.get(key) is not None
+        else None
+        for key, is_added in adds.items()
+    )
+    put_around(tokenizer, bos, eos)
     return tokenizer
-
-
-def _add_tokens(path: Path, tokenizer: Tokenizer, added: Mapping[str, Any]) -> None:
-    """added: id -> what it stands for. Ids go on from the pieces' without a gap."""
-    for index, entry in sorted((int(index), entry) for index, entry in added.items()):
-        text, is_special = str(entry.get("content")), bool(entry.get("special"))
-        if tokenizer.id_to_token(index) != text and index != tokenizer.get_vocab_size():
-            raise UnsupportedModel(f"{path}: tokenizer_config.json gives {text!r} the id {index}, which is not free.")
-        token = AddedToken(text, normalized=False, special=is_special)
-        if is_special:
-            tokenizer.add_special_tokens([token])
-        else:
-            tokenizer.add_tokens([token])
-
-
-def _literal(tokenizer_config: Mapping[str, Any], key: str) -> str | None:
-    """A token is written as its text, or as an object that holds it."""
-    token = tokenizer_config.get(key)
-    return token.get("content") if isinstance(token, Mapping) else token
 
 
 def read_sentencepiece(path: Path) -> Tokenizer:

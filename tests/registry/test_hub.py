@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from huggingface_hub import constants
+from tokenizers import Tokenizer
 
 from llmos_server.errors import PullError, UnsupportedModel
 from llmos_server.registry.registry import Registry
@@ -103,6 +104,18 @@ def test_what_cannot_be_served_is_refused_before_its_weights_are_fetched(
     with pytest.raises(PullError, match="pickled"):
         online.pull(f"hf:{REPO}", fakes.RecordingProgress())
     assert "model.safetensors" not in {name for name, _ in hub.downloads}
+
+
+def test_the_files_of_a_byte_level_tokenizer(fakes: ModuleType, hub: Any, online: Registry) -> None:
+    del hub.files["tokenizer.json"]
+    hub.files |= {"vocab.json": b'{"a": 0, "b": 1, "ab": 2}', "merges.txt": b"a b\n"}
+    hub.files["tokenizer_config.json"] = b'{"tokenizer_class": "GPT2Tokenizer", "bos_token": "a"}'
+    hub.files["special_tokens_map.json"] = b'{"bos_token": "b", "eos_token": null, "unk_token": null}'
+    hub.files["added_tokens.json"] = b'{"<new>": 3}'
+    version = online.pull(f"hf:{REPO}", fakes.RecordingProgress())
+    tokenizer = Tokenizer.from_file(f"{version.folder}/tokenizer.json")
+    assert tokenizer.encode("a<new>b").ids == [0, 3, 1]
+    assert json.loads(Path(version.folder, "tokenizer_config.json").read_text())["bos_token"] == "b"
 
 
 def test_a_missing_tokenizer_is_named(fakes: ModuleType, hub: Any, online: Registry) -> None:

@@ -5,14 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 from llmos_server.errors import PullError
+from llmos_server.registry.byte_level_tokenizer import BYTE_LEVEL_FILES
 from llmos_server.registry.encoder_folders import ENCODER_FILES, pooling_file
 from llmos_server.registry.folders import INDEX, PICKLES, find_shards
 from llmos_server.registry.importing import CONFIG_FILES
 from llmos_server.registry.names import FileReference
+from llmos_server.registry.sentencepiece_tokenizer import SENTENCEPIECE
 from llmos_server.registry.sources.base import Fetched
 
 Stamps = dict[str, tuple[int, int] | None]
 """Path -> (size, mtime in ns); None: no such file."""
+
+TOKENIZER_FILES = (SENTENCEPIECE, *BYTE_LEVEL_FILES)
+"""Of which a tokenizer.json is made where there is none."""
 
 
 def fetch_file(reference: FileReference) -> Fetched:
@@ -38,7 +43,7 @@ def stamp_files(fetched: Fetched) -> Stamps:
     """What tells later whether the files are still the same."""
     paths = list(fetched.weights)
     if fetched.config_folder is not None:
-        names = (*CONFIG_FILES, INDEX, *ENCODER_FILES, pooling_file(fetched.config_folder))
+        names = (*CONFIG_FILES, INDEX, *TOKENIZER_FILES, *ENCODER_FILES, pooling_file(fetched.config_folder))
         paths += [fetched.config_folder / name for name in names]
     return {str(path): stamp(path) for path in paths}
 

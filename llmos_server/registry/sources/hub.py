@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from llmos_server.errors import PullError
+from llmos_server.registry.byte_level_tokenizer import BYTE_LEVEL_FILES, VOCABULARY
 from llmos_server.registry.decoder_config import check_config
 from llmos_server.registry.disk import folder_bytes, is_full, make_folder, require_space, watch_folder
 from llmos_server.registry.encoder_folders import ENCODER_FILES, is_encoder, pooling_file, read_spec
-from llmos_server.registry.folders import INDEX, PICKLES, find_shards, read_json, shard_names
+from llmos_server.registry.folders import INDEX, PICKLES, find_shards, shard_names
 from llmos_server.registry.importing import CONFIG_FILES
+from llmos_server.registry.json_files import read_json
 from llmos_server.registry.names import HubReference
 from llmos_server.registry.progress import Progress
 from llmos_server.registry.sentencepiece_tokenizer import SENTENCEPIECE
@@ -78,7 +80,7 @@ class HubSource:
 
     def _fetch_configs(self, reference: HubReference, sha: str, sizes: dict[str, int], folder: Path) -> list[str]:
         """Download the small files, refuse what can't be served, and say which weight files are needed."""
-        other_tokenizer = () if "tokenizer.json" in sizes else (SENTENCEPIECE,)
+        other_tokenizer = () if "tokenizer.json" in sizes else (SENTENCEPIECE, *BYTE_LEVEL_FILES)
         for name in (*CONFIG_FILES, INDEX, *ENCODER_FILES, *other_tokenizer):
             if name in sizes:
                 self._download(reference, sha, name, folder)
@@ -101,7 +103,7 @@ class HubSource:
     def _check(reference: HubReference, sizes: dict[str, int], folder: Path) -> None:
         """Refuse what can't be served before its weights are fetched."""
         config = read_json(folder / "config.json", f"{reference} is no model in the Hugging Face layout.")
-        tokenizers = ["tokenizer.json"]
+        tokenizers = ["tokenizer.json", VOCABULARY]
         if is_encoder(folder):
             read_spec(folder)
             tokenizers.append("vocab.txt")

@@ -10,7 +10,8 @@ from pathlib import Path, PurePosixPath
 
 from llmos_server.errors import PullError
 from llmos_server.registry.disk import CHUNK_BYTES, make_folder, require_space
-from llmos_server.registry.folders import MAX_JSON_BYTES, find_shards
+from llmos_server.registry.folders import find_shards
+from llmos_server.registry.json_files import MAX_JSON_BYTES
 from llmos_server.registry.progress import Progress, QuietProgress
 from llmos_server.registry.sources.base import Fetched
 
