@@ -34,7 +34,7 @@ from llmos_server.hosts import is_loopback
 from llmos_server.logs import configure_logging
 from llmos_server.registry.home import home_id
 from llmos_server.registry.progress import create_progress
-from llmos_server.registry.registry import Registry
+from llmos_server.registry.registry import Registry, create_registry
 from llmos_server.settings import Settings
 from llmos_server.store.ledger import Ledger
 from llmos_server.store.locks import serving
@@ -55,7 +55,7 @@ def _serve(settings: Settings) -> None:
     raise_file_limit()
     listener = listen(settings.api.host, settings.api.port)
     asyncio.run(_bring_up_to_date(settings))
-    registry = Registry(settings.home, settings.models.aliases, settings.models.hub_timeout_seconds)
+    registry = create_registry(settings)
     progress = create_progress()
     versions = [registry.pull(name, progress) for name in (settings.models.default, *settings.models.load)]
     api = create_app(settings, registry, versions)

@@ -161,11 +161,11 @@ def check_database(settings: Settings) -> Iterator[Finding]:
 
 
 def check_model(settings: Settings) -> Iterator[Finding]:
-    from llmos_server.registry.registry import Registry
+    from llmos_server.registry.registry import create_registry
 
     name = settings.models.default
     try:
-        version = Registry(settings.home, settings.models.aliases, settings.models.hub_timeout_seconds).get(name)
+        version = create_registry(settings).get(name)
         yield Finding("ok", f"default model {name}: here ({version.size_bytes / 10**6:.0f} MB)")
     except LLMOSError as error:
         yield Finding("warning", f"default model: {error}", "`llmos serve` fetches it at its first start, too.")

@@ -79,6 +79,8 @@ class ModelsSettings:
     """A model that nobody has used for so long is unloaded; 0: only when its memory is needed."""
     aliases: dict[str, str] = field(default_factory=dict)
     """Other names for served models, e.g. "gpt-4o-mini" = "smollm2:135m"."""
+    remote_code: tuple[str, ...] = ()
+    """Repositories (hf:owner/name, or with @revision) and folders whose own Python code may be fetched and run."""
     hub_timeout_seconds: SomeSeconds = 5.0
     """Connect time-out for model hubs, so that an unreachable one fails soon."""
 

@@ -33,10 +33,10 @@ def read_settings(config: Path | None) -> Settings:
 
 
 def open_registry(config: Path | None) -> Registry:
-    from llmos_server.registry.registry import Registry
+    from llmos_server.registry.registry import create_registry
 
     settings = read_settings(config)
-    return Registry(settings.home, settings.models.aliases, settings.models.hub_timeout_seconds)
+    return create_registry(settings)
 
 
 def _json(value: Any) -> bytes:

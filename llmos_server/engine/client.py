@@ -91,6 +91,7 @@ class EngineClient(WorkerClient[EngineInfo, StepOutput | RequestFailed]):
             model_digest=self._model.digest,
             model_folder=self._model.folder,
             weights=self._model.weights,
+            code=self._model.code,
             device=settings.device,
             threads=settings.threads or num_usable_cores(),
             page_size=settings.page_size,

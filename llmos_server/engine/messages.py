@@ -129,6 +129,8 @@ class WorkerConfig(ProcessConfig, frozen=True, kw_only=True):
     max_step_ms: int = 0
     prefix_caching: bool
     numerics: Literal["fast", "exact"] = "exact"
+    code: dict[str, str] = {}
+    """The model's own Python files, name -> sha256, that are run; empty runs none."""
 
 
 class EncoderConfig(ProcessConfig, frozen=True, kw_only=True):

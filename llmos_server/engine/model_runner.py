@@ -143,12 +143,12 @@ def open_by_numerics(
     if config.numerics == "fast" and device.type == "cpu":
         try:
             library = Library(find_or_build(find_home() / KERNEL_CACHE), torch.get_num_threads())
-            model = open_packed(folder, weights, library, config.page_size)
+            model = open_packed(folder, weights, library, config.page_size, config.code)
             return model, NativePages(), f"packed ({library.backend})"
         except KernelsUnavailable as error:
             log.warning("%s runs on the exact kernels, many times slower: %s", folder.name, error)
     kernels = ReferenceKernels(device)
-    return open_model(folder, weights, kernels, device, config.page_size), kernels, "float32"
+    return open_model(folder, weights, kernels, device, config.page_size, config.code), kernels, "float32"
 
 
 def choose_device(name: str) -> torch.device:

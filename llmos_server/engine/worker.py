@@ -31,7 +31,7 @@ IDLE_MS = 1000
 
 def main(create_runner: CreateRunner | None = None) -> int:
     """Entry of the process; returns its exit status. create_runner: None loads the model with torch."""
-    return run_process(WorkerConfig, lambda config: run_worker(config, create_runner or _create_torch_runner))
+    return run_process(WorkerConfig, lambda config: run_worker(config, create_runner or create_torch_runner))
 
 
 def run_worker(config: WorkerConfig, create_runner: CreateRunner) -> None:
@@ -78,7 +78,10 @@ def _apply(command: AddRequest | AbortRequest, core: EngineCore, link: Link[Comm
         link.send(RequestFailed(epoch=link.epoch, request_id=command.request.request_id, message=str(error)))
 
 
-def _create_torch_runner(config: WorkerConfig) -> tuple[Runner, EngineInfo]:
+def create_torch_runner(config: WorkerConfig) -> tuple[Runner, EngineInfo]:
+    from llmos_server.engine.model_code import prepare_code
+
+    prepare_code(config)
     from llmos_server.engine.model_runner import create_runner
 
     return create_runner(config)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -19,23 +19,37 @@ from llmos_server.models.weights import WeightLoader, open_weights
 
 
 def open_model(
-    folder: Path, weights: Sequence[Path], kernels: Kernels, device: torch.device, page_size: int
+    folder: Path,
+    weights: Sequence[Path],
+    kernels: Kernels,
+    device: torch.device,
+    page_size: int,
+    code: Mapping[str, str],
 ) -> PagedModel:
-    """folder: with config.json. Raises UnsupportedModel for a checkpoint that can't be computed."""
+    """folder: with config.json. code: the model's own Python files, name -> sha256, that compute it; empty runs none.
+
+    Raises UnsupportedModel for a checkpoint that can't be computed.
+    """
     values = load_values(folder)
     try:
-        config = read_config(values)
+        config = None if code else read_config(values)
     except UnsupportedModel:
         if {path.suffix for path in weights} not in ({".safetensors"}, {".gguf"}):
             raise
+        config = None
+    if config is None:
         from llmos_server.models.transformers_backend import open_transformers_model  # seconds, and memory
 
-        return open_transformers_model(folder, values, weights, kernels, device, page_size)
+        return open_transformers_model(folder, values, weights, kernels, device, page_size, code)
     return Decoder(config, kernels, WeightLoader(open_weights(weights, config), device), page_size)
 
 
-def open_packed(folder: Path, weights: Sequence[Path], library: Library, page_size: int) -> PagedModel:
+def open_packed(
+    folder: Path, weights: Sequence[Path], library: Library, page_size: int, code: Mapping[str, str]
+) -> PagedModel:
     """On the compiled kernels. Raises KernelsUnavailable for what they can't compute, UnsupportedModel as above."""
+    if code:
+        raise KernelsUnavailable("They compute the decoder of our own only, not the model's own code.")
     try:
         config = read_config(load_values(folder))
     except UnsupportedModel:

@@ -38,9 +38,13 @@ def open_transformers_model(
     kernels: Kernels,
     device: torch.device,
     page_size: int,
+    code: Mapping[str, str],
 ) -> TransformersModel:
-    """values: of config.json in the folder. Raises UnsupportedModel, which names the model type and the reason."""
-    model = load_transformers_model(folder, values, weights, device)
+    """values: of config.json in the folder. code: as in models/opening.py.
+
+    Raises UnsupportedModel, which names the model type and the reason.
+    """
+    model = load_transformers_model(folder, values, weights, device, code)
     with _refusal(model.config.model_type):
         return TransformersModel(model, kernels, page_size)
 

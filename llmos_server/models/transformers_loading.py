@@ -1,4 +1,6 @@
-"""A folder's config and weights to a Transformers model in float32. No pickle, no code from the checkpoint."""
+"""A folder's config and weights to a Transformers model in float32. No pickle; no code from the checkpoint, but for
+what is handed in as such.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +16,7 @@ from transformers.utils import logging as transformers_log
 
 from llmos_server.errors import UnsupportedModel
 from llmos_server.models.gguf_zoo import GGUFParameters
+from llmos_server.models.repository_code import check_code, load_own_class, load_own_config
 from llmos_server.models.weights import SafetensorsSource, is_ignored, some
 
 transformers_log.set_verbosity_error()  # type: ignore[no-untyped-call]  # What matters of its warnings is checked.
@@ -21,11 +24,21 @@ transformers_log.disable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def load_transformers_model(
-    folder: Path, values: Mapping[str, Any], weights: Sequence[Path], device: torch.device
+    folder: Path, values: Mapping[str, Any], weights: Sequence[Path], device: torch.device, code: Mapping[str, str]
 ) -> PreTrainedModel:
-    """folder: with config.json, which holds `values`. Raises UnsupportedModel with the reason."""
-    config = _load_config(folder, values)
-    model_class: Any = _model_class(config)
+    """folder: with config.json, which holds `values`. code: as in models/opening.py.
+
+    Raises UnsupportedModel with the reason.
+    """
+    if code:
+        check_code(folder, code)
+    config = _load_config(folder, values, runs_code=bool(code))
+    try:
+        model_class: Any = load_own_class(folder, values) if code else _model_class(config)
+    except UnsupportedModel:
+        raise
+    except Exception as error:  # whatever the model's own code raises
+        raise UnsupportedModel(f"{config.model_type}: its own code can't be loaded: {first_line(error)}") from None
     source = GGUFParameters(weights[0], values) if weights[0].suffix == ".gguf" else SafetensorsSource(weights)
     # Copied, because what is mapped from a file changes with the file.
     tensors = {name: source.read(name).to(torch.float32, copy=True) for name in source.shapes if not is_ignored(name)}
@@ -78,16 +91,20 @@ def first_line(error: Exception) -> str:
     return text.splitlines()[0]
 
 
-def _load_config(folder: Path, values: Mapping[str, Any]) -> PretrainedConfig:
+def _load_config(folder: Path, values: Mapping[str, Any], *, runs_code: bool) -> PretrainedConfig:
     model_type = values.get("model_type")
-    if model_type not in CONFIG_MAPPING:
-        own_code = " Its code is in the repository (auto_map), and code from a repository is never run."
+    if not runs_code and model_type not in CONFIG_MAPPING:
+        own_code = " Its code is in the repository (auto_map), which models.remote_code doesn't name, so it is not run."
         raise UnsupportedModel(
             f"config.json: Transformers {__version__} has no model_type {model_type!r}."
             f"{own_code if values.get('auto_map') else ''} Take a model of an architecture that it has."
         )
     try:
-        config: PretrainedConfig = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        config: PretrainedConfig = (
+            load_own_config(folder)
+            if runs_code
+            else AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        )
     except Exception as error:  # one of many kinds, none of them narrow
         raise UnsupportedModel(f"config.json: Transformers {__version__} can't read it: {first_line(error)}") from None
     # A checkpoint may switch on what only training or research reads.

@@ -10,6 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 from llmos_server.errors import UnsupportedModel
+from llmos_server.registry.known_types import causal_types, transformers_version
+from llmos_server.registry.remote_code import NO_CODE, CodeRule
 
 GENERATES_TEXT = ("ForCausalLM", "LMHeadModel")
 """How the names of architectures end that continue a text."""
@@ -26,8 +28,20 @@ NOT_PAGED = frozenset(
 pages don't hold (tests/models/test_refused.py tries each)."""
 
 
-def check_config(config: dict[str, Any]) -> None:
-    """Refuse, by name, what can't be served. Needs no weights: a hub's config is checked before they are fetched."""
+def check_config(config: dict[str, Any], rule: CodeRule = NO_CODE) -> None:
+    """Refuse, by name, what can't be served. Needs no weights: a hub's config is checked before they are fetched.
+
+    rule: of the model; where code of its own computes it, only the worker can tell more.
+    """
+    if config.get("quantization_config"):
+        raise UnsupportedModel("config.json: quantised safetensors can't be read; take the full version, or a GGUF.")
+    context_length(config)
+    if not rule.lets_run(config):
+        _check_type(config, rule)
+        _check_architectures(config)
+
+
+def _check_type(config: dict[str, Any], rule: CodeRule) -> None:
     model_type = config.get("model_type")
     if not isinstance(model_type, str) or not model_type:
         raise UnsupportedModel(f"config.json: model_type is {model_type!r}; a name is needed.")
@@ -36,8 +50,15 @@ def check_config(config: dict[str, Any]) -> None:
             f"config.json: model_type {model_type!r} can't be served: it attends by code of its own, or keeps more "
             "than the keys and values of each layer. docs/model-names.md lists what is served."
         )
-    if config.get("quantization_config"):
-        raise UnsupportedModel("config.json: quantised safetensors can't be read; take the full version, or a GGUF.")
+    known = causal_types()
+    if known is not None and model_type not in known:
+        raise UnsupportedModel(
+            f"config.json: Transformers {transformers_version()} has no model_type {model_type!r} that generates text."
+            f"{rule.advice(config)} Take a model of an architecture that it has."
+        )
+
+
+def _check_architectures(config: dict[str, Any]) -> None:
     architectures = config.get("architectures") or []
     if not isinstance(architectures, list) or not all(isinstance(name, str) for name in architectures):
         raise UnsupportedModel(f"config.json: architectures is {architectures!r}; a list of names is needed.")
@@ -46,7 +67,6 @@ def check_config(config: dict[str, Any]) -> None:
             f"config.json: architectures is {architectures}; what is served generates text from text alone, and its "
             f"architecture's name ends in {' or '.join(GENERATES_TEXT)}."
         )
-    context_length(config)
 
 
 def context_length(config: dict[str, Any]) -> int:

@@ -20,6 +20,7 @@ from llmos_server.registry.byte_level_tokenizer import (
 from llmos_server.registry.decoder_config import check_config, context_length
 from llmos_server.registry.importing import write_json, write_tokenizer_json
 from llmos_server.registry.json_files import optional_json, read_json
+from llmos_server.registry.remote_code import NO_CODE, CodeRule, copy_code
 from llmos_server.registry.sentencepiece_tokenizer import REMEDY, SENTENCEPIECE, convert_sentencepiece
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
@@ -47,14 +48,17 @@ def find_shards(folder: Path) -> list[Path]:
     return shards
 
 
-def import_folder(source: Path, target: Path) -> int:
+def import_folder(source: Path, target: Path, rule: CodeRule = NO_CODE) -> int:
     """Write the config, tokenizer and template of `source` into `target`. Returns the context length in tokens.
 
+    rule: whether code of the model's own may be run; it is then copied, too.
     Raises PullError for missing or broken files, UnsupportedModel for a model that can't be served, naming why.
     """
     config = read_json(source / "config.json", "It is no model in the Hugging Face layout.")
-    check_config(config)
+    check_config(config, rule)
     write_json(target / "config.json", config)
+    if rule.lets_run(config):
+        copy_code(source, target, config)
     tokenizer_config = optional_json(source / "tokenizer_config.json")
     write_tokenizer(source, target, config, tokenizer_config)
     template = _find_template(source, tokenizer_config)

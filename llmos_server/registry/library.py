@@ -91,6 +91,7 @@ class Library:
         """
         digest = model_digest(configs, [sha256 for _, sha256 in weights])
         config = msgspec.json.decode((configs / "config.json").read_bytes())
+        code = _code_digests(configs)
         size_bytes = sum(path.stat().st_size for path, _ in weights)
         home = self._home / "models" / safe_name(name)
         folder = home / digest.removeprefix("sha256:")[:16]
@@ -118,6 +119,7 @@ class Library:
                 created=int(time.time()),
                 kind=kind,
                 num_parameters=num_parameters,
+                code=code,
             )
             content = msgspec.json.format(msgspec.json.encode(Manifest(version=version, stamps=stamps)))
             write_atomic(home / MANIFEST, content)
@@ -166,7 +168,7 @@ class Library:
 
 
 def model_digest(configs: Path, weights: Sequence[str]) -> str:
-    """ "sha256:<hex>" over the weights' digests, in order, and the bytes of CONFIG_FILES and ENCODER_SPEC."""
+    """ "sha256:<hex>" over the weights' digests, in order, and the bytes of CONFIG_FILES, ENCODER_SPEC and code."""
     parts = [f"weights {sha256}" for sha256 in weights]
     for name in CONFIG_FILES:
         path = configs / name
@@ -174,4 +176,10 @@ def model_digest(configs: Path, weights: Sequence[str]) -> str:
     spec = configs / ENCODER_SPEC
     if spec.is_file():
         parts.append(f"{ENCODER_SPEC} {hashlib.sha256(spec.read_bytes()).hexdigest()}")
+    parts += [f"{name} {sha256}" for name, sha256 in _code_digests(configs).items()]
     return "sha256:" + hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _code_digests(configs: Path) -> dict[str, str]:
+    """File name -> sha256 of the Python files."""
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(configs.glob("*.py"))}

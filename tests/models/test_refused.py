@@ -63,7 +63,7 @@ def save_gpt2(folder: Path, **config: Any) -> Path:
         ({"model_type": "mine"}, "Transformers .* has no model_type 'mine'"),
         (
             {"model_type": "mine", "auto_map": {"AutoModelForCausalLM": "modeling_mine.Mine"}},
-            "Its code is in the repository .*never run",
+            "Its code is in the repository .*not run",
         ),
         ({"architectures": ["GPT2ForSequenceClassification"]}, "GPT2ForSequenceClassification.*GPT2LMHeadModel"),
         ({"n_head": 5}, "gpt2: Transformers can't build it"),

@@ -5,6 +5,8 @@ A plain module: conftest.py puts this folder on sys.path. docs/model-names.md na
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -158,3 +160,9 @@ def create(model_type: str, changes: dict[str, Any] | None = None) -> PreTrained
             parameter.data = noise * (1.5 / parameter.shape[-1] ** 0.5)
     model.tie_weights()
     return model
+
+
+def change_config(folder: Path, **changes: Any) -> None:
+    """In config.json."""
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))

@@ -19,5 +19,7 @@ class Fetched:
     """The weights are the user's own files and stay where they are; else they may be moved."""
     sha256: Mapping[Path, str] = field(default_factory=dict)
     """Digests of weights that are known already, because they were checked."""
+    code_files: tuple[Path, ...] = ()
+    """Python files that are taken, because the operator has named the model in models.remote_code."""
     expected_sha256: Mapping[Path, str] = field(default_factory=dict)
     """Digests that the source promises and that nobody has checked yet."""

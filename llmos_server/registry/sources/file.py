@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from llmos_server.errors import PullError
@@ -10,6 +11,7 @@ from llmos_server.registry.encoder_folders import ENCODER_FILES, pooling_file
 from llmos_server.registry.folders import INDEX, PICKLES, find_shards
 from llmos_server.registry.importing import CONFIG_FILES
 from llmos_server.registry.names import FileReference
+from llmos_server.registry.remote_code import NO_CODE, CodeRule, code_files
 from llmos_server.registry.sentencepiece_tokenizer import SENTENCEPIECE
 from llmos_server.registry.sources.base import Fetched
 
@@ -20,11 +22,12 @@ TOKENIZER_FILES = (SENTENCEPIECE, *BYTE_LEVEL_FILES)
 """Of which a tokenizer.json is made where there is none."""
 
 
-def fetch_file(reference: FileReference) -> Fetched:
+def fetch_file(reference: FileReference, rule: CodeRule = NO_CODE) -> Fetched:
     """Find the weights. Raises PullError when there are none that can be read."""
     path = reference.path
     if path.is_dir():
-        return Fetched(weights=tuple(find_shards(path)), config_folder=path, in_place=True)
+        code = [path / name for name in code_files(os.listdir(path))] if rule.is_named else []
+        return Fetched(weights=tuple(find_shards(path)), config_folder=path, in_place=True, code_files=tuple(code))
     if path.suffix in PICKLES:
         raise PullError(
             f"{path}: pickled weights can run code when they are loaded, so they are refused. "
@@ -41,7 +44,7 @@ def fetch_file(reference: FileReference) -> Fetched:
 
 def stamp_files(fetched: Fetched) -> Stamps:
     """What tells later whether the files are still the same."""
-    paths = list(fetched.weights)
+    paths = [*fetched.weights, *fetched.code_files]
     if fetched.config_folder is not None:
         names = (*CONFIG_FILES, INDEX, *TOKENIZER_FILES, *ENCODER_FILES, pooling_file(fetched.config_folder))
         paths += [fetched.config_folder / name for name in names]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -10,14 +11,15 @@ from typing import Any, TypeVar
 
 from llmos_server.errors import PullError
 from llmos_server.registry.byte_level_tokenizer import BYTE_LEVEL_FILES, VOCABULARY
-from llmos_server.registry.decoder_config import check_config
 from llmos_server.registry.disk import folder_bytes, is_full, make_folder, require_space, watch_folder
-from llmos_server.registry.encoder_folders import ENCODER_FILES, is_encoder, pooling_file, read_spec
+from llmos_server.registry.encoder_folders import ENCODER_FILES, is_encoder, pooling_file
+from llmos_server.registry.folder_import import import_configs
 from llmos_server.registry.folders import INDEX, PICKLES, find_shards, shard_names
 from llmos_server.registry.importing import CONFIG_FILES
 from llmos_server.registry.json_files import read_json
 from llmos_server.registry.names import HubReference
 from llmos_server.registry.progress import Progress
+from llmos_server.registry.remote_code import NO_CODE, CodeRule, code_files
 from llmos_server.registry.sentencepiece_tokenizer import SENTENCEPIECE
 from llmos_server.registry.sources.base import Fetched
 
@@ -31,8 +33,9 @@ class HubSource:
         self._timeout = timeout
         self._endpoint = endpoint
 
-    def fetch(self, reference: HubReference, staging: Path, progress: Progress) -> Fetched:
-        """Download the weights, config, tokenizer and template, or one .gguf, and nothing else.
+    def fetch(self, reference: HubReference, staging: Path, progress: Progress, rule: CodeRule = NO_CODE) -> Fetched:
+        """Download the weights, config, tokenizer and template, or one .gguf, and nothing else; where the rule names
+        the repository, its Python files, too.
 
         staging: a folder of ours; files that an interrupted pull left there are resumed.
         Raises PullError with the reason, UnsupportedModel before the weights when config.json can't be served.
@@ -46,7 +49,7 @@ class HubSource:
         if reference.file is not None:
             weights = [_existing(reference, sizes)]
         else:
-            weights = self._fetch_configs(reference, info.sha, sizes, folder)
+            weights = self._fetch_configs(reference, info.sha, sizes, folder, rule)
         missing = sum(sizes[name] for name in weights) - folder_bytes(folder)
         require_space(folder, max(missing, 0), str(reference))
         with (
@@ -78,10 +81,13 @@ class HubSource:
             f"{reference}: the hub at {api.endpoint} did not answer within {2 * self._timeout:g} s.",
         )
 
-    def _fetch_configs(self, reference: HubReference, sha: str, sizes: dict[str, int], folder: Path) -> list[str]:
+    def _fetch_configs(
+        self, reference: HubReference, sha: str, sizes: dict[str, int], folder: Path, rule: CodeRule
+    ) -> list[str]:
         """Download the small files, refuse what can't be served, and say which weight files are needed."""
         other_tokenizer = () if "tokenizer.json" in sizes else (SENTENCEPIECE, *BYTE_LEVEL_FILES)
-        for name in (*CONFIG_FILES, INDEX, *ENCODER_FILES, *other_tokenizer):
+        code = code_files(sizes) if rule.is_named else ()
+        for name in (*CONFIG_FILES, INDEX, *ENCODER_FILES, *other_tokenizer, *code):
             if name in sizes:
                 self._download(reference, sha, name, folder)
         if (pooling := pooling_file(folder)) in sizes:
@@ -89,7 +95,7 @@ class HubSource:
         top_level = sorted(name for name in sizes if name.endswith(".safetensors") and "/" not in name)
         if not top_level:
             raise _no_safetensors(reference, sizes)
-        self._check(reference, sizes, folder)
+        self._check(reference, sizes, folder, rule)
         if INDEX in sizes:
             weights = sorted(shard_names(folder / INDEX))
         else:
@@ -100,18 +106,19 @@ class HubSource:
         return weights
 
     @staticmethod
-    def _check(reference: HubReference, sizes: dict[str, int], folder: Path) -> None:
-        """Refuse what can't be served before its weights are fetched."""
-        config = read_json(folder / "config.json", f"{reference} is no model in the Hugging Face layout.")
-        tokenizers = ["tokenizer.json", VOCABULARY]
-        if is_encoder(folder):
-            read_spec(folder)
-            tokenizers.append("vocab.txt")
-        else:
-            check_config(config)
-            tokenizers.append(SENTENCEPIECE)
-        if not any(name in sizes for name in tokenizers):
-            raise PullError(f"{reference}: has no {' or '.join(tokenizers)}, and other tokenizer files are not read.")
+    def _check(reference: HubReference, sizes: dict[str, int], folder: Path, rule: CodeRule) -> None:
+        """Refuse what can't be served before its weights are fetched: by importing what is there already."""
+        read_json(folder / "config.json", f"{reference} is no model in the Hugging Face layout.")
+        tokenizers = ["tokenizer.json", VOCABULARY, "vocab.txt" if is_encoder(folder) else SENTENCEPIECE]
+        with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+            try:
+                import_configs(folder, Path(scratch), rule)
+            except PullError as error:
+                if any(name in sizes for name in tokenizers):
+                    raise
+                raise PullError(
+                    f"{reference}: has no {' or '.join(tokenizers)}, and other tokenizer files are not read."
+                ) from error
 
     def _download(self, reference: HubReference, sha: str, name: str, folder: Path) -> None:
         from huggingface_hub import hf_hub_download
