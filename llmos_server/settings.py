@@ -116,6 +116,10 @@ class EngineSettings:
     """A request that would have to wait longer, by the speed so far, gets 429 at once; 0 for no such bound."""
     heartbeat_timeout_seconds: SomeSeconds = 60.0
     """A loaded worker that is silent for longer is killed and started again."""
+    step_timeout_seconds: Seconds = 300.0
+    """A worker whose one step, or batch, runs for longer is killed and started again; 0: no such bound."""
+    load_timeout_seconds: Seconds = 1800.0
+    """A worker that loads for longer is killed; 0: no such bound."""
 
 
 @dataclass(frozen=True, kw_only=True)

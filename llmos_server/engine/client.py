@@ -9,12 +9,12 @@ import time
 import msgspec
 
 from llmos_server.contracts import EngineInfo, EngineStats, GenerateRequest, ModelVersion
+from llmos_server.engine.backoff import Backoff
 from llmos_server.engine.connection import Endpoints
 from llmos_server.engine.generation import EngineGeneration
 from llmos_server.engine.launcher import Launcher, SubprocessLauncher, num_usable_cores
 from llmos_server.engine.messages import AbortRequest, AddRequest, Report, RequestFailed, StepOutput, WorkerConfig
 from llmos_server.engine.queue_estimate import QueueEstimate, bounded_retry, has_filled_its_share
-from llmos_server.engine.supervisor import Backoff
 from llmos_server.engine.worker_client import WorkerClient
 from llmos_server.errors import EngineBusy, EngineFailed, InvalidRequest, LLMOSError, ModelFault
 from llmos_server.settings import EngineSettings, LogSettings

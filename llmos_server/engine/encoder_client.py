@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 
 from llmos_server.contracts import EncodeRequest, EncoderInfo, ModelVersion
+from llmos_server.engine.backoff import Backoff
 from llmos_server.engine.connection import Endpoints
 from llmos_server.engine.launcher import Launcher, SubprocessLauncher, num_usable_cores
 from llmos_server.engine.messages import (
@@ -19,7 +20,6 @@ from llmos_server.engine.messages import (
     RequestFailed,
 )
 from llmos_server.engine.queue_estimate import has_filled_its_share
-from llmos_server.engine.supervisor import Backoff
 from llmos_server.engine.worker_client import WorkerClient
 from llmos_server.errors import EngineBusy, EngineFailed, InvalidRequest, ModelFault
 from llmos_server.settings import EngineSettings, LogSettings

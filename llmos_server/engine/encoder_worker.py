@@ -48,7 +48,9 @@ def _serve(core: EncoderCore, link: Link[EncoderCommand]) -> None:
             if isinstance(command, Shutdown):
                 return
             _apply(command, core, link)
-        for answer in core.step():
+        with link.step():
+            answers = core.step()
+        for answer in answers:
             link.send(_to_report(answer, link.epoch))
 
 

@@ -93,6 +93,8 @@ class Heartbeat(msgspec.Struct, frozen=True, tag="heartbeat"):
     """From a thread of its own, so that a long step is not taken for death."""
 
     epoch: int
+    step_seconds: float = 0.0
+    """For how long the present step, or batch of an encoder, has been running; 0 between two."""
 
 
 Report = Ready[EngineInfo] | LoadFailed | StepOutput | RequestFailed | Heartbeat

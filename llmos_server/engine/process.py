@@ -10,12 +10,14 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 import zmq
 
-from llmos_server.engine.messages import Heartbeat, LoadFailed, ProcessConfig, Shutdown
+from llmos_server.engine.heart import Heart
+from llmos_server.engine.messages import LoadFailed, ProcessConfig, Shutdown
 from llmos_server.errors import LLMOSError
 from llmos_server.logs import configure_logging
 
@@ -67,21 +69,21 @@ class Link(Generic[AnyCommand]):
         self._commands.set_hwm(0)
         self._commands.connect(config.commands_endpoint)
         self._reports = _connect_reports(self._context, config)
-        self._over = threading.Event()
-        self._heart = threading.Thread(
-            target=_beat, args=(self._context, config, self._over), name="heartbeat", daemon=True
-        )
+        self._heart = Heart(config.epoch, config.heartbeat_seconds, lambda: _connect_reports(self._context, config))
 
     def __enter__(self) -> Link[AnyCommand]:
         self._heart.start()
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._over.set()
-        self._heart.join()
+        self._heart.stop()
         self._commands.close()
         self._reports.close()
         self._context.term()
+
+    def step(self) -> AbstractContextManager[None]:
+        """Around each step, so that the API process learns of one that hangs."""
+        return self._heart.step()
 
     def has_command_within(self, milliseconds: int) -> bool:
         return bool(self._commands.poll(milliseconds))
@@ -109,14 +111,6 @@ class Link(Generic[AnyCommand]):
         while not any(isinstance(command, Shutdown) for command in self.receive(block=True)):
             pass
         return None
-
-
-def _beat(context: zmq.Context[zmq.Socket[bytes]], config: ProcessConfig, over: threading.Event) -> None:
-    """A thread and a socket of its own, so that neither a long step nor a long load looks like death."""
-    beat = msgspec.msgpack.encode(Heartbeat(epoch=config.epoch))
-    with _connect_reports(context, config) as reports:
-        while not over.wait(config.heartbeat_seconds):
-            reports.send(beat)
 
 
 def _connect_reports(context: zmq.Context[zmq.Socket[bytes]], config: ProcessConfig) -> zmq.Socket[bytes]:

@@ -1,4 +1,4 @@
-"""Keeps one engine worker alive: starts it, judges whether it lives, starts it again with back-off, ends it."""
+"""Keeps one engine worker alive: starts it, watches it, starts it again with back-off, ends it."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import asyncio
 import logging
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
 import zmq.asyncio
 
 from llmos_server.contracts import EngineState
+from llmos_server.engine.backoff import Backoff
 from llmos_server.engine.connection import Connection, Endpoints
 from llmos_server.engine.launcher import Launcher, WorkerProcess
+from llmos_server.engine.life_signs import LifeSigns, Limits
 from llmos_server.engine.messages import Heartbeat, Info, LoadFailed, ProcessConfig, Ready
 from llmos_server.engine.socket_folder import socket_folder
 from llmos_server.errors import EngineBusy, EngineFailed
@@ -23,9 +24,6 @@ SHUTDOWN_SECONDS = 5.0
 """How long a worker may take to end its step after Shutdown, before it is killed."""
 LAST_WORDS_SECONDS = 0.2
 """How long the reports of a worker that has exited are still read: it may have finished a stream."""
-NUM_SILENT_TICKS = 4
-"""The heartbeat time-out is watched in so many parts, so that a pause of this process counts once, not as silence."""
-
 MAX_FIRST_STARTS = 5
 """A worker that has never been ready and ends so often has failed: something is wrong that time doesn't mend."""
 
@@ -33,32 +31,6 @@ log = logging.getLogger("llmos.engine")
 
 Output = TypeVar("Output")
 """What this kind of worker reports of its work."""
-
-
-@dataclass(slots=True)
-class Backoff:
-    """Seconds before the next start, doubling from `first` with every death in a row.
-
-    A worker that was ready is wanted back: its first death costs no wait, and the next ones at most
-    `maximum_after_ready`, for a load takes longer than that anyway. `reset_after` healthy seconds end a row.
-    """
-
-    first: float = 0.5
-    maximum: float = 30.0
-    maximum_after_ready: float = 2.0
-    reset_after: float = 10.0
-    num_deaths: int = 0
-
-    def delay_after(self, healthy_seconds: float | None) -> float:
-        """healthy_seconds: for how long it was ready; None when it never was."""
-        was_ready = healthy_seconds is not None
-        if healthy_seconds is not None and healthy_seconds >= self.reset_after:
-            self.num_deaths = 0
-        num_doublings = min(self.num_deaths - was_ready, 16)
-        self.num_deaths += 1
-        if num_doublings < 0:
-            return 0.0
-        return float(min(self.first * 2**num_doublings, self.maximum_after_ready if was_ready else self.maximum))
 
 
 class Supervisor(Generic[Info, Output]):
@@ -76,7 +48,7 @@ class Supervisor(Generic[Info, Output]):
         launcher: Launcher,
         *,
         reports: Any,
-        heartbeat_timeout: float,
+        limits: Limits,
         backoff: Backoff,
         on_report: Callable[[Output], None],
         on_loss: Callable[[str, float], None],
@@ -93,7 +65,7 @@ class Supervisor(Generic[Info, Output]):
         self._configure = configure
         self._launcher = launcher
         self._reports = reports
-        self._heartbeat_timeout = heartbeat_timeout
+        self._limits = limits
         self._backoff = backoff
         self._on_report = on_report
         self._on_loss = on_loss
@@ -104,7 +76,6 @@ class Supervisor(Generic[Info, Output]):
         self._started_at = 0.0
         self._ready_expected = 0.0
         self._ready_at: float | None = None
-        self._was_heard = False
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -205,10 +176,11 @@ class Supervisor(Generic[Info, Output]):
             connection.close()
 
     async def _watch(self, process: WorkerProcess, connection: Connection) -> str:
-        reader = asyncio.create_task(self._read(connection))
+        signs = LifeSigns(self._limits)
+        reader = asyncio.create_task(self._read(connection, signs))
         exit_status = asyncio.create_task(process.wait())
-        silence = asyncio.create_task(self._wait_for_silence())
-        tasks = (reader, exit_status, silence)
+        fault = asyncio.create_task(signs.wait_for_fault())
+        tasks = (reader, exit_status, fault)
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if exit_status.done():
@@ -217,17 +189,19 @@ class Supervisor(Generic[Info, Output]):
                 return reader.result()
             if exit_status.done():
                 return _describe_exit(exit_status.result())
-            return f"no heartbeat for {self._heartbeat_timeout:g} s"
+            if self.info is None and self.state != "stopped":
+                self._fail(fault.result())  # It took its whole time once; others wait for its memory.
+            return fault.result()
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
 
-    async def _read(self, connection: Connection) -> str:
+    async def _read(self, connection: Connection, signs: LifeSigns) -> str:
         """The one reader. Returns only when the model can't be loaded."""
         while True:
             report = await connection.receive()
-            self._was_heard = True
+            signs.note(report)
             match report:
                 case Heartbeat():
                     pass
@@ -244,15 +218,6 @@ class Supervisor(Generic[Info, Output]):
                     return report.message
                 case _:
                     self._on_report(cast(Output, report))
-
-    async def _wait_for_silence(self) -> None:
-        """Returns when a loaded worker has been silent for too long; a load is never judged."""
-        num_silent = 0
-        while num_silent < NUM_SILENT_TICKS:
-            self._was_heard = False
-            await asyncio.sleep(self._heartbeat_timeout / NUM_SILENT_TICKS)
-            is_silent = self._ready_at is not None and not self._was_heard
-            num_silent = num_silent + 1 if is_silent else 0
 
     def _set_state(self, state: EngineState) -> None:
         self.state = state

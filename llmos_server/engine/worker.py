@@ -64,7 +64,8 @@ def _serve(core: EngineCore, link: Link[Command]) -> None:
                 return
             _apply(command, core, link)
         # Even after the last abort there is a step: its report tells that the pages are free.
-        deltas = core.step()
+        with link.step():
+            deltas = core.step()
         link.send(StepOutput(epoch=link.epoch, deltas=deltas, stats=core.stats(), broken=core.take_broken()))
 
 

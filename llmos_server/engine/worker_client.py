@@ -8,10 +8,12 @@ from contextlib import AbstractContextManager
 from typing import Any, Generic
 
 from llmos_server.contracts import EngineState, ModelVersion
+from llmos_server.engine.backoff import Backoff
 from llmos_server.engine.connection import Endpoints
 from llmos_server.engine.launcher import Launcher
+from llmos_server.engine.life_signs import Limits
 from llmos_server.engine.messages import Info, ProcessConfig
-from llmos_server.engine.supervisor import Backoff, Output, Supervisor
+from llmos_server.engine.supervisor import Output, Supervisor
 from llmos_server.errors import EngineFailed
 from llmos_server.settings import EngineSettings, LogSettings
 
@@ -45,7 +47,11 @@ class WorkerClient(ABC, Generic[Info, Output]):
             self._configure,
             launcher,
             reports=reports,
-            heartbeat_timeout=settings.heartbeat_timeout_seconds,
+            limits=Limits(
+                silence=settings.heartbeat_timeout_seconds,
+                step=settings.step_timeout_seconds,
+                load=settings.load_timeout_seconds,
+            ),
             backoff=backoff or Backoff(),
             on_report=self._route,
             on_loss=self._lose,

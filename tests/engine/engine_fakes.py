@@ -29,6 +29,8 @@ CRASH_TOKEN = 49
 """In a prompt: the forward pass raises."""
 NAN_TOKEN = 48
 """In a prompt: the logits are not finite."""
+HANG_TOKEN = 47
+"""In a prompt: the forward pass never returns."""
 MASK = 2**61 - 1
 
 
@@ -122,6 +124,8 @@ class ScriptedRunner:
             sequence = chunk.sequence
             if CRASH_TOKEN in sequence.request.prompt_ids:
                 raise RuntimeError("scripted crash")
+            while HANG_TOKEN in sequence.request.prompt_ids:
+                time.sleep(1)
             state = root(sequence.request.cache_salt) if chunk.start == 0 else self._read(sequence, chunk.start - 1)
             rows.append([])
             for position in range(chunk.start, chunk.start + chunk.num_tokens):

@@ -14,13 +14,14 @@ from pathlib import Path
 
 import engine_fakes
 import pytest
-from engine_fakes import CRASH_TOKEN, NAN_TOKEN, expected_choice, make_request
+from engine_fakes import CRASH_TOKEN, HANG_TOKEN, NAN_TOKEN, expected_choice, make_request
 
 from llmos_server.contracts import Generation, Generator, ModelVersion
+from llmos_server.engine.backoff import Backoff
 from llmos_server.engine.client import EngineClient
 from llmos_server.engine.launcher import SubprocessLauncher, WorkerProcess
 from llmos_server.engine.messages import WorkerConfig
-from llmos_server.engine.supervisor import MAX_FIRST_STARTS, Backoff
+from llmos_server.engine.supervisor import MAX_FIRST_STARTS
 from llmos_server.errors import EngineBusy, EngineFailed, InvalidRequest, ModelFault
 from llmos_server.settings import EngineSettings, LogSettings
 
@@ -257,6 +258,21 @@ async def test_silent_worker_is_replaced() -> None:
         with pytest.raises(EngineFailed, match="no heartbeat"):
             await within(30, collect(generation))
         await until(lambda: client.state == "ready")
+
+
+async def test_a_worker_that_hangs_in_a_step_while_it_beats_is_replaced(caplog: pytest.LogCaptureFixture) -> None:
+    async with running_client(heartbeat_timeout_seconds=5.0, step_timeout_seconds=0.4) as (client, launcher):
+        await ready(client)
+        generation = client.submit(make_request("a", [1, HANG_TOKEN]))
+        told = r"it hung for \d s in one step \(engine.step_timeout_seconds\)"
+        with pytest.raises(EngineFailed, match=told) as lost:
+            await within(30, collect(generation))
+        assert lost.value.retry_after is not None
+        await until(lambda: client.state == "ready")
+        assert len(launcher.processes) == 2
+        request = make_request("again", [1, 2])
+        assert await collect(client.submit(request)) == {0: expected_choice(request, 0).token_ids}
+    assert "in one step (engine.step_timeout_seconds)); starting again in 0.0 s" in caplog.text
 
 
 async def test_failed_load_is_told_and_not_repeated() -> None:

@@ -16,10 +16,10 @@ import pytest
 from encoder_fakes import CRASH_TOKEN, DEATH_TOKEN, SLOW_TOKEN, expected, make_request
 
 from llmos_server.contracts import Encoder, ModelVersion
+from llmos_server.engine.backoff import Backoff
 from llmos_server.engine.encoder_client import EncoderClient, num_encoder_threads
 from llmos_server.engine.launcher import SubprocessLauncher, WorkerProcess
 from llmos_server.engine.messages import ProcessConfig
-from llmos_server.engine.supervisor import Backoff
 from llmos_server.errors import EngineBusy, EngineFailed, InvalidRequest, ModelFault
 from llmos_server.settings import EngineSettings, LogSettings
 
