@@ -15,7 +15,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 
 from llmos_server.errors import PullError, UnsupportedModel
 from llmos_server.registry.added_tokens import add_numbered, put_around
-from llmos_server.registry.json_files import MAX_JSON_BYTES, read_json
+from llmos_server.registry.json_files import MAX_JSON_BYTES, read_flag, read_json
 from llmos_server.registry.special_tokens import SPECIAL_TOKEN_FILES, read_special_tokens
 from llmos_server.registry.split_patterns import QWEN2
 
@@ -86,7 +86,7 @@ def convert_byte_level(
     kind = _find_class(folder, config, tokenizer_config)
     special = read_special_tokens(folder, tokenizer_config, kind.named)
     tokenizer = Tokenizer(_read_model(folder))
-    adds_space = tokenizer_config.get("add_prefix_space") is True
+    adds_space = read_flag(tokenizer_config, "add_prefix_space", False)
     kind.set_rules(tokenizer, adds_space)
     tokenizer.decoder = decoders.ByteLevel()
     add_numbered(tokenizer, special.numbered, folder / VOCABULARY)
@@ -96,7 +96,8 @@ def convert_byte_level(
         _wrap(tokenizer, named, adds_space)
     else:
         begin, end = (
-            named.get(key) if tokenizer_config.get(f"add_{key}") is True else None for key in ("bos_token", "eos_token")
+            named.get(key) if read_flag(tokenizer_config, f"add_{key}", False) else None
+            for key in ("bos_token", "eos_token")
         )
         put_around(tokenizer, begin, end)
     return tokenizer, named

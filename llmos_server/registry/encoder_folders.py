@@ -49,7 +49,11 @@ MAX_SANE_LENGTH = 10**6
 def is_encoder(folder: Path) -> bool:
     """Whether a checkpoint is for embeddings: it says how to pool, or its architecture can't generate."""
     config = read_json(folder / "config.json", "It is no model in the Hugging Face layout.")
-    return (folder / MODULES).is_file() or config.get("model_type") in ENCODER_TYPES
+    return (folder / MODULES).is_file() or _is_known(config.get("model_type"))
+
+
+def _is_known(model_type: object) -> bool:
+    return isinstance(model_type, str) and model_type in ENCODER_TYPES
 
 
 def import_encoder(source: Path, target: Path) -> EncoderSpec:
@@ -104,7 +108,7 @@ def pooling_file(folder: Path) -> str:
 
 def _check_config(config: dict[str, Any]) -> None:
     model_type = config.get("model_type")
-    if model_type not in ENCODER_TYPES:
+    if not _is_known(model_type):
         raise UnsupportedModel(
             f"config.json: model_type is {model_type!r}, which can't be served for embeddings; known are "
             f"{', '.join(sorted(ENCODER_TYPES))}."
@@ -183,7 +187,10 @@ def _max_input_tokens(folder: Path, config: dict[str, Any], sentence_transformer
     if type(length) is not int or length < 1:
         raise UnsupportedModel(f"config.json: max_position_embeddings is {length!r}; a positive number is needed.")
     if config["model_type"] in OFFSET_TYPES:
-        length -= (config.get("pad_token_id", 1) or 0) + 1
+        padding = config.get("pad_token_id", 1) or 0
+        if type(padding) is not int or not 0 <= padding < length - 1:
+            raise UnsupportedModel(f"config.json: pad_token_id is {padding!r:.100}; positions are counted from it.")
+        length -= padding + 1
     for limit in (
         sentence_transformers.get("max_seq_length"),
         optional_json(folder / "tokenizer_config.json").get("model_max_length"),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from llmos_server.errors import PullError
+from llmos_server.errors import PullError, UnsupportedModel
 
 MAX_JSON_BYTES = 64 * 2**20
 MAX_DEPTH = 64
@@ -34,6 +35,14 @@ def read_json(path: Path, remedy: str) -> dict[str, Any]:
 def optional_json(path: Path) -> dict[str, Any]:
     """The same; empty when there is no such file."""
     return read_json(path, "Mend or remove it.") if path.is_file() else {}
+
+
+def read_flag(values: Mapping[str, Any], key: str, default: bool) -> bool:
+    """True or false; null is like no such key. Raises UnsupportedModel for anything else."""
+    value = values.get(key)
+    if value is not None and not isinstance(value, bool):
+        raise UnsupportedModel(f"tokenizer_config.json: {key} is {value!r:.100}; true or false is needed.")
+    return default if value is None else value
 
 
 def _refuse(constant: str) -> NoReturn:

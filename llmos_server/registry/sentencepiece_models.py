@@ -6,6 +6,7 @@ Both cut a whole text, not word by word: a space is the character ▁ in its pie
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -17,6 +18,10 @@ NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)
 """Types of pieces, as SentencePiece and GGUF number them."""
 
 SPACE = "▁"
+MAX_PIECES = 2**21
+MAX_CUT_CHARS = 2**27
+"""Characters that are looked at to find which pieces make up which: the sum of the squares of their lengths. 256,000
+pieces of 6 characters are a tenth of it; a hostile file of 64 MB could ask for ten million times as much."""
 RESERVED_SCORE = -1e6
 """Of pieces that no text may match: worse than any way around them, yet finite, as the library needs it."""
 
@@ -62,7 +67,14 @@ class Spelling:
 
 
 def build_bpe(pieces: Pieces, spelling: Spelling) -> Tokenizer:
-    """Neighbours are joined to the piece of the best score, again and again, the leftmost first among equals."""
+    """Neighbours are joined to the piece of the best score, again and again, the leftmost first among equals.
+
+    Raises UnsupportedModel for a vocabulary that no text could have been the origin of.
+    """
+    _check(pieces)
+    if sum(len(text) ** 2 for text in pieces.texts) > MAX_CUT_CHARS:
+        longest = max(map(len, pieces.texts))
+        raise UnsupportedModel(f"The tokenizer's pieces are too long for BPE: up to {longest} characters.")
     unknown = None if pieces.unknown_id is None else pieces.texts[pieces.unknown_id]
     model = models.BPE(
         vocab={text: i for i, text in enumerate(pieces.texts)},
@@ -75,7 +87,8 @@ def build_bpe(pieces: Pieces, spelling: Spelling) -> Tokenizer:
 
 
 def build_unigram(pieces: Pieces, spelling: Spelling) -> Tokenizer:
-    """The cut whose scores have the largest sum."""
+    """The cut whose scores have the largest sum. Raises UnsupportedModel as build_bpe does."""
+    _check(pieces)
     scores = [
         score if kind in (NORMAL, USER_DEFINED) else RESERVED_SCORE
         for score, kind in zip(pieces.scores, pieces.types, strict=True)
@@ -83,6 +96,13 @@ def build_unigram(pieces: Pieces, spelling: Spelling) -> Tokenizer:
     vocab = list(zip(pieces.texts, scores, strict=True))
     model = models.Unigram(vocab, unk_id=pieces.unknown_id, byte_fallback=BYTE in pieces.types)
     return _finish(Tokenizer(model), spelling)
+
+
+def _check(pieces: Pieces) -> None:
+    if len(pieces.texts) > MAX_PIECES:
+        raise UnsupportedModel(f"The tokenizer has {len(pieces.texts)} pieces; known ones have at most {MAX_PIECES}.")
+    if not all(map(math.isfinite, pieces.scores)):
+        raise UnsupportedModel("The tokenizer has pieces whose score is no finite number.")
 
 
 def spell_user_defined(texts: list[str], types: list[int]) -> list[str]:

@@ -16,6 +16,7 @@ from tokenizers import AddedToken, Tokenizer
 
 from llmos_server.errors import PullError, UnsupportedModel
 from llmos_server.registry.added_tokens import add_numbered, put_around, read_added_tokens, read_token
+from llmos_server.registry.json_files import read_flag
 from llmos_server.registry.sentencepiece_models import (
     CONTROL,
     NORMAL,
@@ -69,8 +70,8 @@ def convert_sentencepiece(path: Path, tokenizer_config: Mapping[str, Any]) -> To
     tokenizer = read_sentencepiece(path)
     add_numbered(tokenizer, read_added_tokens(tokenizer_config, normalized=False), path)
     name = str(tokenizer_config.get("tokenizer_class", "")).removesuffix("Fast")
-    adds = {"bos_token": tokenizer_config.get("add_bos_token", name in ADDS_BOS)}
-    adds["eos_token"] = tokenizer_config.get("add_eos_token", False)
+    adds = {"bos_token": read_flag(tokenizer_config, "add_bos_token", name in ADDS_BOS)}
+    adds["eos_token"] = read_flag(tokenizer_config, "add_eos_token", False)
     bos, eos = (
         read_token(tokenizer_config[key], f"tokenizer_config.json: {key}").content
         if is_added and tokenizer_config.get(key) is not None

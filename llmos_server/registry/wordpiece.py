@@ -9,6 +9,7 @@ from typing import Any
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from llmos_server.errors import PullError
+from llmos_server.registry.json_files import read_flag
 
 MAX_WORD_CHARS = 100
 """BERT's: a longer word is one unknown token."""
@@ -34,12 +35,13 @@ def build_wordpiece(vocab_file: Path, tokenizer_config: Mapping[str, Any]) -> To
     missing = [token for token in SPECIAL_TOKENS if token not in vocab]
     if missing:
         raise PullError(f"{vocab_file}: has no {missing[0]}, so it is no BERT vocabulary; bring a tokenizer.json.")
+    lowercase = read_flag(tokenizer_config, "do_lower_case", True)
     tokenizer = assemble_wordpiece(
         vocab,
         "[UNK]",
-        handle_chinese_chars=tokenizer_config.get("tokenize_chinese_chars", True),
-        strip_accents=tokenizer_config.get("strip_accents"),
-        lowercase=tokenizer_config.get("do_lower_case", True),
+        handle_chinese_chars=read_flag(tokenizer_config, "tokenize_chinese_chars", True),
+        strip_accents=read_flag(tokenizer_config, "strip_accents", lowercase),
+        lowercase=lowercase,
     )
     tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL_TOKENS])
     tokenizer.post_processor = processors.BertProcessing(("[SEP]", vocab["[SEP]"]), ("[CLS]", vocab["[CLS]"]))

@@ -18,6 +18,7 @@ from tokenizers import Tokenizer
 
 from llmos_server.errors import PullError, UnsupportedModel
 from llmos_server.registry.folders import import_folder
+from llmos_server.registry.sentencepiece_models import Pieces, Spelling, build_bpe, build_unigram
 from llmos_server.registry.sentencepiece_tokenizer import convert_sentencepiece, read_sentencepiece
 
 KINDS: dict[str, dict[str, Any]] = {
@@ -145,3 +146,19 @@ def test_damaged_files_are_refused_or_read_never_worse(
     path.write_bytes(bytes(damaged))
     with contextlib.suppress(PullError, UnsupportedModel):
         read_sentencepiece(path)
+
+
+def pieces(texts: list[str], score: float = -1.0) -> Pieces:
+    return Pieces(texts=texts, scores=[score] * len(texts), types=[1] * len(texts), unknown_id=None)
+
+
+@pytest.mark.parametrize("texts", [["a" * 2**20], ["a" * length for length in range(1, 2000)]])
+def test_a_hostile_vocabulary_is_refused_before_it_is_cut(texts: list[str]) -> None:
+    with pytest.raises(UnsupportedModel, match=f"too long for BPE: up to {len(texts[-1])} characters"):
+        build_bpe(pieces(texts), Spelling(adds_space=True))
+
+
+@pytest.mark.parametrize("build", [build_bpe, build_unigram])
+def test_scores_without_an_order_are_refused(build: Any) -> None:
+    with pytest.raises(UnsupportedModel, match="no finite number"):
+        build(pieces(["a", "b"], float("nan")), Spelling(adds_space=True))
