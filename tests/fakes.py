@@ -23,7 +23,7 @@ from llmos_server.contracts import (
     StoredKey,
     TokenLogprob,
 )
-from llmos_server.errors import InvalidRequest
+from llmos_server.errors import EngineFailed, InvalidRequest
 
 EOS, BOS, TURN = 256, 257, 258
 SPECIAL = {EOS: "<eos>", BOS: "<bos>", TURN: "<turn>"}
@@ -258,6 +258,8 @@ class ScriptedGenerator:
             self.num_holds -= 1
 
     async def wait_ready(self, timeout: float | None = None) -> EngineInfo:
+        if self.state == "failed":
+            raise self.load_error or EngineFailed("The model could not be loaded: no tensors.")
         if self.state != "ready":
             await self.loaded.wait()
             if self.load_error is not None:

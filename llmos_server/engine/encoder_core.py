@@ -16,6 +16,9 @@ from llmos_server.errors import InvalidRequest
 log = logging.getLogger("llmos.worker")
 
 
+MAX_FAILED_IN_ROW = 4
+
+
 class EncoderRunner(Protocol):
     """Computes; knows nothing of requests."""
 
@@ -49,6 +52,7 @@ class EncoderCore:
         self._runner = runner
         self._info = info
         self._open: dict[str, _Open] = {}
+        self._num_failed_in_row = 0
 
     @property
     def has_work(self) -> bool:
@@ -70,7 +74,8 @@ class EncoderCore:
     def step(self) -> list[Answer]:
         """Compute one batch; returns the requests that it completes, or that can't be computed.
 
-        There is no state that a failure could spoil, so it ends no other request than the one that causes it.
+        A failure ends no other request than the one that causes it. Raises when one input after the other fails, each
+        alone: then it is the device that is broken, and the worker has to be started again.
         """
         answers = []
         for item, embedding in self._encode(self._batcher.next_batch()):
@@ -97,11 +102,15 @@ class EncoderCore:
         except Exception:
             log.exception("A batch of %d inputs could not be computed.", len(batch))
             if len(batch) == 1:
+                self._num_failed_in_row += 1
+                if self._num_failed_in_row >= MAX_FAILED_IN_ROW:
+                    raise
                 yield batch[0], None
             else:
                 for item in batch:
                     yield from self._encode([item])
         else:
+            self._num_failed_in_row = 0
             yield from zip(batch, embeddings, strict=True)
 
 

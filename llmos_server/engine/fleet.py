@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Collection, Coroutine, Iterable
@@ -12,6 +13,7 @@ from llmos_server.contracts import EncoderInfo, EngineInfo, EngineState, ModelVe
 from llmos_server.engine.fleet_member import (
     Member,
     Worker,
+    failed,
     mebibytes,
     shutting_down,
     too_large,
@@ -24,6 +26,7 @@ from llmos_server.fleet_contracts import FleetStatus
 
 PATIENCE_SECONDS = 5.0
 """How long a load waits for others to become idle by themselves, and how long a model is of use before it must go."""
+RETRY_PAUSE_SECONDS = 30.0
 NUM_TICKS = 20
 """While somebody waits, time alone may change what the plan decides: it is asked so often within the patience."""
 
@@ -46,11 +49,14 @@ class Fleet:
         pinned: Collection[str] = (),
         idle_seconds: float = 0.0,
         patience: float = PATIENCE_SECONDS,
+        retry_pause: float = RETRY_PAUSE_SECONDS,
     ) -> None:
         """budget: bytes for all workers. pinned: names of models that are never evicted.
 
         idle_seconds: a worker that nobody has used for so long is ended; 0: only when its room is needed.
+        retry_pause: seconds after a failed load before the next one; it doubles with every failure in a row.
         """
+        self._retry_pause = retry_pause
         self._plan = FleetPlan(budget, patience, idle_seconds)
         self._tick = patience / NUM_TICKS
         self._measure = measure
@@ -62,7 +68,11 @@ class Fleet:
         """Those, and the ones that only finish what runs."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
-        self._is_stopping = False
+        self._stopping = asyncio.Event()
+
+    @property
+    def _is_stopping(self) -> bool:
+        return self._stopping.is_set()
 
     def member(self, version: ModelVersion) -> Member:
         """The one of this version. Another version of the same name is replaced: what runs on it ends there."""
@@ -132,11 +142,11 @@ class Fleet:
             raise EngineBusy(f"{member.name} was unloaded; send the request again.")
         try:
             info = await worker.wait_ready(timeout)
-        except EngineFailed as error:
-            if worker.state == "failed":
-                member.failure = str(error)
-                self._note_state(member)
-            raise
+        except EngineFailed:
+            self._note_state(member)
+            if member.failure is None:
+                raise
+            raise failed(member, self._now()) from None
         self._note_state(member)
         return info
 
@@ -176,10 +186,22 @@ class Fleet:
             self._spawn(self._preload(name))
 
     async def _preload(self, name: str) -> None:
-        try:
-            await self.load(name, None)
-        except LLMOSError as error:
-            log.error("%s is not loaded: %s", name, error)
+        """Until it is loaded: nobody may send a request to a server whose default model isn't."""
+        while not self._is_stopping:
+            try:
+                await self.load(name, None)
+                return
+            except EngineFailed as error:
+                log.error("%s is not loaded: %s", name, error)
+                await self._pause(error.retry_after or self._retry_pause)
+            except LLMOSError as error:
+                log.error("%s is not loaded: %s", name, error)
+                return
+
+    async def _pause(self, seconds: float) -> None:
+        """Ends early when the server does."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), seconds)
 
     def state_of(self, member: Member) -> EngineState:
         return "stopped" if self._is_stopping else member.state
@@ -194,7 +216,7 @@ class Fleet:
 
     async def stop(self, grace: float = 0.0) -> None:
         """Refuse what waits, let what runs go on for at most `grace` seconds, end every worker."""
-        self._is_stopping = True
+        self._stopping.set()
         if self._timer is not None:
             self._timer.cancel()
         members = list(self._by_slot.values())
@@ -210,7 +232,9 @@ class Fleet:
             raise shutting_down()
         self._note_state(member)
         if member.failure is not None:
-            raise _failed(member)
+            if self._now() < member.retry_at or not member.ended.is_set():
+                raise failed(member, self._now())
+            member.failure = None
 
     def _named(self, name: str) -> Member:
         """Raises ModelNotFound: it may have been removed since its name was looked up."""
@@ -237,8 +261,8 @@ class Fleet:
         if worker.state == "ready" and slot.ready_at is None:
             member.note_ready(self._now())
         elif worker.state == "failed":
-            member.failure = member.failure or f"{member.name} could not be loaded; the server's log tells why."
-            self._refuse_waiting(member, _failed(member))
+            member.note_failure(worker.failure, self._now(), self._retry_pause)
+            self._refuse_waiting(member, failed(member, self._now()))
             self._do([self._plan.fail(slot)])
 
     def _step(self) -> None:
@@ -314,7 +338,3 @@ class Fleet:
 
     def _now(self) -> float:
         return time.monotonic()
-
-
-def _failed(member: Member) -> EngineFailed:
-    return EngineFailed(f"{member.failure} Mend the cause, then: llmos load {member.name}")

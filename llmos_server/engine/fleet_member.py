@@ -11,8 +11,11 @@ from typing import Protocol
 from llmos_server.contracts import EncoderInfo, EngineInfo, EngineState, ModelVersion
 from llmos_server.engine.fleet_plan import FleetPlan, Slot, Ticket
 from llmos_server.engine.footprint import Footprint
-from llmos_server.errors import EngineBusy, InvalidRequest
+from llmos_server.errors import EngineBusy, EngineFailed, InvalidRequest
 from llmos_server.fleet_contracts import ModelStatus
+
+MAX_PAUSES = 20
+"""Most that the pause after a failed load grows to, in first pauses."""
 
 
 class Worker(Protocol):
@@ -23,6 +26,11 @@ class Worker(Protocol):
 
     @property
     def info(self) -> EngineInfo | EncoderInfo | None: ...
+
+    @property
+    def failure(self) -> str:
+        """Why the state is "failed"."""
+        ...
 
     @property
     def pid(self) -> int | None: ...
@@ -50,6 +58,10 @@ class Member:
     info: EngineInfo | EncoderInfo | None = None
     """Of the last load."""
     failure: str | None = None
+    """Why it could not be loaded; requests are told so until `retry_at`."""
+    num_failures: int = 0
+    """In a row."""
+    retry_at: float = 0.0
     removal: Exception | None = None
     """What its requests are told once it has been removed or replaced."""
     granted: dict[Ticket, asyncio.Future[None]] = field(default_factory=dict)
@@ -75,6 +87,14 @@ class Member:
         assert self.worker is not None
         self.slot.ready_at, self.info = now, self.worker.info
         self.load_seconds += self.info.load_seconds if self.info is not None else 0.0
+        self.num_failures = 0
+
+    def note_failure(self, text: str, now: float, first_pause: float) -> None:
+        """Once a load. It is not tried again before the pause is over, which doubles with every failure in a row."""
+        if self.failure is None:
+            self.failure = text
+            self.retry_at = now + min(first_pause * 2**self.num_failures, MAX_PAUSES * first_pause)
+            self.num_failures = min(self.num_failures + 1, 16)
 
     def status(self, now: float) -> ModelStatus:
         """now: on the slots' clock."""
@@ -97,6 +117,16 @@ class Member:
             num_evictions=self.num_evictions,
             failure=self.failure,
         )
+
+
+def failed(member: Member, now: float) -> EngineFailed:
+    """The cause, and when it is tried again."""
+    seconds = max(1.0, member.retry_at - now)
+    return EngineFailed(
+        f"{member.failure} The next request after {seconds:.0f} s tries it again; mend the cause, and for at once: "
+        f"llmos load {member.name}",
+        retry_after=seconds,
+    )
 
 
 def too_large(member: Member, plan: FleetPlan) -> InvalidRequest:

@@ -78,6 +78,11 @@ class Supervisor(Generic[Info, Output]):
         self._ready_at: float | None = None
         self._task: asyncio.Task[None] | None = None
 
+    @property
+    def failure(self) -> str:
+        """Why the state is "failed"."""
+        return f"{self._name} could not be loaded: {self._failure}. The server's log tells more."
+
     def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name=f"supervisor of {self._name}")
 
@@ -110,7 +115,7 @@ class Supervisor(Generic[Info, Output]):
     def require_ready(self) -> Connection:
         """The way to a worker that is ready. Raises EngineFailed or EngineBusy when there is none."""
         if self.state == "failed":
-            raise EngineFailed(f"{self._name} could not be loaded: {self._failure}. The server's log tells more.")
+            raise EngineFailed(self.failure)
         if self.state == "stopped":
             raise EngineBusy("The server is shutting down; try again in a moment.", retry_after=5.0)
         if self.state != "ready" or self.connection is None:
@@ -148,7 +153,7 @@ class Supervisor(Generic[Info, Output]):
 
     def _fail(self, reason: str) -> None:
         self._failure = reason
-        log.error("%s could not be loaded: %s. It is not tried again; mend the cause and restart.", self._name, reason)
+        log.error("%s could not be loaded: %s.", self._name, reason)
         self._set_state("failed")
 
     async def _live(self, context: zmq.asyncio.Context, folder: Path) -> str:

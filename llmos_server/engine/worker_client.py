@@ -66,6 +66,11 @@ class WorkerClient(ABC, Generic[Info, Output]):
         return self._supervisor.info
 
     @property
+    def failure(self) -> str:
+        """Why the state is "failed"."""
+        return self._supervisor.failure
+
+    @property
     def num_restarts(self) -> int:
         return self._supervisor.num_restarts
 

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmos_server.engine.batcher import Batcher
-from llmos_server.engine.encoder_core import EncoderCore
+from llmos_server.engine.encoder_core import MAX_FAILED_IN_ROW, EncoderCore
 from llmos_server.errors import InvalidRequest
 
 INPUTS = st.lists(st.lists(st.integers(0, 45), min_size=1, max_size=MAX_TOKENS), min_size=1, max_size=9)
@@ -86,3 +86,18 @@ def test_an_id_is_taken_once() -> None:
     core.add(make_request("r", [[1]]))
     with pytest.raises(InvalidRequest, match="running already"):
         core.add(make_request("r", [[2]]))
+
+
+def test_a_device_on_which_nothing_can_be_computed_ends_the_worker() -> None:
+    core, _ = make_core(max_tokens=64)
+    for i in range(MAX_FAILED_IN_ROW - 1):
+        core.add(make_request(f"bad{i}", [[CRASH_TOKEN]]))
+        assert [answer.embeddings for answer in core.step()] == [None]
+    core.add(make_request("good", [[1, 2]]))
+    assert [answer.request_id for answer in core.step()] == ["good"]
+    for i in range(MAX_FAILED_IN_ROW - 1):
+        core.add(make_request(f"worse{i}", [[CRASH_TOKEN]]))
+        core.step()
+    core.add(make_request("last", [[CRASH_TOKEN]]))
+    with pytest.raises(Exception, match="scripted"):
+        core.step()

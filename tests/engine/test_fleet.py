@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -425,3 +426,35 @@ async def test_many_clients_of_three_models_where_two_fit(bench, seed: int) -> N
     status = b.fleet.status()
     assert [(model.num_open_requests, model.num_waiting) for model in status.models] == [(0, 0)] * 3
     assert len(b.workers) > 3
+
+
+async def test_a_failed_model_is_tried_again_by_the_first_request_after_a_pause_that_doubles(bench) -> None:
+    b = bench(budget=1, loads=False, retry_pause=0.05)
+    for attempt in range(2):
+        asked = asyncio.create_task(b.engine("bad").wait_ready(WAIT))
+        await until(lambda attempt=attempt: len(b.workers) > attempt)
+        b.workers[-1].fail("bad could not be loaded: the disk is full.")
+        with pytest.raises(EngineFailed, match=r"disk is full.*tries it again.* llmos load bad") as failed:
+            await asked
+        assert failed.value.retry_after == 1.0
+        with pytest.raises(EngineFailed, match="disk is full"):
+            await b.engine("bad").wait_ready(WAIT)
+        assert len(b.workers) == attempt + 1
+        pause = b.fleet.member(version("bad")).retry_at - time.monotonic()
+        assert 0 < pause <= 0.05 * 2**attempt
+        await asyncio.sleep(pause)
+    b.loads = True
+    await b.engine("bad").wait_ready(WAIT)
+    assert (b.engine("bad").state, len(b.workers)) == ("ready", 3)
+
+
+async def test_what_is_loaded_at_the_start_is_tried_until_it_loads(bench) -> None:
+    b = bench(budget=1, loads=False, retry_pause=0.01)
+    b.engine("default")
+    await b.fleet.preload(["default"])
+    await until(lambda: b.workers)
+    b.loads = True
+    b.workers[0].fail("default could not be loaded: no memory.")
+    with pytest.raises(EngineFailed):
+        await b.engine("default").wait_ready(WAIT)
+    await until(lambda: b.engine("default").state == "ready")
