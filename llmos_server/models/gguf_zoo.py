@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from llmos_server.errors import UnsupportedModel
-from llmos_server.gguf.architectures import ARCHITECTURES, HEAD, STORED_HEAD
+from llmos_server.gguf.architectures import ARCHITECTURES, HEAD, SHARED_GATE, STORED_HEAD, architecture_name
 from llmos_server.gguf.dequantize import dequantize
 from llmos_server.gguf.reader import GGUFFile
 from llmos_server.models.weights import unpermute
@@ -20,7 +20,7 @@ class GGUFParameters:
 
     def __init__(self, path: Path, values: Mapping[str, Any]) -> None:
         self._file = GGUFFile.open(path)
-        name = str(self._file.metadata.get("general.architecture"))
+        name = architecture_name(self._file.metadata)
         architecture = ARCHITECTURES.get(name)
         if architecture is None:
             raise UnsupportedModel(
@@ -36,16 +36,28 @@ class GGUFParameters:
         missing = [part for parts in self._parts.values() for part in parts if part not in self._file.tensors]
         if missing:
             raise UnsupportedModel(f"{path.name}: has no tensor {missing[0]!r}. Pull the model again.")
-        self.shapes = {parameter: self._shape(parts) for parameter, parts in self._parts.items()}
+        self.shapes = {parameter: self._shape(parameter, parts) for parameter, parts in self._parts.items()}
 
-    def _shape(self, parts: tuple[str, ...]) -> tuple[int, ...]:
+    def _shape(self, name: str, parts: tuple[str, ...]) -> tuple[int, ...]:
         shapes = [self._file.tensors[part].shape for part in parts]
         first = shapes[0]
+        if name.endswith(SHARED_GATE):
+            return 1, first[-1]
+        if self._is_turned(name, first):
+            return first[::-1]
         return first if len(parts) == 1 else (*first[:-2], sum(shape[-2] for shape in shapes), first[-1])
+
+    def _is_turned(self, name: str, shape: tuple[int, ...]) -> bool:
+        is_own = self._architecture.has_conv1d and name.startswith(self._architecture.layers)
+        return is_own and len(shape) == 2
 
     def read(self, name: str) -> torch.Tensor:
         tensors = [self._read(part) for part in self._parts[name]]
         tensor = tensors[0] if len(tensors) == 1 else torch.cat(tensors, dim=-2)
+        if name.endswith(SHARED_GATE):
+            return tensor.view(1, -1)
+        if self._is_turned(name, tuple(tensor.shape)):
+            return tensor.t().contiguous()
         if self._architecture.norms_hold_one_more and name.endswith("norm.weight"):
             return tensor - 1
         for part, num_heads in self._heads.items():

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from llmos_server.errors import UnsupportedModel
-from llmos_server.gguf.architectures import ARCHITECTURES
+from llmos_server.gguf.architectures import ARCHITECTURES, architecture_name
 from llmos_server.gguf.dequantize import dequantize
 from llmos_server.gguf.reader import GGUFFile
 from llmos_server.registry.gguf_metadata import MetadataReader, short
@@ -51,7 +51,7 @@ FAMILIES: dict[str, Family] = {
     "qwen2": Family(model_type="qwen2", architecture="Qwen2ForCausalLM", has_qkv_bias=True),
     "qwen3": Family(model_type="qwen3", architecture="Qwen3ForCausalLM", has_qk_norm=True),
 }
-WITHOUT_RMS_NORM = {"command-r": 1e-5}
+WITHOUT_RMS_NORM = dict.fromkeys(("command-r", "gpt2", "starcoder2"), 1e-5)
 """Architectures that have no use for the number, and any that will do."""
 MISTRAL = Family(model_type="mistral", architecture="MistralForCausalLM")
 """Converters call Mistral "llama"; a sliding window tells them apart."""
@@ -59,16 +59,19 @@ MISTRAL = Family(model_type="mistral", architecture="MistralForCausalLM")
 
 def build_config(gguf: GGUFFile) -> dict[str, Any]:
     """The config.json of an open file. Raises UnsupportedModel, naming what can't be expressed."""
-    name = gguf.metadata.get("general.architecture")
-    family = FAMILIES.get(name) if isinstance(name, str) else None
+    stated = gguf.metadata.get("general.architecture")
+    name = architecture_name(gguf.metadata)
+    family = FAMILIES.get(name)
     if family is None and name not in BUILDERS:
-        raise UnsupportedModel(f"general.architecture is {short(name)}; known are {', '.join((*FAMILIES, *BUILDERS))}.")
-    read = MetadataReader(gguf.metadata, str(name))
+        raise UnsupportedModel(
+            f"general.architecture is {short(stated)}; known are {', '.join((*FAMILIES, *BUILDERS))}."
+        )
+    read = MetadataReader(gguf.metadata, str(stated))
     for key in CHANGES_THE_ANSWER:
-        if read.get(key) and key not in UNDERSTOOD.get(str(name), ()):
-            raise UnsupportedModel(f"{name}.{key} is {short(read.get(key))}, which LLMOS doesn't compute.")
+        if read.get(key) and key not in UNDERSTOOD.get(name, ()):
+            raise UnsupportedModel(f"{stated}.{key} is {short(read.get(key))}, which LLMOS doesn't compute.")
     if family is None:
-        return _build_zoo_config(gguf, read, str(name))
+        return _build_zoo_config(gguf, read, name)
     window = read.get("attention.sliding_window")
     if window and name == "llama":
         family = MISTRAL
@@ -76,7 +79,7 @@ def build_config(gguf: GGUFFile) -> dict[str, Any]:
         "architectures": [family.architecture],
         "model_type": family.model_type,
         "hidden_act": "silu",
-        **_common_config(gguf, read, str(name)),
+        **_common_config(gguf, read, name),
     }
     scaling = _rope_scaling(gguf, read, config)
     if scaling is not None:

@@ -74,6 +74,16 @@ def _gemma3(read: MetadataReader, common: Config) -> Config:
     }
 
 
+def _gpt2(read: MetadataReader, common: Config) -> Config:
+    return {
+        "architectures": ["GPT2LMHeadModel"],
+        "model_type": "gpt2",
+        "activation_function": "gelu_new",
+        "layer_norm_epsilon": read.number("attention.layer_norm_epsilon"),
+        "n_inner": common["intermediate_size"],
+    }
+
+
 def _granite(read: MetadataReader, common: Config) -> Config:
     return {
         "architectures": ["GraniteForCausalLM"],
@@ -83,6 +93,17 @@ def _granite(read: MetadataReader, common: Config) -> Config:
         "embedding_multiplier": read.number("embedding_scale", 1.0),
         "residual_multiplier": read.number("residual_scale", 1.0),
         "logits_scaling": read.number("logit_scale", 1.0),
+    }
+
+
+def _mixtral(read: MetadataReader, common: Config) -> Config:
+    return {
+        "architectures": ["MixtralForCausalLM"],
+        "model_type": "mixtral",
+        "hidden_act": "silu",
+        "num_local_experts": read.count("expert_count"),
+        "num_experts_per_tok": read.count("expert_used_count"),
+        "sliding_window": read.get("attention.sliding_window") or None,
     }
 
 
@@ -112,6 +133,36 @@ def _smollm3(read: MetadataReader, common: Config) -> Config:
     }
 
 
+def _qwen2moe(read: MetadataReader, common: Config) -> Config:
+    """llama.cpp doesn't make the chosen experts' weights sum to one."""
+    return {
+        "architectures": ["Qwen2MoeForCausalLM"],
+        "model_type": "qwen2_moe",
+        "hidden_act": "silu",
+        "num_experts": read.count("expert_count"),
+        "num_experts_per_tok": read.count("expert_used_count"),
+        "moe_intermediate_size": read.count("expert_feed_forward_length"),
+        "shared_expert_intermediate_size": read.count("expert_shared_feed_forward_length"),
+        "norm_topk_prob": False,
+        "decoder_sparse_step": 1,
+        "mlp_only_layers": [],
+        "qkv_bias": True,
+        "use_sliding_window": False,
+    }
+
+
+def _starcoder2(read: MetadataReader, common: Config) -> Config:
+    """Converters leave the originals' window out; what a file doesn't say isn't computed, as in llama.cpp."""
+    return {
+        "architectures": ["Starcoder2ForCausalLM"],
+        "model_type": "starcoder2",
+        "hidden_act": "gelu_pytorch_tanh",
+        "norm_epsilon": read.number("attention.layer_norm_epsilon"),
+        "use_bias": True,
+        "sliding_window": read.get("attention.sliding_window") or None,
+    }
+
+
 def _qwen3moe(read: MetadataReader, common: Config) -> Config:
     return {
         "architectures": ["Qwen3MoeForCausalLM"],
@@ -132,20 +183,24 @@ BUILDERS: Mapping[str, Callable[[MetadataReader, Config], Config]] = {
     "gemma": _gemma,
     "gemma2": _gemma2,
     "gemma3": _gemma3,
+    "gpt2": _gpt2,
     "granite": _granite,
+    "mixtral": _mixtral,
     "olmo2": _olmo2,
     "phi3": _phi3,
+    "qwen2moe": _qwen2moe,
     "qwen3moe": _qwen3moe,
     "smollm3": _smollm3,
+    "starcoder2": _starcoder2,
 }
-"""general.architecture -> what its config.json has beside the keys that all have."""
+"""gguf.architectures.architecture_name -> what its config.json has beside the keys that all have."""
 
 UNDERSTOOD: Mapping[str, frozenset[str]] = {
     "command-r": frozenset({"logit_scale"}),
     "gemma2": frozenset({"attn_logit_softcapping", "final_logit_softcapping", "attention.sliding_window_pattern"}),
     "gemma3": frozenset({"final_logit_softcapping", "attention.sliding_window_pattern"}),
     "granite": frozenset({"attention.scale", "embedding_scale", "residual_scale", "logit_scale"}),
-    "qwen3moe": frozenset({"expert_count"}),
+    **dict.fromkeys(("mixtral", "qwen2moe", "qwen3moe"), frozenset({"expert_count"})),
 }
 """Of gguf_config.CHANGES_THE_ANSWER, what the builders take into account."""
 

@@ -10,7 +10,7 @@ import gguf
 import numpy as np
 import pytest
 import torch
-from tiny_archs import BOTH, EXPERTS, SHAPE
+from tiny_archs import BOTH, EXPERTS, GPT2_SHAPE, SHAPE
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from llmos_server.engine.model_runner import create_runner
@@ -34,6 +34,15 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "gemma3": {
         **TIED, "model_type": "gemma3_text", "query_pre_attn_scalar": 16, "num_hidden_layers": 7, "sliding_window": 9,
     },
+    "gpt2": {**GPT2_SHAPE, "model_type": "gpt2", **TIED},
+    "mixtral": {
+        "model_type": "mixtral", "num_local_experts": 4, "num_experts_per_tok": 2, "tie_word_embeddings": False,
+    },
+    "qwen2moe": {
+        "model_type": "qwen2_moe", **EXPERTS, "num_experts": 4, "shared_expert_intermediate_size": 48,
+        "norm_topk_prob": False, "decoder_sparse_step": 1, "tie_word_embeddings": False,
+    },
+    "starcoder2": {"model_type": "starcoder2", "use_bias": True, "sliding_window": None, **TIED},
     "granite": {
         "model_type": "granite", "attention_multiplier": 0.3, "embedding_multiplier": 3.0, "residual_multiplier": 0.4,
         "logits_scaling": 2.0, **TIED,
@@ -53,6 +62,8 @@ KEYS: dict[str, str] = {
     "residual_multiplier": "residual_scale",
     "logits_scaling": "logit_scale",
     "num_experts": "expert_count",
+    "num_local_experts": "expert_count",
+    "shared_expert_intermediate_size": "expert_shared_feed_forward_length",
     "num_experts_per_tok": "expert_used_count",
     "moe_intermediate_size": "expert_feed_forward_length",
     "max_position_embeddings": "context_length",
@@ -63,6 +74,8 @@ KEYS: dict[str, str] = {
     "num_key_value_heads": "attention.head_count_kv",
     "head_dim": "attention.key_length",
     "logit_scale": "logit_scale",
+    "norm_epsilon": "attention.layer_norm_epsilon",
+    "layer_norm_epsilon": "attention.layer_norm_epsilon",
     "layer_norm_eps": "attention.layer_norm_epsilon",
     "rms_norm_eps": "attention.layer_norm_rms_epsilon",
 }
@@ -70,7 +83,8 @@ KEYS: dict[str, str] = {
 
 
 def create_model(name: str) -> PreTrainedModel:
-    config = AutoConfig.for_model(**{**SHAPE, **CONFIGS[name]})
+    shape = {} if name == "gpt2" else SHAPE
+    config = AutoConfig.for_model(**{**shape, **CONFIGS[name]})
     model = AutoModelForCausalLM.from_config(config, attn_implementation="eager", dtype=torch.float32).eval()
     generator = torch.Generator().manual_seed(11)
     for parameter in model.parameters():
@@ -81,12 +95,14 @@ def create_model(name: str) -> PreTrainedModel:
     return model
 
 
+STATED = {"mixtral": "llama"}
+"""What converters call it, where that is another name."""
 GEMMAS = ("gemma", "gemma2", "gemma3")
 
 
 def converted(name: str, model: PreTrainedModel) -> dict[str, np.ndarray]:
     """What the converters make of the parameters, by the names of the `gguf` package."""
-    architecture = next(arch for arch, text in gguf.MODEL_ARCH_NAMES.items() if text == name)
+    architecture = next(arch for arch, text in gguf.MODEL_ARCH_NAMES.items() if text == STATED.get(name, name))
     names = gguf.get_tensor_name_map(architecture, model.config.num_hidden_layers)
     tensors: dict[str, np.ndarray] = {}
     for parameter, tensor in model.named_parameters():
@@ -94,32 +110,36 @@ def converted(name: str, model: PreTrainedModel) -> dict[str, np.ndarray]:
         if name in GEMMAS and parameter.endswith("norm.weight"):
             values = values + 1
         if ARCHITECTURES[name].pairs_are_interleaved and (".q_proj." in parameter or ".k_proj." in parameter):
-            num_heads = len(values) // model.config.head_dim
+            num_heads = len(values) // 16
             values = values.reshape(num_heads, 2, -1, values.shape[1]).swapaxes(1, 2).reshape(values.shape)
         if parameter.endswith("experts.gate_up_proj"):
             layer = parameter.split(".")[2]
             gate, up = np.split(values, 2, axis=1)
             tensors |= {f"blk.{layer}.ffn_gate_exps.weight": gate, f"blk.{layer}.ffn_up_exps.weight": up}
             continue
-        whole = parameter if parameter.endswith(".weight") else f"{parameter}.weight"
+        if name == "gpt2" and ".h." in parameter:
+            values = values.T
+        whole = parameter if parameter.endswith((".weight", ".bias")) else f"{parameter}.weight"
         stored = names.get_name(whole, (".weight", ".bias"))
         assert stored is not None, parameter
-        tensors[stored] = values
+        tensors[stored] = values.squeeze()
     return tensors
 
 
 def write(path: Path, name: str, model: PreTrainedModel, **changes: Any) -> Path:
     """changes: of keys below the architecture; None removes."""
     values = {key: value for own, key in KEYS.items() if (value := getattr(model.config, own, None)) is not None}
-    theta = model.config.rope_parameters
-    values["rope.freq_base"] = theta.get("rope_theta") or theta["full_attention"]["rope_theta"]
+    if theta := getattr(model.config, "rope_parameters", None):
+        values["rope.freq_base"] = theta.get("rope_theta") or theta["full_attention"]["rope_theta"]
     if name not in ("gemma2", "gemma3", "phi3"):
         values.pop("attention.sliding_window", None)
-    writer = gguf.GGUFWriter(path, name)
+    if name == "gpt2":
+        values["feed_forward_length"] = 4 * values["embedding_length"]
+    writer = gguf.GGUFWriter(path, STATED.get(name, name))
     for key, value in (values | changes).items():
         if value is not None:
             add = writer.add_float32 if isinstance(value, float) else writer.add_uint32
-            add(f"{name}.{key}", value)
+            add(f"{STATED.get(name, name)}.{key}", value)
     tokens = [*(f"<{i}>" for i in range(96))]
     writer.add_tokenizer_model("llama")
     writer.add_token_list(tokens)
@@ -168,6 +188,9 @@ def test_every_architecture_is_tried() -> None:
         ("olmo2", {"logit_scale": 2.0}, "logit_scale"),
         ("qwen3moe", {"expert_used_count": None}, "expert_used_count"),
         ("granite", {"expert_count": 4}, "expert_count"),
+        ("mixtral", {"expert_used_count": None}, r"llama\.expert_used_count"),
+        ("qwen2moe", {"expert_shared_feed_forward_length": None}, "expert_shared_feed_forward_length"),
+        ("starcoder2", {"attention.layer_norm_epsilon": None}, "layer_norm_epsilon"),
         ("granite", {"block_count": 3}, r"blk\.2\."),
     ],
 )

@@ -97,7 +97,7 @@ class TestGGUF:
             ({"llama.attention.value_length": 16}, "value_length"),
             ({"llama.rope.dimension_count": 4}, "dimension_count"),
             ({"llama.rope.scaling.type": "yarn"}, "yarn"),
-            ({"llama.expert_count": 8}, "expert_count"),
+            ({"llama.expert_count": 8}, "expert_used_count"),
             ({"llama.logit_scale": 2.0}, "logit_scale"),
             ({"tokenizer.ggml.pre": "my-own"}, "my-own"),
         ],
