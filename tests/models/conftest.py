@@ -95,7 +95,12 @@ class Checkpoint:
 
 
 def worker_config(
-    folder: Path, weights: list[str], page_size: int, cache_bytes: int, numerics: Literal["fast", "exact"] = "exact"
+    folder: Path,
+    weights: list[str],
+    page_size: int,
+    cache_bytes: int,
+    numerics: Literal["fast", "exact"] = "exact",
+    threads: int = 1,
 ) -> WorkerConfig:
     return WorkerConfig(
         epoch=0,
@@ -105,7 +110,7 @@ def worker_config(
         model_folder=str(folder),
         weights=weights,
         device="cpu",
-        threads=1,
+        threads=threads,
         page_size=page_size,
         cache_bytes=cache_bytes,
         max_num_seqs=8,

@@ -39,6 +39,15 @@ static Plan make_plan(const Decoder& d, const Batch& batch, int64_t window) {
   return plan;
 }
 
+// Rows up to so many are made by every thread for itself: that takes less time than meeting the others does.
+constexpr int kFewRows = 4;
+
+// Where the rows that a matrix takes are made.
+struct Desk {
+  float* rows;
+  Activations acts;
+};
+
 struct Work {
   Team& team;
   const Decoder& d;
@@ -47,12 +56,30 @@ struct Work {
   float* x;  // [rows, hidden], changed in place
   std::vector<Plan> plans;
   std::vector<int32_t> row_page, row_offset, row_position;
-  float *normed, *wide, *attended, *partials;  // wide: qkv, then gate and up
-  Activations acts;
+  float *wide, *attended, *partials;  // wide: qkv, then gate and up
+  std::vector<Desk> desks;            // One for all threads, or, for few rows, one for each.
+  bool is_apart = false;              // Every row is of a sequence of its own that sees one part: nobody needs another's keys.
 };
 
 static inline void each_row(Team& team, int num_rows, auto&& body) {
   for (int64_t row; (row = team.claim(1, num_rows)) >= 0;) body(row);
+}
+
+static void rotate_and_write(Work& w, const Layer& layer, int64_t row, int first_head, int num_heads) {
+  const Decoder& d = w.d;
+  float* qkv = w.wide + row * (d.num_heads + 2 * d.num_kv_heads) * d.head_dim;
+  const int64_t place = (int64_t)w.row_position[row] * (d.head_dim / 2);
+  const int group = d.num_heads / d.num_kv_heads;
+  const auto turn = [&](int head, const float* norm) {
+    float* x = qkv + (int64_t)head * d.head_dim;
+    if (norm) rms_norm(x, norm, d.eps, d.head_dim, x);
+    rotate(x, d.cos + place, d.sin + place, d.head_dim);
+  };
+  for (int head = first_head; head < first_head + num_heads; head++) {
+    for (int i = 0; i < group; i++) turn(head * group + i, layer.q_norm);
+    turn(d.num_heads + head, layer.k_norm);
+    write_cache(d, layer, qkv, head, w.row_page[row], w.row_offset[row]);
+  }
 }
 
 static void attend(Work& w, const Layer& layer, const Plan& plan) {
@@ -69,6 +96,7 @@ static void attend(Work& w, const Layer& layer, const Plan& plan) {
       continue;
     }
     float whole[2 * kBlockRows];
+    if (w.is_apart) rotate_and_write(w, layer, block.row, head, 1);
     attend_part(d, layer, w.batch, block, head, block.first_part, w.wide, scores, whole, whole + kBlockRows, values.data());
     const int group = d.num_heads / d.num_kv_heads;
     for (int i = 0; i < block.num_tokens * group; i++) {
@@ -89,42 +117,39 @@ static void join(Work& w, const Plan& plan) {
   }
 }
 
-static void rotate_and_write(Work& w, const Layer& layer, int64_t row) {
-  const Decoder& d = w.d;
-  float* qkv = w.wide + row * (d.num_heads + 2 * d.num_kv_heads) * d.head_dim;
-  const int64_t place = (int64_t)w.row_position[row] * (d.head_dim / 2);
-  for (int head = 0; head < d.num_heads + d.num_kv_heads; head++) {
-    float* x = qkv + (int64_t)head * d.head_dim;
-    const float* norm = head < d.num_heads ? layer.q_norm : layer.k_norm;
-    if (norm) rms_norm(x, norm, d.eps, d.head_dim, x);
-    rotate(x, d.cos + place, d.sin + place, d.head_dim);
+// to (+)= rows @ stack.T, where make_row(row, place) makes one of the rows.
+static void multiply(Work& w, int thread, const Stack& stack, const Target& to, auto&& make_row) {
+  const int num_rows = w.batch.num_rows;
+  const bool is_shared = w.desks.size() == 1;
+  Desk desk = w.desks[is_shared ? 0 : thread];
+  desk.acts.terms = stack.terms;
+  desk.acts.floats = desk.rows;
+  const auto prepare = [&](int64_t row) {
+    make_row(row, desk.rows + row * stack.num_in);
+    prepare_row(desk.rows + row * stack.num_in, row, stack.num_in, desk.acts);
+  };
+  if (is_shared) {
+    each_row(w.team, num_rows, prepare);
+    w.team.barrier();
+  } else {
+    for (int64_t row = 0; row < num_rows; row++) prepare(row);
   }
-  write_cache(d, layer, qkv, w.row_page[row], w.row_offset[row]);
+  product(w.team, stack, desk.acts, num_rows, to);
+  w.team.barrier();
 }
 
-static void compute_layer(Work& w, Activations acts, const Layer& layer) {
+static void compute_layer(Work& w, int thread, const Layer& layer) {
   Team& team = w.team;
   const Decoder& d = w.d;
-  const int num_rows = w.batch.num_rows;
-  // to (+)= rows @ stack.T, where make_row makes a row of `from`.
-  const auto multiply = [&](const Stack& stack, float* from, const Target& to, auto&& make_row) {
-    acts.terms = stack.terms;
-    acts.floats = from;
-    each_row(team, num_rows, [&](int64_t row) {
-      float* at = from + row * stack.num_in;
-      make_row(row, at);
-      prepare_row(at, row, stack.num_in, acts);
-    });
-    team.barrier();
-    product(team, stack, acts, num_rows, to);
-    team.barrier();
-  };
+  const int64_t heads = (int64_t)d.num_heads * d.head_dim;
   const auto normed = [&](const float* norm) {
     return [&w, &d, norm](int64_t row, float* to) { rms_norm(w.x + row * d.hidden, norm, d.eps, d.hidden, to); };
   };
-  multiply(layer.qkv, w.normed, {w.wide, layer.qkv.num_out, false}, normed(layer.attention_norm));
-  each_row(team, num_rows, [&](int64_t row) { rotate_and_write(w, layer, row); });
-  team.barrier();
+  multiply(w, thread, layer.qkv, {w.wide, layer.qkv.num_out, false}, normed(layer.attention_norm));
+  if (!w.is_apart) {
+    each_row(team, w.batch.num_rows, [&](int64_t row) { rotate_and_write(w, layer, row, 0, d.num_kv_heads); });
+    team.barrier();
+  }
   const Plan& plan = *std::find_if(w.plans.begin(), w.plans.end(), [&](const Plan& p) { return p.window == layer.window; });
   attend(w, layer, plan);
   team.barrier();
@@ -132,15 +157,16 @@ static void compute_layer(Work& w, Activations acts, const Layer& layer) {
     join(w, plan);
     team.barrier();
   }
-  multiply(layer.out, w.attended, {w.x, d.hidden, true}, [](int64_t, float*) {});
-  multiply(layer.gate_up, w.normed, {w.wide, layer.gate_up.num_out, false}, normed(layer.mlp_norm));
-  multiply(layer.down, w.attended, {w.x, d.hidden, true},
+  multiply(w, thread, layer.out, {w.x, d.hidden, true},
+           [&](int64_t row, float* to) { memcpy(to, w.attended + row * heads, sizeof(float) * (size_t)heads); });
+  multiply(w, thread, layer.gate_up, {w.wide, layer.gate_up.num_out, false}, normed(layer.mlp_norm));
+  multiply(w, thread, layer.down, {w.x, d.hidden, true},
            [&](int64_t row, float* to) { swiglu(w.wide + row * 2 * d.inner, d.inner, to); });
 }
 
-static void compute_layers(void* context) {
+static void compute_layers(void* context, int thread) {
   Work& w = *(Work*)context;
-  for (int i = w.first_layer; i < w.last_layer; i++) compute_layer(w, w.acts, w.d.layers[i]);
+  for (int i = w.first_layer; i < w.last_layer; i++) compute_layer(w, thread, w.d.layers[i]);
 }
 
 // Places in one piece of memory, one after another, each at a cache line.
@@ -161,18 +187,21 @@ static void lay_out(Work& w, Shelf shelf, int64_t* bytes) {
   const int64_t widest = std::max<int64_t>({d.hidden, d.inner, heads});
   int64_t partials = 0;
   for (const Plan& plan : w.plans) partials = std::max(partials, plan.partials);
-  w.normed = shelf.take<float>(rows * d.hidden);
   w.wide = shelf.take<float>(rows * std::max<int64_t>(heads + 2 * (int64_t)d.num_kv_heads * d.head_dim, 2 * (int64_t)d.inner));
-  w.attended = shelf.take<float>(rows * std::max<int64_t>(d.inner, heads));
+  w.attended = shelf.take<float>(rows * heads);
   w.partials = shelf.take<float>(partials);
-  w.acts.values = shelf.take<int8_t>(rows * 2 * widest);
-  w.acts.scales = shelf.take<float>(rows * 2 * widest / 32);
-  w.acts.sums = shelf.take<int32_t>(rows * 2 * widest / 16);
+  for (Desk& desk : w.desks) {
+    desk.rows = shelf.take<float>(rows * widest);
+    desk.acts.values = shelf.take<int8_t>(rows * 2 * widest);
+    desk.acts.scales = shelf.take<float>(rows * 2 * widest / 32);
+    desk.acts.sums = shelf.take<int32_t>(rows * 2 * widest / 16);
+  }
   *bytes = shelf.used;
 }
 
 static void forward(Team& team, const Decoder& d, int first, int last, const Batch& batch, float* x) {
-  Work w{team, d, batch, first, last, x, {}, {}, {}, {}, nullptr, nullptr, nullptr, nullptr, {}};
+  Work w{team, d, batch, first, last, x, {}, {}, {}, {}, nullptr, nullptr, nullptr, {}};
+  w.desks.resize(batch.num_rows <= kFewRows ? team.size() : 1);
   for (int i = first; i < last; i++) {
     const int64_t window = d.layers[i].window;
     if (std::none_of(w.plans.begin(), w.plans.end(), [&](const Plan& p) { return p.window == window; }))
@@ -186,6 +215,8 @@ static void forward(Team& team, const Decoder& d, int first, int last, const Bat
       w.row_offset.push_back(at % d.page_size);
     }
   }
+  w.is_apart = std::all_of(batch.spans, batch.spans + batch.num_spans, [](const Span& s) { return s.num_tokens == 1; }) &&
+               std::all_of(w.plans.begin(), w.plans.end(), [](const Plan& p) { return !p.partials; });
   int64_t bytes = 0;
   lay_out(w, Shelf{nullptr}, &bytes);
   lay_out(w, Shelf{(char*)team.scratch(bytes)}, &bytes);
@@ -204,7 +235,7 @@ struct Projection {
   Activations acts;
 };
 
-static void compute_projection(void* context) {
+static void compute_projection(void* context, int) {
   Projection& p = *(Projection*)context;
   const int64_t size = p.stack.num_in;
   each_row(p.team, p.num_rows, [&](int64_t row) {

@@ -20,7 +20,7 @@ constexpr int kSpins = 2000;
 
 Team::Team(int num_threads) : num_threads_(num_threads < 1 ? 1 : num_threads) {
   // They live as long as the process, which may end at any time: nothing is theirs to clean up.
-  for (int i = 1; i < num_threads_; i++) std::thread([this] { follow(); }).detach();
+  for (int i = 1; i < num_threads_; i++) std::thread([this, i] { follow(i); }).detach();
 }
 
 void Team::await(std::atomic<uint32_t>& word, uint32_t old) {
@@ -31,22 +31,22 @@ void Team::await(std::atomic<uint32_t>& word, uint32_t old) {
   while (word.load(std::memory_order_acquire) == old) word.wait(old, std::memory_order_acquire);
 }
 
-void Team::follow() {
+void Team::follow(int thread) {
   for (uint32_t seen = 0;; seen++) {
     await(round_, seen);
-    task_(context_);
+    task_(context_, thread);
     barrier();
   }
 }
 
-void Team::run(void (*task)(void*), void* context) {
+void Team::run(void (*task)(void*, int), void* context) {
   task_ = task;
   context_ = context;
   if (num_threads_ > 1) {
     round_.fetch_add(1, std::memory_order_release);
     round_.notify_all();
   }
-  task(context);
+  task(context, 0);
   barrier();
 }
 

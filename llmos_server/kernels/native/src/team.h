@@ -10,8 +10,8 @@ class Team {
   explicit Team(int num_threads);
   int size() const { return num_threads_; }
 
-  // Call task(context) on every thread, this one included; returns when all have.
-  void run(void (*task)(void* context), void* context);
+  // Call task(context, thread) on every thread, this one (0) included; returns when all have.
+  void run(void (*task)(void* context, int thread), void* context);
 
   // Inside a task: nobody goes on before all have come here. Starts the next phase's claims at 0.
   void barrier();
@@ -28,11 +28,11 @@ class Team {
   void* scratch(int64_t bytes);
 
  private:
-  void follow();
+  void follow(int thread);
   void await(std::atomic<uint32_t>& word, uint32_t old);
 
   const int num_threads_;
-  void (*task_)(void*) = nullptr;
+  void (*task_)(void*, int) = nullptr;
   void* context_ = nullptr;
   void* scratch_ = nullptr;
   int64_t scratch_bytes_ = 0;
