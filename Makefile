@@ -11,7 +11,7 @@ export TORCH
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev model clients serve test lint types proof bench clean
+.PHONY: help install install-dev model clients serve test lint types proof bench bench-peers clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ proof: model ## Run the long proofs, print and keep what they measured (docs/pro
 
 bench: install ## Measure a running server (start it first: make serve)
 	@$(BIN)/llmos bench $(ARGS)
+
+bench-peers: install ## Measure running servers in turns: make bench-peers PEERS="llmos=URL llama.cpp=URL"
+	@$(BIN)/python benchmarks/peers.py $(PEERS) $(ARGS)
 
 clean: ## Remove caches and build products; .venv and pulled models stay
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
