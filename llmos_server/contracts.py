@@ -212,6 +212,11 @@ class Engine(Protocol):
     @property
     def state(self) -> EngineState: ...
 
+    @property
+    def load_failure(self) -> str:
+        """Why the state is "failed", and what comes next; "" in another state."""
+        ...
+
     def hold(self) -> AbstractContextManager[None]:
         """Within it the model is not evicted. Enter before wait_ready, leave when the request is over."""
         ...

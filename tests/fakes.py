@@ -23,7 +23,7 @@ from llmos_server.contracts import (
     StoredKey,
     TokenLogprob,
 )
-from llmos_server.errors import EngineFailed, InvalidRequest
+from llmos_server.errors import InvalidRequest
 
 EOS, BOS, TURN = 256, 257, 258
 SPECIAL = {EOS: "<eos>", BOS: "<bos>", TURN: "<turn>"}
@@ -257,9 +257,11 @@ class ScriptedGenerator:
         finally:
             self.num_holds -= 1
 
+    @property
+    def load_failure(self) -> str:
+        return "The model could not be loaded: no tensors." if self.state == "failed" else ""
+
     async def wait_ready(self, timeout: float | None = None) -> EngineInfo:
-        if self.state == "failed":
-            raise self.load_error or EngineFailed("The model could not be loaded: no tensors.")
         if self.state != "ready":
             await self.loaded.wait()
             if self.load_error is not None:
@@ -307,6 +309,10 @@ class ScriptedEncoder:
             yield
         finally:
             self.num_holds -= 1
+
+    @property
+    def load_failure(self) -> str:
+        return "The model could not be loaded: no tensors." if self.state == "failed" else ""
 
     async def wait_ready(self, timeout: float | None = None) -> EncoderInfo:
         assert self.num_holds, "the model might be evicted while it is waited for"

@@ -42,8 +42,7 @@ async def ready(request: AnyRequest) -> ASGIApp:
     if state in ("unloaded", "loading") and served.engine.info is not None:
         state = "ready"  # It was evicted; the next request for it has it loaded again.
     if state == "failed":
-        await served.engine.wait_ready(0)  # Raises with the cause, or with "loading" when it is time to try again.
-        state = "ready"
+        raise EngineFailed(served.engine.load_failure)
     if state != "ready":
         raise EngineBusy(f"{served.id} is {state}.")
     return json_response(request, Health(status="ready"))

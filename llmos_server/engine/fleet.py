@@ -191,6 +191,8 @@ class Fleet:
             try:
                 await self.load(name, None)
                 return
+            except EngineBusy:  # Its first start crashed, and its supervisor tries the next one.
+                await self._pause(self._tick)
             except EngineFailed as error:
                 log.error("%s is not loaded: %s", name, error)
                 await self._pause(error.retry_after or self._retry_pause)
@@ -205,6 +207,10 @@ class Fleet:
 
     def state_of(self, member: Member) -> EngineState:
         return "stopped" if self._is_stopping else member.state
+
+    def failure_of(self, member: Member) -> str:
+        """Why its state is "failed", and what comes next; "" in another state."""
+        return "" if member.failure is None else str(failed(member, self._now()))
 
     def status(self) -> FleetStatus:
         self._note_states()
@@ -261,7 +267,7 @@ class Fleet:
         if worker.state == "ready" and slot.ready_at is None:
             member.note_ready(self._now())
         elif worker.state == "failed":
-            member.note_failure(worker.failure, self._now(), self._retry_pause)
+            member.note_failure(worker.load_failure, self._now(), self._retry_pause)
             self._refuse_waiting(member, failed(member, self._now()))
             self._do([self._plan.fail(slot)])
 

@@ -38,6 +38,11 @@ class FleetEngine:
     def state(self) -> EngineState:
         return self._fleet.state_of(self._member)
 
+    @property
+    def load_failure(self) -> str:
+        """See contracts.Engine."""
+        return self._fleet.failure_of(self._member)
+
     @contextlib.contextmanager
     def hold(self) -> Iterator[None]:
         """See contracts.Engine."""

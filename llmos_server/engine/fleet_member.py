@@ -28,7 +28,7 @@ class Worker(Protocol):
     def info(self) -> EngineInfo | EncoderInfo | None: ...
 
     @property
-    def failure(self) -> str:
+    def load_failure(self) -> str:
         """Why the state is "failed"."""
         ...
 

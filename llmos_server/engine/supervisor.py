@@ -79,8 +79,10 @@ class Supervisor(Generic[Info, Output]):
         self._task: asyncio.Task[None] | None = None
 
     @property
-    def failure(self) -> str:
-        """Why the state is "failed"."""
+    def load_failure(self) -> str:
+        """Why the state is "failed"; "" in another state."""
+        if self.state != "failed":
+            return ""
         return f"{self._name} could not be loaded: {self._failure}. The server's log tells more."
 
     def start(self) -> None:
@@ -115,7 +117,7 @@ class Supervisor(Generic[Info, Output]):
     def require_ready(self) -> Connection:
         """The way to a worker that is ready. Raises EngineFailed or EngineBusy when there is none."""
         if self.state == "failed":
-            raise EngineFailed(self.failure)
+            raise EngineFailed(self.load_failure)
         if self.state == "stopped":
             raise EngineBusy("The server is shutting down; try again in a moment.", retry_after=5.0)
         if self.state != "ready" or self.connection is None:

@@ -66,9 +66,9 @@ class WorkerClient(ABC, Generic[Info, Output]):
         return self._supervisor.info
 
     @property
-    def failure(self) -> str:
-        """Why the state is "failed"."""
-        return self._supervisor.failure
+    def load_failure(self) -> str:
+        """See contracts.Engine."""
+        return self._supervisor.load_failure
 
     @property
     def num_restarts(self) -> int:

@@ -75,6 +75,26 @@ def holdings(server: Any) -> dict[str, int]:
     }
 
 
+def wait_until_booked(server: Any, num_requests: int) -> None:
+    """The usage ledger's connection to the database opens with its first rows, about a second after those requests have
+    ended, and stays: what a server holds before that is never seen again."""
+    server.wait_for(lambda: server.metric("llmos:usage_rows_written_total") >= num_requests, "booked")
+
+
+def wait_until_back_to(server: Any, before: dict[str, int]) -> None:
+    """No more of anything than `before`, which holdings() gave."""
+    now: dict[str, int] = {}
+
+    def is_back() -> bool:
+        now.update(holdings(server))
+        return all(now[name] <= before[name] for name in before)
+
+    try:
+        server.wait_for(is_back, "back")
+    except AssertionError as error:
+        raise AssertionError(f"the server held {before} and now holds {now}: {error}") from None
+
+
 def resident_bytes(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 

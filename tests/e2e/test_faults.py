@@ -21,6 +21,8 @@ from fault_load import (
     open_files,
     open_stream,
     resident_bytes,
+    wait_until_back_to,
+    wait_until_booked,
 )
 
 MAX_GROWTH_BYTES = 48 * 2**20
@@ -60,9 +62,10 @@ def test_a_worker_is_killed_again_and_again(
         own_server.wait_until_ready()
         seconds.append(time.monotonic() - began)
         if number == 0:
+            wait_until_booked(own_server, 2)
             before, memory = holdings(own_server), resident_bytes(own_server.process.pid)
     assert ask(own_server, 4).status_code == 200
-    own_server.wait_for(lambda: all(holdings(own_server)[name] <= before[name] for name in before), "back to its files")
+    wait_until_back_to(own_server, before)
     growth = resident_bytes(own_server.process.pid) - memory
     record_property(f"{num_kills} kills, seconds to the next ready worker", f"{min(seconds):.1f} to {max(seconds):.1f}")
     record_property(f"{num_kills} kills, files, threads, children, sockets", before)

@@ -41,7 +41,8 @@ class FakeWorker:
         self.num_restarts = 0
         self.num_running = 0
         self.was_ended_under_requests = False
-        self.failure = ""
+        self.load_failure = ""
+        self.num_waits = 0
         self.ready = asyncio.Event()
         self.may_end = asyncio.Event()
         self.may_end.set()
@@ -61,8 +62,13 @@ class FakeWorker:
         self.state = "ready"
         self.ready.set()
 
+    def crash_first_start(self) -> None:
+        """And be started again: those that wait are told so."""
+        self.state = "restarting"
+        self.ready.set()
+
     def fail(self, reason: str) -> None:
-        self.failure, self.state = reason, "failed"
+        self.load_failure, self.state = reason, "failed"
         self.ready.set()
 
     async def stop(self, grace: float = 0.0) -> None:
@@ -79,8 +85,11 @@ class FakeWorker:
                 await self.ready.wait()
         except TimeoutError:
             raise EngineBusy("still loading") from None
-        if self.failure:
-            raise EngineFailed(self.failure)
+        self.num_waits += 1
+        if self.load_failure:
+            raise EngineFailed(self.load_failure)
+        if self.state == "restarting":
+            raise EngineBusy("restarting")
         assert self.info is not None
         return self.info
 
@@ -448,6 +457,19 @@ async def test_a_failed_model_is_tried_again_by_the_first_request_after_a_pause_
     assert (b.engine("bad").state, len(b.workers)) == ("ready", 3)
 
 
+async def test_what_is_loaded_at_the_start_is_waited_for_while_its_supervisor_starts_it_again(bench) -> None:
+    b = bench(budget=1, loads=False, retry_pause=0.01)
+    b.engine("default")
+    await b.fleet.preload(["default"])
+    await until(lambda: b.workers)
+    b.workers[0].crash_first_start()
+    await until(lambda: b.workers[0].num_waits > 2)
+    b.workers[0].fail("default could not be loaded: it ended 5 times.")
+    b.loads = True
+    await until(lambda: b.engine("default").state == "ready")
+    assert len(b.workers) == 2
+
+
 async def test_what_is_loaded_at_the_start_is_tried_until_it_loads(bench) -> None:
     b = bench(budget=1, loads=False, retry_pause=0.01)
     b.engine("default")
@@ -457,4 +479,5 @@ async def test_what_is_loaded_at_the_start_is_tried_until_it_loads(bench) -> Non
     b.workers[0].fail("default could not be loaded: no memory.")
     with pytest.raises(EngineFailed):
         await b.engine("default").wait_ready(WAIT)
+    assert "no memory" in b.engine("default").load_failure
     await until(lambda: b.engine("default").state == "ready")
