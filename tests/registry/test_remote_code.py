@@ -140,7 +140,7 @@ def test_unused_classes_may_not_lie_in_another_repository_either(
 ) -> None:
     """The model's own code could ask for them."""
     change_config(folder, auto_map={**OWN["auto_map"], "AutoTokenizer": ["other/repo--mine.Tokenizer", None]})
-    with pytest.raises(UnsupportedModel, match="AutoTokenizer is .*code of another repository"):
+    with pytest.raises(UnsupportedModel, match=r"AutoTokenizer is .*code of another repository"):
         pull(fakes, tmp_path, folder)
 
 
