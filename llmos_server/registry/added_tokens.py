@@ -61,6 +61,14 @@ def add_numbered(tokenizer: Tokenizer, tokens: Sequence[tuple[int, AddedToken]],
             raise UnsupportedModel(f"{where}: {token.content!r} is added with the id {index}, which is not free.")
 
 
+def id_of(tokenizer: Tokenizer, text: str) -> int:
+    """Raises UnsupportedModel when the tokenizer has no such token."""
+    found: int | None = tokenizer.token_to_id(text)
+    if found is None:
+        raise UnsupportedModel(f"The tokenizer has no token {text!r}, which stands around every text.")
+    return found
+
+
 def put_around(tokenizer: Tokenizer, begin: str | None, end: str | None) -> None:
     """What a text begins and ends with. Raises UnsupportedModel for a token that isn't there or can't stand there."""
     tokens = [token for token in (begin, end) if token is not None]

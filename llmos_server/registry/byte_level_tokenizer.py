@@ -14,7 +14,7 @@ from typing import Any
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from llmos_server.errors import PullError, UnsupportedModel
-from llmos_server.registry.added_tokens import add_numbered, put_around
+from llmos_server.registry.added_tokens import add_numbered, id_of, put_around
 from llmos_server.registry.json_files import MAX_JSON_BYTES, read_flag, read_json
 from llmos_server.registry.special_tokens import SPECIAL_TOKEN_FILES, read_special_tokens
 from llmos_server.registry.split_patterns import QWEN2
@@ -139,5 +139,5 @@ def _wrap(tokenizer: Tokenizer, named: Mapping[str, str], adds_space: bool) -> N
         raise UnsupportedModel(
             "The tokenizer has no sep_token or no cls_token, which its class puts around every text."
         )
-    separator, begin = ((named[key], tokenizer.token_to_id(named[key]) or 0) for key in ("sep_token", "cls_token"))
+    separator, begin = ((named[key], id_of(tokenizer, named[key])) for key in ("sep_token", "cls_token"))
     tokenizer.post_processor = processors.RobertaProcessing(separator, begin, add_prefix_space=adds_space)

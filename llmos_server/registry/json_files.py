@@ -11,6 +11,7 @@ from llmos_server.errors import PullError, UnsupportedModel
 
 MAX_JSON_BYTES = 64 * 2**20
 MAX_DEPTH = 64
+TOO_DEEP = "nested too deeply"
 
 
 def read_json(path: Path, remedy: str) -> dict[str, Any]:
@@ -25,8 +26,10 @@ def read_json(path: Path, remedy: str) -> dict[str, Any]:
         _check(values)
     except OSError as error:
         raise PullError(f"{path}: can't be read ({error.strerror}). {remedy}") from None
-    except (ValueError, RecursionError):
-        raise PullError(f"{path}: not valid JSON. {remedy}") from None
+    except ValueError as error:
+        raise PullError(f"{path}: not valid JSON ({error}). {remedy}") from None
+    except RecursionError:
+        raise PullError(f"{path}: not valid JSON ({TOO_DEEP}). {remedy}") from None
     if not isinstance(values, dict):
         raise PullError(f"{path}: not a JSON object. {remedy}")
     return values
@@ -46,7 +49,7 @@ def read_flag(values: Mapping[str, Any], key: str, default: bool) -> bool:
 
 
 def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no JSON")
+    raise ValueError(f"{constant} is no number there")
 
 
 def _finite(text: str) -> float:
@@ -70,4 +73,4 @@ def _check(values: Any) -> None:
         ]
         if not level:
             return
-    raise ValueError("nested too deeply")
+    raise ValueError(TOO_DEEP)

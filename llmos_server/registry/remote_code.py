@@ -72,10 +72,14 @@ def has_own_code(config: Mapping[str, Any]) -> bool:
 
 def copy_code(source: Path, target: Path, config: Mapping[str, Any]) -> None:
     """The Python files beside the config. Raises UnsupportedModel for classes that aren't in them, PullError."""
-    auto_map = config["auto_map"]
-    for key in USED:
-        if key in auto_map:
-            _check_class(source, key, auto_map[key])
+    for key, value in config["auto_map"].items():
+        if any(isinstance(part, str) and "--" in part for part in (value if isinstance(value, list) else [value])):
+            raise UnsupportedModel(
+                f"config.json: auto_map's {key} is {value!r:.200}, code of another repository, which is never fetched "
+                "or run."
+            )
+        if key in USED:
+            _check_class(source, key, value)
     for name in code_files(path.name for path in source.iterdir() if path.is_file()):
         if (source / name).stat().st_size > MAX_CODE_BYTES:
             raise PullError(f"{source / name}: too large for a Python file of a model.")
@@ -88,10 +92,6 @@ def code_files(names: Iterable[str]) -> list[str]:
 
 
 def _check_class(source: Path, key: str, value: Any) -> None:
-    if isinstance(value, str) and "--" in value:
-        raise UnsupportedModel(
-            f"config.json: auto_map's {key} is {value!r}, code of another repository, which is never fetched or run."
-        )
     found = CLASS.fullmatch(value) if isinstance(value, str) else None
     if found is None or not (source / f"{found[1]}.py").is_file():
         raise UnsupportedModel(

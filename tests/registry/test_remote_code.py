@@ -135,6 +135,15 @@ def test_classes_that_lie_elsewhere_are_refused(
         pull(fakes, tmp_path, folder)
 
 
+def test_unused_classes_may_not_lie_in_another_repository_either(
+    fakes: ModuleType, tmp_path: Path, folder: Path
+) -> None:
+    """The model's own code could ask for them."""
+    change_config(folder, auto_map={**OWN["auto_map"], "AutoTokenizer": ["other/repo--mine.Tokenizer", None]})
+    with pytest.raises(UnsupportedModel, match=r"AutoTokenizer is .*code of another repository"):
+        pull(fakes, tmp_path, folder)
+
+
 @pytest.fixture
 def hub(fakes: ModuleType, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
