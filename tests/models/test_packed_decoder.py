@@ -42,8 +42,6 @@ def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
         Library(library, 1, request.param)
     except KernelsUnavailable as error:
         pytest.skip(str(error))
-    except ValueError as error:
-        pytest.skip(str(error))
     monkeypatch.setattr(model_runner, "Library", functools.partial(Library, backend=request.param))
     return str(request.param)
 

@@ -42,14 +42,24 @@ def find_or_build(cache: Path) -> Path:
     """
     compiler = find_compiler()
     library = library_path(cache, compiler)
-    if library.exists():
-        return library
-    cache.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (cache / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    try:
+        cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _check_private(cache)
         if not library.exists():
-            _build(compiler, library)
+            with (cache / "lock").open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                if not library.exists():
+                    _build(compiler, library)
+    except OSError as error:
+        raise KernelsUnavailable(f"{cache} can't be used: {error.strerror}.") from None
     return library
+
+
+def _check_private(cache: Path) -> None:
+    """What is loaded from there runs as this user, so nobody else may write it."""
+    status = cache.stat()
+    if status.st_uid != os.getuid() or status.st_mode & 0o022:
+        raise KernelsUnavailable(f"{cache} can be written by others. Run: chmod 700 {cache}")
 
 
 def library_path(cache: Path, compiler: str) -> Path:

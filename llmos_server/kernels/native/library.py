@@ -8,6 +8,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar
 
+from llmos_server.errors import KernelsUnavailable
+
 
 class Matrix(Structure):
     """abi.h: Matrix."""
@@ -82,11 +84,14 @@ class Library:
     """One loaded library with one of its backends and a team of threads. Not for two callers at once."""
 
     def __init__(self, path: Path, num_threads: int, backend: str = "") -> None:
-        """backend: a name, or "" for the best that this processor runs. Raises ValueError where it can't run here."""
+        """backend: a name, or "" for the best that this processor runs.
+
+        Raises KernelsUnavailable where it can't run here, or the library can't be loaded.
+        """
         self._functions = _load(path)
         self._backend = self._functions.llmos_backend(backend.encode())
         if not self._backend:
-            raise ValueError(f"This processor can't run the {backend} kernels.")
+            raise KernelsUnavailable(f"This processor can't run the {backend} kernels.")
         self._team = _team(path, num_threads)
         self.backend: str = self._functions.llmos_backend_name(self._backend).decode()
 
@@ -105,7 +110,10 @@ class Library:
 
 @lru_cache(maxsize=8)
 def _load(path: Path) -> ctypes.CDLL:
-    library = ctypes.CDLL(str(path))
+    try:
+        library = ctypes.CDLL(str(path))
+    except OSError as error:
+        raise KernelsUnavailable(f"{path} can't be loaded: {error}.") from None
     pointers = {Decoder: POINTER(Decoder), Batch: POINTER(Batch), Stack: POINTER(Stack), Matrix: POINTER(Matrix)}
     signatures = {
         "llmos_backend": ([c_char_p], c_void_p),
