@@ -60,7 +60,9 @@ def logprob_of(fingerprint: int, token_id: int) -> TokenLogprob:
 
 def choose(fingerprint: int, request: GenerateRequest, index: int, num_output_tokens: int) -> int:
     params = request.sampling
-    token_id = mix(fingerprint, params.seed, index) % (VOCAB_SIZE - 2)
+    token_id = (
+        mix(fingerprint, params.seed, index) % HANG_TOKEN
+    )  # Answers are parts of later prompts, so no script is chosen.
     while num_output_tokens < params.min_tokens and token_id in params.stop_token_ids:
         token_id = (token_id + 1) % VOCAB_SIZE
     return token_id
