@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import time
-from pathlib import Path
 
 import torch
 
@@ -12,19 +10,12 @@ from llmos_server.contracts import EngineInfo, TokenLogprob
 from llmos_server.engine.kv_cache import KVCache, default_budget, num_pages_for, page_bytes
 from llmos_server.engine.memory import CACHED_BATCHES
 from llmos_server.engine.messages import WorkerConfig
-from llmos_server.engine.sampler import sample_rows, token_logprobs
+from llmos_server.engine.numerics import open_by_numerics
+from llmos_server.engine.sampler import Draw, sample_rows, token_logprobs
 from llmos_server.engine.step import Chunk, SampledToken, StepPlan, StepResult
-from llmos_server.errors import EngineFailed, KernelsUnavailable
+from llmos_server.errors import EngineFailed
 from llmos_server.kernels.base import PagedBatch, PageFormat, Span
-from llmos_server.kernels.native.build import KERNEL_CACHE, find_or_build
-from llmos_server.kernels.native.library import Library
-from llmos_server.kernels.native.pages import NativePages
-from llmos_server.kernels.reference import ReferenceKernels
-from llmos_server.models.opening import open_model, open_packed
 from llmos_server.models.paged_model import PagedModel
-from llmos_server.settings import find_home
-
-log = logging.getLogger("llmos.worker")
 
 HEAD_ROWS = 64
 """Rows that the output head computes at once: 64 x 49152 floats are 12 MiB, a whole prompt's would be gigabytes."""
@@ -33,10 +24,12 @@ HEAD_ROWS = 64
 class ModelRunner:
     """engine.step.Runner over one model and its pages."""
 
-    def __init__(self, model: PagedModel, cache: KVCache, pages: PageFormat) -> None:
+    def __init__(self, model: PagedModel, cache: KVCache, pages: PageFormat, draw: Draw | None = None) -> None:
+        """draw: the model's own way to draw a token, if it has one."""
         self._model = model
         self._cache = cache
         self._pages = pages
+        self._draw = draw
         self._device = cache.layers[0].keys.device
 
     @torch.inference_mode()
@@ -77,7 +70,7 @@ class ModelRunner:
         sampled: list[SampledToken] = []
         for first in range(0, len(drawing), HEAD_ROWS):
             rows, sequences = zip(*drawing[first : first + HEAD_ROWS], strict=True)
-            sampled += sample_rows(self._model.logits(hidden[list(rows)]), sequences)
+            sampled += sample_rows(self._model.logits(hidden[list(rows)]), sequences, self._draw)
         prompt_logprobs = {
             place: self._prompt_logprobs(chunk, hidden[end - chunk.num_tokens : end])
             for place, (end, chunk) in enumerate(zip(ends, plan.chunks, strict=True))
@@ -107,9 +100,8 @@ def create_runner(config: WorkerConfig) -> tuple[ModelRunner, EngineInfo]:
     if config.threads > 0:
         torch.set_num_threads(config.threads)
     device = choose_device(config.device)
-    weights = [Path(path) for path in config.weights]
     with torch.inference_mode():
-        model, pages, dtype = open_by_numerics(config, weights, device)
+        model, pages, dtype, draw = open_by_numerics(config, device)
         pages_per_sequence = -(-model.context_length // config.page_size)
         max_useful = CACHED_BATCHES * config.max_num_seqs * pages_per_sequence
         budget = config.cache_bytes or default_budget(device)
@@ -129,26 +121,7 @@ def create_runner(config: WorkerConfig) -> tuple[ModelRunner, EngineInfo]:
         num_pages=num_pages,
         load_seconds=time.monotonic() - started,
     )
-    return ModelRunner(model, cache, pages), info
-
-
-def open_by_numerics(
-    config: WorkerConfig, weights: list[Path], device: torch.device
-) -> tuple[PagedModel, PageFormat, str]:
-    """The model on the compiled kernels where they are asked for and can compute it, else on the exact ones.
-
-    Returns the model, the form of its pages and what EngineInfo.dtype says.
-    """
-    folder = Path(config.model_folder)
-    if config.numerics == "fast" and device.type == "cpu":
-        try:
-            library = Library(find_or_build(find_home() / KERNEL_CACHE), torch.get_num_threads())
-            model = open_packed(folder, weights, library, config.page_size, config.code)
-            return model, NativePages(), f"packed ({library.backend})"
-        except KernelsUnavailable as error:
-            log.warning("%s runs on the exact kernels, many times slower: %s", folder.name, error)
-    kernels = ReferenceKernels(device)
-    return open_model(folder, weights, kernels, device, config.page_size, config.code), kernels, "float32"
+    return ModelRunner(model, cache, pages, draw), info
 
 
 def choose_device(name: str) -> torch.device:

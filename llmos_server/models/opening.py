@@ -46,7 +46,7 @@ def open_model(
 
 def open_packed(
     folder: Path, weights: Sequence[Path], library: Library, page_size: int, code: Mapping[str, str]
-) -> PagedModel:
+) -> PackedDecoder:
     """On the compiled kernels. Raises KernelsUnavailable for what they can't compute, UnsupportedModel as above."""
     if code:
         raise KernelsUnavailable("They compute the decoder of our own only, not the model's own code.")

@@ -114,6 +114,10 @@ class PackedDecoder:
         self._library.forward(self._decoder, 0, self._config.num_layers, struct, rows.data_ptr())
         return rows
 
+    def draw(self, scores: torch.Tensor, temperature: float, noise: float) -> int:
+        """A token of softmax(scores / temperature), as engine.sampler.draw chooses it. scores: float32 [vocab]."""
+        return self._library.draw(scores.data_ptr(), scores.shape[0], temperature, noise)
+
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """hidden: [n, hidden], rows of what `forward` returned. Returns [n, vocab]: keep n small."""
         rows = hidden.contiguous()

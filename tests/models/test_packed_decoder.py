@@ -16,7 +16,7 @@ import torch
 from gguf_blocks import HALVES, random_blocks
 from transformers import AutoConfig
 
-from llmos_server.engine import model_runner
+from llmos_server.engine import numerics as numerics_module
 from llmos_server.engine.model_runner import create_runner
 from llmos_server.engine.step import Chunk, StepPlan
 from llmos_server.errors import KernelsUnavailable
@@ -42,7 +42,7 @@ def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
         Library(library, 1, request.param)
     except KernelsUnavailable as error:
         pytest.skip(str(error))
-    monkeypatch.setattr(model_runner, "Library", functools.partial(Library, backend=request.param))
+    monkeypatch.setattr(numerics_module, "Library", functools.partial(Library, backend=request.param))
     return str(request.param)
 
 

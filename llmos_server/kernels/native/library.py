@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from ctypes import POINTER, Structure, c_char_p, c_float, c_int32, c_int64, c_void_p
+from ctypes import POINTER, Structure, c_char_p, c_double, c_float, c_int32, c_int64, c_void_p
 from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar
@@ -107,6 +107,11 @@ class Library:
         """ids, out: addresses of int64 [n] and float32 [n, num_in]."""
         self._functions.llmos_gather(self._backend, matrix, ids, num_ids, out)
 
+    def draw(self, scores: int, size: int, temperature: float, noise: float) -> int:
+        """A token of softmax(scores / temperature). scores: address of float32 [size]; noise: in [0, 1)."""
+        token: int = self._functions.llmos_draw(self._backend, scores, size, temperature, noise)
+        return token
+
 
 @lru_cache(maxsize=8)
 def _load(path: Path) -> ctypes.CDLL:
@@ -121,6 +126,7 @@ def _load(path: Path) -> ctypes.CDLL:
         "llmos_team": ([c_int32], c_void_p),
         "llmos_forward": ([c_void_p, c_void_p, pointers[Decoder], c_int32, c_int32, pointers[Batch], c_void_p], None),
         "llmos_project": ([c_void_p, c_void_p, pointers[Stack], c_void_p, c_float, c_void_p, c_int32, c_void_p], None),
+        "llmos_draw": ([c_void_p, c_void_p, c_int64, c_float, c_double], c_int64),
         "llmos_gather": ([c_void_p, pointers[Matrix], c_void_p, c_int32, c_void_p], None),
     }
     for name, (arguments, result) in signatures.items():

@@ -1,6 +1,7 @@
 #include "backend.h"
 #include "simd_plain.h"
 #include "forward.h"
+#include "sampling.h"
 
 const llmos::Backend llmos::backend_plain{"plain", llmos::LLMOS_ISA::forward, llmos::LLMOS_ISA::project,
-                                   llmos::LLMOS_ISA::gather};
+                                   llmos::LLMOS_ISA::gather, llmos::LLMOS_ISA::draw};

@@ -57,3 +57,7 @@ LLMOS_EXPORT void llmos_gather(const Backend* backend, const llmos::Matrix* matr
   backend->gather(*matrix, ids, n, out);
 }
 
+// A token of softmax(scores / temperature); noise: in [0, 1).
+LLMOS_EXPORT int64_t llmos_draw(const Backend* backend, const float* scores, int64_t size, float temperature, double noise) {
+  return backend->draw(scores, size, temperature, noise);
+}

@@ -1,0 +1,45 @@
+"""Which kernels compute a model: the compiled ones where they are asked for and can, else the exact ones."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from llmos_server.engine.messages import WorkerConfig
+from llmos_server.engine.sampler import Draw
+from llmos_server.errors import KernelsUnavailable
+from llmos_server.kernels.base import PageFormat
+from llmos_server.kernels.native.build import KERNEL_CACHE, find_or_build
+from llmos_server.kernels.native.library import Library
+from llmos_server.kernels.native.pages import NativePages
+from llmos_server.kernels.reference import ReferenceKernels
+from llmos_server.models.opening import open_model, open_packed
+from llmos_server.models.paged_model import PagedModel
+from llmos_server.settings import find_home
+
+log = logging.getLogger("llmos.worker")
+
+
+class Opened(NamedTuple):
+    model: PagedModel
+    pages: PageFormat
+    dtype: str
+    """What EngineInfo says."""
+    draw: Draw | None = None
+
+
+def open_by_numerics(config: WorkerConfig, device: torch.device) -> Opened:
+    """Uses as many threads as torch does. Raises UnsupportedModel for a checkpoint that can't be computed at all."""
+    folder, weights = Path(config.model_folder), [Path(path) for path in config.weights]
+    if config.numerics == "fast" and device.type == "cpu":
+        try:
+            library = Library(find_or_build(find_home() / KERNEL_CACHE), torch.get_num_threads())
+            model = open_packed(folder, weights, library, config.page_size, config.code)
+            return Opened(model, NativePages(), f"packed ({library.backend})", model.draw)
+        except KernelsUnavailable as error:
+            log.warning("%s runs on the exact kernels, many times slower: %s", folder.name, error)
+    kernels = ReferenceKernels(device)
+    return Opened(open_model(folder, weights, kernels, device, config.page_size, config.code), kernels, "float32")
