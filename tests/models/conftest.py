@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -169,6 +170,23 @@ class Driver:
         while unfinished := [s for s in sequences if s.num_output_tokens < num_tokens]:
             self.advance(*unfinished, max_tokens=max_tokens)
         return [sequence.output_ids for sequence in sequences]
+
+    def hidden_in_any_cut(self, prompts: list[list[int]], choose: random.Random, max_tokens: int) -> list[torch.Tensor]:
+        """Hidden states of each prompt, computed in steps of some prompts' next chunks, of any length."""
+        sequences = [self.sequence(ids, 0) for ids in prompts]
+        seen: list[list[torch.Tensor]] = [[] for _ in prompts]
+        while unfinished := [s for s in sequences if s.num_uncomputed_tokens]:
+            chunks = [
+                Chunk(s, s.num_computed_tokens, choose.randint(1, min(max_tokens, s.num_uncomputed_tokens)))
+                for s in choose.sample(unfinished, choose.randint(1, len(unfinished)))
+            ]
+            hidden = self.runner.forward(StepPlan(chunks))
+            row = 0
+            for chunk in chunks:
+                seen[sequences.index(chunk.sequence)].append(hidden[row : row + chunk.num_tokens])
+                chunk.sequence.num_computed_tokens += chunk.num_tokens
+                row += chunk.num_tokens
+        return [torch.cat(parts) for parts in seen]
 
 
 def randomize(model: PreTrainedModel) -> None:

@@ -31,19 +31,8 @@ def test_any_cut_of_any_batch(checkpoint: Callable[[str], Any], name: str, seed:
     choose = random.Random(seed)
     prompts = [prompt(choose.choice((1, 2, 5, 40, 129, 300)), salt) for salt in range(choose.randint(1, 6))]
     expected = [whole(driver, ids) for ids in prompts]
-    sequences = [driver.sequence(ids, 0) for ids in prompts]
-    seen: list[list[torch.Tensor]] = [[] for _ in prompts]
-    while unfinished := [s for s in sequences if s.num_uncomputed_tokens]:
-        chosen = choose.sample(unfinished, choose.randint(1, len(unfinished)))
-        chunks = [Chunk(s, s.num_computed_tokens, choose.randint(1, min(100, s.num_uncomputed_tokens))) for s in chosen]
-        hidden = driver.runner.forward(StepPlan(chunks))
-        row = 0
-        for chunk in chunks:
-            seen[sequences.index(chunk.sequence)].append(hidden[row : row + chunk.num_tokens])
-            chunk.sequence.num_computed_tokens += chunk.num_tokens
-            row += chunk.num_tokens
-    for parts, rows in zip(seen, expected, strict=True):
-        assert torch.equal(torch.cat(parts), rows)
+    for rows, others in zip(driver.hidden_in_any_cut(prompts, choose, 100), expected, strict=True):
+        assert torch.equal(rows, others)
 
 
 @pytest.mark.parametrize("page_size", [1, 7, 200])

@@ -147,20 +147,9 @@ def test_any_cut_of_any_batch_gives_the_same_bits(
     alone, driver = load(packed_files(types), "fast"), load(packed_files(types), "fast", threads=seed + 1)
     choose = random.Random(seed)
     prompts = [prompt(choose.choice((1, 2, 5, 40, 129, 600)), salt) for salt in range(choose.randint(2, 6))]
-    sequences = [driver.sequence(ids, 0) for ids in prompts]
     expected = [alone.runner.forward(StepPlan([Chunk(alone.sequence(ids, 0), 0, len(ids))])) for ids in prompts]
-    seen: list[list[torch.Tensor]] = [[] for _ in prompts]
-    while unfinished := [s for s in sequences if s.num_uncomputed_tokens]:
-        chosen = choose.sample(unfinished, choose.randint(1, len(unfinished)))
-        chunks = [Chunk(s, s.num_computed_tokens, choose.randint(1, min(200, s.num_uncomputed_tokens))) for s in chosen]
-        hidden = driver.runner.forward(StepPlan(chunks))
-        row = 0
-        for chunk in chunks:
-            seen[sequences.index(chunk.sequence)].append(hidden[row : row + chunk.num_tokens])
-            chunk.sequence.num_computed_tokens += chunk.num_tokens
-            row += chunk.num_tokens
-    for parts, rows in zip(seen, expected, strict=True):
-        assert torch.equal(torch.cat(parts), rows)
+    for rows, others in zip(driver.hidden_in_any_cut(prompts, choose, 200), expected, strict=True):
+        assert torch.equal(rows, others)
 
 
 def test_what_the_kernels_cant_compute_runs_exactly(checkpoint: Any, load: Any, caplog: Any) -> None:
