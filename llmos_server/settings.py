@@ -107,7 +107,7 @@ class EngineSettings:
     """Tokens in one step, prefill chunks and decodes together."""
     max_encode_tokens: AtLeastOne = 1024
     """Tokens in one batch of an encoder, padding included; an input that is longer runs alone."""
-    max_step_ms: AtLeastZero = 600
+    max_step_ms: AtLeastZero = 300
     """What one step should take while answers are being written, by the costs of the steps before it; 0: no bound."""
     prefix_caching: bool = True
     max_waiting: AtLeastOne = 4096
