@@ -1,0 +1,94 @@
+"""The AVX-512 code on any x86 machine, its intrinsics emulated: it gives bit for bit what AVX2's gives."""
+
+from __future__ import annotations
+
+import itertools
+import platform
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from llmos_server.errors import KernelsUnavailable
+from llmos_server.kernels.native.build import AVX2, FLAGS, SOURCES, find_compiler
+from llmos_server.kernels.native.library import Library
+from llmos_server.kernels.native.packing import (
+    PackedMatrix,
+    PackedStack,
+    address,
+    pack_floats,
+    pack_int8,
+    pack_uint4,
+)
+
+NUM_OUT, NUM_IN = 50, 96
+
+
+@pytest.fixture(scope="module")
+def libraries(tmp_path_factory: pytest.TempPathFactory) -> list[Library]:
+    if platform.machine() != "x86_64":
+        pytest.skip("x86 only")
+    try:
+        compiler = find_compiler()
+    except KernelsUnavailable as error:
+        pytest.skip(str(error))
+    folder = tmp_path_factory.mktemp("emulated")
+    emulated = ("-O1", "-mfma", f"-I{Path(__file__).parent / 'emulated'}")
+    units = {
+        "team": (), "library": ("-D__builtin_cpu_supports(x)=1",), "backend_plain": ("-O1",),
+        "backend_avx2": AVX2, "backend_avx512vnni": emulated,
+    }  # fmt: skip
+    for unit, flags in units.items():
+        command = [compiler, *FLAGS, *flags, "-c", str(SOURCES / f"{unit}.cpp"), "-o", str(folder / f"{unit}.o")]
+        subprocess.run(command, check=True)
+    objects = [str(folder / f"{unit}.o") for unit in units]
+    subprocess.run([compiler, "-shared", "-pthread", *objects, "-o", str(folder / "kernels.so")], check=True)
+    if "avx2" not in Path("/proc/cpuinfo").read_text(encoding="ascii"):
+        pytest.skip("this processor has no AVX2")
+    return [Library(folder / "kernels.so", 2, backend) for backend in ("avx2", "avx512vnni")]
+
+
+def matrices() -> dict[str, PackedMatrix]:
+    rng = np.random.default_rng(1)
+    quants = rng.integers(-128, 128, (NUM_OUT, NUM_IN)).astype(np.int8)
+    scales = {group: rng.random((NUM_OUT, NUM_IN // group)) * 0.02 for group in (16, 32)}
+    bias = rng.standard_normal(NUM_OUT)
+    weight = torch.from_numpy(rng.standard_normal((NUM_OUT, NUM_IN)).astype(np.float32))
+    return {
+        "uint4": pack_uint4((quants & 15).view(np.uint8), scales[32], -8 * scales[32], bias),
+        "int8": pack_int8(quants, scales[32], None, None),
+        "int8 with minima": pack_int8(quants, scales[32], -scales[32], bias),
+        "int8 by 16": pack_int8(quants, scales[16], None, None),
+        "int8 by 16 with minima": pack_int8(quants, scales[16], -scales[16], None),
+        "float32": pack_floats(weight, bias),
+        "bfloat16": pack_floats(weight.bfloat16(), None),
+        "float16": pack_floats(weight.half(), None),
+    }
+
+
+def test_products_norms_and_rows(libraries: list[Library]) -> None:
+    rng = np.random.default_rng(2)
+    norm = rng.standard_normal(NUM_IN).astype(np.float32)
+    ids = np.array([0, 17, NUM_OUT - 1])
+    for (name, matrix), num_rows in itertools.product(matrices().items(), (1, 3, 9)):
+        x = (rng.standard_normal((num_rows, NUM_IN)) * 3).astype(np.float32)
+        for terms in (1, 2) if "int" in name else (0,):
+            stack = PackedStack((matrix, matrix), terms)
+            results = []
+            for library in libraries:
+                out, rows = np.zeros((num_rows, 2 * NUM_OUT), np.float32), np.zeros((len(ids), NUM_IN), np.float32)
+                library.project(stack.struct, address(norm), 1e-5, address(x), num_rows, address(out))
+                library.gather(matrix.struct, address(ids), len(ids), address(rows))
+                results.append((out, rows))
+            assert all(np.array_equal(*pair) for pair in zip(*results, strict=True)), (name, terms, num_rows)
+            assert np.isfinite(results[0][0]).all()
+
+
+def test_draws(libraries: list[Library]) -> None:
+    scores = torch.randn(5000, generator=torch.Generator().manual_seed(3)) * 3
+    tokens = [
+        [library.draw(scores.data_ptr(), len(scores), 0.8, noise / 97) for noise in range(97)] for library in libraries
+    ]
+    assert tokens[0] == tokens[1]
