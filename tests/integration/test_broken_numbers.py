@@ -15,9 +15,10 @@ from llmos_server.engine.messages import WorkerConfig
 from llmos_server.engine.model_runner import create_runner
 from llmos_server.engine.scheduler import Scheduler
 
-PAGE_SIZE, NUM_PAGES = 4, 12
-PAGE_BYTES = PAGE_SIZE * 2 * 2 * 16 * 4 * 2
-"""Keys and values, 2 KV heads of 16, float32, 2 layers."""
+PAGES = {"exact": (4, 12, 4), "fast": (16, 3, 2)}
+"""Tokens in a page, pages, and bytes of a number."""
+NUMBERS_A_TOKEN = 2 * 2 * 16 * 2
+"""Keys and values, 2 KV heads of 16, 2 layers."""
 NAN_TOKEN = 7
 NUM_TOKENS = 8
 
@@ -42,17 +43,19 @@ def model() -> PreTrainedModel:
     return model
 
 
-@pytest.fixture
-def core(model: PreTrainedModel, tmp_path: Path) -> EngineCore:
+@pytest.fixture(params=["exact", "fast"])
+def core(model: PreTrainedModel, tmp_path: Path, request: pytest.FixtureRequest) -> EngineCore:
     model.save_pretrained(tmp_path)
+    page_size, num_pages, num_bytes = PAGES[request.param]
     config = WorkerConfig(
         epoch=1, commands_endpoint="", reports_endpoint="", model_digest="sha256:nan", model_folder=str(tmp_path),
-        weights=[str(tmp_path / "model.safetensors")], device="cpu", threads=1, page_size=PAGE_SIZE,
-        cache_bytes=NUM_PAGES * PAGE_BYTES, max_num_seqs=4, max_num_batched_tokens=32, prefix_caching=True,
+        weights=[str(tmp_path / "model.safetensors")], device="cpu", threads=1, page_size=page_size,
+        cache_bytes=num_pages * page_size * NUMBERS_A_TOKEN * num_bytes, max_num_seqs=4, max_num_batched_tokens=32,
+        prefix_caching=True, numerics=request.param,
     )  # fmt: skip
     runner, info = create_runner(config)
-    assert info.num_pages == NUM_PAGES
-    blocks = BlockManager(NUM_PAGES, PAGE_SIZE, model_digest=config.model_digest)
+    assert (info.num_pages, info.dtype == "float32") == (num_pages, request.param == "exact")
+    blocks = BlockManager(num_pages, page_size, model_digest=config.model_digest)
     return EngineCore(Scheduler(blocks, max_num_seqs=4, max_num_batched_tokens=32), runner, info)
 
 

@@ -152,7 +152,8 @@ static inline void join_parts(const Decoder& d, const Block& block, int head, co
   }
 }
 
-// A head's keys and values of a row into its sequence's pages, clamped to what float16 holds. qkv: the row's.
+// A head's keys and values of a row into its sequence's pages, clamped to what float16 holds; what is no number
+// stays none. qkv: the row's.
 static inline void write_cache(const Decoder& d, const Layer& layer, const float* qkv, int head, int64_t page, int64_t offset) {
   const float* keys = qkv + (int64_t)d.num_heads * d.head_dim;
   const float* values = keys + (int64_t)d.num_kv_heads * d.head_dim;
@@ -160,9 +161,9 @@ static inline void write_cache(const Decoder& d, const Layer& layer, const float
   const int64_t base = (page * d.num_kv_heads + head) * d.head_dim * d.page_size;
   for (int at = 0; at < d.head_dim; at += 16) {
     uint16_t halves[16];
-    to_half(halves, max(min(load(keys + head * d.head_dim + at), bound), low));
+    to_half(halves, max(low, min(bound, load(keys + head * d.head_dim + at))));
     for (int i = 0; i < 16; i++) layer.keys[base + (int64_t)(at + i) * d.page_size + offset] = halves[i];
-    to_half(layer.values + base + offset * d.head_dim + at, max(min(load(values + head * d.head_dim + at), bound), low));
+    to_half(layer.values + base + offset * d.head_dim + at, max(low, min(bound, load(values + head * d.head_dim + at))));
   }
 }
 

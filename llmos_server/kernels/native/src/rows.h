@@ -7,9 +7,10 @@
 namespace llmos::LLMOS_ISA {
 
 // e to the x to about 2 ulp; 0 below -87, where a float's exponent ends. exp(0) is 1 exactly. After Cephes' expf.
+// What is no number stays none: of max and min, the second operand comes out then.
 static inline Lanes exp(Lanes x) {
   const Lanes lowest = set1(-87.0f);
-  const Lanes bounded = min(max(x, lowest), set1(88.0f));
+  const Lanes bounded = min(set1(88.0f), max(lowest, x));
   const Lanes n = round(mul(bounded, set1(1.44269504f)));
   Lanes r = fnma(n, set1(0.693359375f), bounded);
   r = fnma(n, set1(-2.12194440e-4f), r);
@@ -20,7 +21,7 @@ static inline Lanes exp(Lanes x) {
   p = fma(p, r, set1(1.6666665459e-1f));
   p = fma(p, r, set1(5.0000001201e-1f));
   p = add(fma(p, mul(r, r), r), set1(1.0f));
-  return keep_above(mul(p, power_of_two(n)), x, lowest);
+  return drop_below(mul(p, power_of_two(n)), x, lowest);
 }
 
 static inline float total(Lanes a) {

@@ -42,10 +42,10 @@ static inline Lanes round(Lanes x) {
   return {_mm256_round_ps(x.a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC),
           _mm256_round_ps(x.b, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
 }
-// y where x >= bound, else 0.
-static inline Lanes keep_above(Lanes y, Lanes x, Lanes bound) {
-  return {_mm256_and_ps(_mm256_cmp_ps(x.a, bound.a, _CMP_GE_OQ), y.a),
-          _mm256_and_ps(_mm256_cmp_ps(x.b, bound.b, _CMP_GE_OQ), y.b)};
+// 0 where x < bound, else y: also where x is no number.
+static inline Lanes drop_below(Lanes y, Lanes x, Lanes bound) {
+  return {_mm256_and_ps(_mm256_cmp_ps(x.a, bound.a, _CMP_NLT_UQ), y.a),
+          _mm256_and_ps(_mm256_cmp_ps(x.b, bound.b, _CMP_NLT_UQ), y.b)};
 }
 static inline Lanes from_half(const uint16_t* p) {
   return {_mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)p)), _mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)(p + 8)))};

@@ -27,9 +27,9 @@ static inline Lanes max(Lanes a, Lanes b) { return {_mm512_max_ps(a.v, b.v)}; }
 static inline Lanes min(Lanes a, Lanes b) { return {_mm512_min_ps(a.v, b.v)}; }
 static inline Lanes abs(Lanes a) { return {_mm512_abs_ps(a.v)}; }
 static inline Lanes round(Lanes a) { return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)}; }
-// a where x >= bound, else 0.
-static inline Lanes keep_above(Lanes a, Lanes x, Lanes bound) {
-  return {_mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x.v, bound.v, _CMP_GE_OQ), a.v)};
+// 0 where x < bound, else a: also where x is no number.
+static inline Lanes drop_below(Lanes a, Lanes x, Lanes bound) {
+  return {_mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x.v, bound.v, _CMP_NLT_UQ), a.v)};
 }
 static inline Lanes from_half(const uint16_t* p) { return {_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i*)p))}; }
 static inline void to_half(uint16_t* p, Lanes a) {

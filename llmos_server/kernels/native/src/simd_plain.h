@@ -31,7 +31,8 @@ static inline Lanes max(Lanes a, Lanes b) { LLMOS_EACH(Lanes, a.v[i] > b.v[i] ? 
 static inline Lanes min(Lanes a, Lanes b) { LLMOS_EACH(Lanes, a.v[i] < b.v[i] ? a.v[i] : b.v[i]) }
 static inline Lanes abs(Lanes a) { LLMOS_EACH(Lanes, fabsf(a.v[i])) }
 static inline Lanes round(Lanes a) { LLMOS_EACH(Lanes, rintf(a.v[i])) }
-static inline Lanes keep_above(Lanes a, Lanes x, Lanes bound) { LLMOS_EACH(Lanes, x.v[i] >= bound.v[i] ? a.v[i] : 0.0f) }
+// 0 where x < bound, else a: also where x is no number.
+static inline Lanes drop_below(Lanes a, Lanes x, Lanes bound) { LLMOS_EACH(Lanes, x.v[i] < bound.v[i] ? 0.0f : a.v[i]) }
 
 static inline float bits(uint32_t u) {
   float f;

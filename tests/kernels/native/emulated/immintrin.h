@@ -9,7 +9,7 @@ struct __m256i { uint16_t w[16]; }; struct __m128i { int8_t b[16]; };
 typedef uint16_t __mmask16;
 #define _MM_FROUND_TO_NEAREST_INT 0
 #define _MM_FROUND_NO_EXC 8
-#define _CMP_GE_OQ 29
+#define _CMP_NLT_UQ 5
 #define F static inline
 #define EACH(T, e) T r; for (int i = 0; i < 16; i++) r.v[i] = (e); return r;
 F __m512 _mm512_loadu_ps(const void* p) { __m512 r; memcpy(&r, p, 64); return r; }
@@ -25,7 +25,7 @@ F __m512 _mm512_max_ps(__m512 a, __m512 b) { EACH(__m512, a.v[i] > b.v[i] ? a.v[
 F __m512 _mm512_min_ps(__m512 a, __m512 b) { EACH(__m512, a.v[i] < b.v[i] ? a.v[i] : b.v[i]) }
 F __m512 _mm512_abs_ps(__m512 a) { EACH(__m512, fabsf(a.v[i])) }
 F __m512 _mm512_roundscale_ps(__m512 a, int imm) { (void)imm; EACH(__m512, rintf(a.v[i])) }
-F __mmask16 _mm512_cmp_ps_mask(__m512 a, __m512 b, int op) { (void)op; __mmask16 m = 0; for (int i = 0; i < 16; i++) m |= (a.v[i] >= b.v[i]) << i; return m; }
+F __mmask16 _mm512_cmp_ps_mask(__m512 a, __m512 b, int op) { (void)op; __mmask16 m = 0; for (int i = 0; i < 16; i++) m |= !(a.v[i] < b.v[i]) << i; return m; }
 F __m512 _mm512_maskz_mov_ps(__mmask16 m, __m512 a) { EACH(__m512, (m >> i & 1) ? a.v[i] : 0.0f) }
 F __m256i _mm256_loadu_si256(const __m256i* p) { __m256i r; memcpy(&r, p, 32); return r; }
 F void _mm256_storeu_si256(__m256i* p, __m256i a) { memcpy(p, &a, 32); }
