@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import math
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -16,12 +17,15 @@ import torch
 from gguf_blocks import HALVES, random_blocks
 from transformers import AutoConfig
 
+from llmos_server.contracts import ModelVersion
 from llmos_server.engine import numerics as numerics_module
+from llmos_server.engine.footprint import packed_bytes
 from llmos_server.engine.model_runner import create_runner
 from llmos_server.engine.step import Chunk, StepPlan
 from llmos_server.errors import KernelsUnavailable
 from llmos_server.kernels.native.build import KERNEL_CACHE, find_compiler, find_or_build
 from llmos_server.kernels.native.library import Library
+from llmos_server.models.opening import open_packed
 from llmos_server.settings import find_home
 
 PACKABLE = {"hidden_size": 64, "intermediate_size": 96, "num_attention_heads": 4, "head_dim": 16}
@@ -150,6 +154,24 @@ def test_any_cut_of_any_batch_gives_the_same_bits(
     expected = [alone.runner.forward(StepPlan([Chunk(alone.sequence(ids, 0), 0, len(ids))])) for ids in prompts]
     for rows, others in zip(driver.hidden_in_any_cut(prompts, choose, 200), expected, strict=True):
         assert torch.equal(rows, others)
+
+
+@pytest.mark.parametrize("types", [*((name,) for name in HALVES if name != "IQ4_NL"), ("Q4_K", "Q4_K", "Q4_K", "Q6_K")])
+def test_the_budget_is_told_no_less_than_the_weights_take(
+    backend: str, packed_files: Any, types: tuple[str, ...]
+) -> None:
+    folder = packed_files(types)
+    file = folder / "model.gguf"
+    library = Library(find_or_build(find_home() / KERNEL_CACHE), 1, backend)
+    model = open_packed(folder, [file], library, 16, {})
+    version = ModelVersion(
+        name="a", source="a", digest="sha256:a", folder=str(folder), weights=[str(file)], context_length=1024,
+        created=0, num_parameters=sum(math.prod(shape) for shape in tensors().values()), size_bytes=file.stat().st_size,
+    )  # fmt: skip
+    filled_up = (
+        112 - 97
+    )  # Rows that two small matrices have more than their vocabulary; in bytes they are at most floats.
+    assert file.stat().st_size / 2 < model.num_bytes <= packed_bytes(version) + 2 * filled_up * SHAPE["hidden_size"] * 4
 
 
 def test_what_the_kernels_cant_compute_runs_exactly(checkpoint: Any, load: Any, caplog: Any) -> None:

@@ -21,8 +21,6 @@ from llmos_server.kernels.native.library import Matrix, Stack
 LANES = 16
 UINT4, INT8, FLOAT32, BFLOAT16, FLOAT16 = range(5)
 KINDS = {torch.float32: FLOAT32, torch.bfloat16: BFLOAT16, torch.float16: FLOAT16}
-MIN_INPUTS = 32
-"""Inputs are a multiple of this: activations are rounded to int8 in groups."""
 
 Array = npt.NDArray[Any]
 
