@@ -287,6 +287,8 @@ class ModelVersion(msgspec.Struct, frozen=True, kw_only=True):
     """decoder: generates text. encoder: turns text into vectors."""
     num_parameters: int = 0
     """Elements of all weight tensors; 0 in manifests of older imports, which didn't count them."""
+    elements: dict[str, int] = {}
+    """The same by type, as the files name them ("Q4_1", "F32" ...); {} in manifests of older imports."""
     code: dict[str, str] = {}
     """Python files in the folder, name -> sha256, that the worker may run: only of what models.remote_code names."""
 

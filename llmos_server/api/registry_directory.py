@@ -12,9 +12,9 @@ import msgspec
 from llmos_server.api.renderers import RendererCache
 from llmos_server.api.served import ListedModel, ServedModel, preference
 from llmos_server.contracts import ModelVersion
-from llmos_server.errors import InvalidRequest, ModelNotFound, PullError
+from llmos_server.errors import InvalidRequest, ModelNotFound, PullError, UnsupportedModel
 from llmos_server.fleet_contracts import EngineFleet
-from llmos_server.registry.parameters import count_parameters
+from llmos_server.registry.parameters import count_elements
 from llmos_server.registry.registry import Registry
 
 
@@ -38,7 +38,7 @@ class RegistryDirectory:
         self._renderers = renderers
         self._default = default
         self._aliases = dict(aliases)
-        self._num_parameters: dict[str, int] = {}
+        self._elements: dict[str, dict[str, int]] = {}
 
     async def get(self, name: str | None) -> ServedModel:
         """See served.Directory."""
@@ -77,16 +77,19 @@ class RegistryDirectory:
             raise ModelNotFound(f"The model {name!r} isn't served here. Served names: {known}. {error}") from None
 
     def _describe(self, version: ModelVersion) -> ListedModel:
-        version = self._with_parameters(version)
+        version = self._with_elements(version)
         engine = self._fleet.engine(version)
         return ListedModel(id=version.name, created=version.created, engine=engine, kind=version.kind, version=version)
 
-    def _with_parameters(self, version: ModelVersion) -> ModelVersion:
-        """Imports of old didn't count them, and the memory budget needs the number."""
-        if version.num_parameters:
+    def _with_elements(self, version: ModelVersion) -> ModelVersion:
+        """Imports of old didn't count them, and the memory budget needs the numbers."""
+        if version.elements:
             return version
-        if version.digest not in self._num_parameters:
-            self._num_parameters[version.digest] = 0
-            with suppress(PullError):  # Damaged: its load will tell.
-                self._num_parameters[version.digest] = count_parameters([Path(path) for path in version.weights])
-        return msgspec.structs.replace(version, num_parameters=self._num_parameters[version.digest])
+        if version.digest not in self._elements:
+            self._elements[version.digest] = {}
+            with suppress(PullError, UnsupportedModel):  # Damaged: its load will tell.
+                self._elements[version.digest] = count_elements([Path(path) for path in version.weights])
+        elements = self._elements[version.digest]
+        return msgspec.structs.replace(
+            version, elements=elements, num_parameters=sum(elements.values()) or version.num_parameters
+        )

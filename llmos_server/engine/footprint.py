@@ -12,6 +12,7 @@ from llmos_server.engine.memory import CACHED_BATCHES, default_budget_bytes, def
 from llmos_server.errors import KernelsUnavailable
 from llmos_server.kernels.native.build import find_compiler
 from llmos_server.kernels.native.shapes import DecoderShape, check_shape
+from llmos_server.models.packed_types import packed_bytes
 from llmos_server.settings import EngineSettings
 
 FLOAT_BYTES, HALF_BYTES = 4, 2
@@ -23,11 +24,6 @@ with torch 2.12: 233 MiB resident with torch imported, 384 MiB after a prompt of
 MAX_CACHE_SHARES = 4
 OWN_FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
 """models.config.FAMILIES, which can't be imported here."""
-MIN_FOUR_BITS, MAX_FOUR_BITS = 4.4, 5.2
-FOUR_BIT_GROWTH = 1.35
-"""Q4_K_M is a fifth Q6_K, which grows from 6.6 bits to 9; Q4_K itself from 4.5 to 5."""
-BYTE_TYPE_BITS = 10
-"""Of a type that takes a byte an integer, with a scale and a minimum for 16 of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +65,7 @@ class MemoryBudget:
         config = _read_config(version)
         element_bytes = FLOAT_BYTES
         if is_packed(config, settings):
-            weights, element_bytes = packed_bytes(version), HALF_BYTES
+            weights, element_bytes = packed_bytes(version.elements) or version.size_bytes, HALF_BYTES
         useful = _useful_cache_bytes(config, settings, element_bytes)
         return Footprint(weights=weights, cache=min(cache, useful or cache))
 
@@ -88,21 +84,6 @@ def is_packed(config: dict[str, Any], settings: EngineSettings) -> bool:
     except (LookupError, TypeError, ZeroDivisionError, KernelsUnavailable):
         return False
     return True
-
-
-def packed_bytes(version: ModelVersion) -> int:
-    """Of the weights on the compiled kernels.
-
-    They hold 4-bit types as they are, floats and Q8_0, too; other integers of more or fewer bits take a byte each.
-    Files mix types, and only their average is known here: for most it is an upper bound, but IQ4_NL looks like Q4_0
-    and takes 8.5 bits, not the 6 that are told.
-    """
-    bits = 8 * version.size_bytes / version.num_parameters if version.num_parameters else 0.0
-    if not bits or bits >= 8:
-        return version.size_bytes
-    if MIN_FOUR_BITS <= bits <= MAX_FOUR_BITS:
-        return int(version.size_bytes * FOUR_BIT_GROWTH)
-    return int(version.num_parameters * BYTE_TYPE_BITS / 8)
 
 
 def _read_config(version: ModelVersion) -> dict[str, Any]:

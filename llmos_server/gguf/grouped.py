@@ -24,9 +24,6 @@ GROUPED: dict[str, Callable[[Bytes], Groups]] = {
 }
 """Each takes blocks, uint8 [blocks, block_bytes], apart. With the floats of dequantize.py they are READABLE_TYPES."""
 
-UINT4_OFFSETS = {"Q4_0": 8, "Q4_1": 0, "Q4_K": 0}
-"""Types whose integers fit 4 bits in groups of 32, and what has to be added to make them 0 to 15."""
-
 
 def take_apart(raw: Bytes, type_name: str, shape: Sequence[int]) -> Groups:
     """Rows of a matrix as integers and scales.

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from llmos_server.gguf.grouped import UINT4_OFFSETS
 from llmos_server.kernels.native.packing import (
     Array,
     PackedMatrix,
@@ -16,6 +15,7 @@ from llmos_server.kernels.native.packing import (
     pack_int8,
     pack_uint4,
 )
+from llmos_server.models.packed_types import LAYOUTS
 from llmos_server.models.weights import PackedTensor, TensorSource
 
 
@@ -49,8 +49,9 @@ class PackedLoader:
 
 def _pack(tensor: PackedTensor, bias: Array | None) -> PackedMatrix:
     quants, scales, minima = tensor.groups
-    offset = UINT4_OFFSETS.get(tensor.type_name)
-    if offset is None:
+    layout = LAYOUTS[tensor.type_name]
+    if layout.bits == 8:
         return pack_int8(quants, scales, minima, bias)
-    lowest = -offset * scales if minima is None else minima
-    return pack_uint4((quants + np.int8(offset)).view(np.uint8) if offset else quants, scales, lowest, bias)
+    lowest = -layout.offset * scales if minima is None else minima
+    quants = (quants + np.int8(layout.offset)).view(np.uint8) if layout.offset else quants
+    return pack_uint4(quants, scales, lowest, bias)

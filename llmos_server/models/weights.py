@@ -23,6 +23,8 @@ from llmos_server.models.names import EMBEDDING, HEAD, ROPE_DIVISORS, expected_s
 GGUF_ARCHITECTURES = ("llama", "qwen2", "qwen3")
 SAFETENSORS_DTYPES = ("F32", "F16", "BF16")
 IGNORED = ("rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias", ".attention.bias", ".attention.masked_bias")
+SHORT_FLOATS = {"F16": torch.float16, "BF16": torch.bfloat16}
+"""GGUF's names; kept as they are, not blown up."""
 MAX_NAMED = 5
 """Names that one error message lists."""
 
@@ -100,7 +102,11 @@ class GGUFSource:
     def read(self, name: str) -> torch.Tensor:
         stored = self._names[name]
         info = self._file.tensors[stored]
-        tensor = torch.from_numpy(dequantize(self._file.raw(stored), info.type_name, info.shape))
+        raw = self._file.raw(stored)
+        if info.type_name in SHORT_FLOATS:
+            tensor = torch.from_numpy(raw.copy()).view(SHORT_FLOATS[info.type_name]).view(info.shape)
+        else:
+            tensor = torch.from_numpy(dequantize(raw, info.type_name, info.shape))
         return self._in_halves(name, tensor)
 
     def read_packed(self, name: str) -> PackedTensor | None:

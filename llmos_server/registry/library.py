@@ -13,7 +13,7 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -81,12 +81,13 @@ class Library:
         *,
         kind: ModelKind = "decoder",
         context_length: int | None = None,
-        num_parameters: int = 0,
+        elements: Mapping[str, int],
     ) -> ModelVersion:
         """Make a finished import the version of a name.
 
         configs: a folder in staging with CONFIG_FILES. weights: (path, sha256), in order. context_length: None takes
         the config's.
+        elements: of the weights, type -> how many.
         stamps: not empty when the weights stay where they are; else they are moved to blobs/.
         """
         digest = model_digest(configs, [sha256 for _, sha256 in weights])
@@ -118,7 +119,8 @@ class Library:
                 size_bytes=size_bytes,
                 created=int(time.time()),
                 kind=kind,
-                num_parameters=num_parameters,
+                num_parameters=sum(elements.values()),
+                elements=dict(elements),
                 code=code,
             )
             content = msgspec.json.format(msgspec.json.encode(Manifest(version=version, stamps=stamps)))

@@ -1,34 +1,40 @@
-"""How many parameters a checkpoint has, from the heads of its files: what its weights take in memory depends on it."""
+"""How many parameters of which type a checkpoint has, from the heads of its files: its memory depends on it."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from llmos_server.errors import PullError
 from llmos_server.gguf.reader import GGUFFile
 
 
-def count_parameters(weights: Sequence[Path]) -> int:
-    """Elements of all weight tensors, by their logical shapes: packing changes nothing.
+def count_elements(weights: Sequence[Path]) -> dict[str, int]:
+    """Type -> elements of its tensors, by their logical shapes: packing changes nothing.
 
     weights: one .gguf, or safetensors shards that were found to be whole. Raises PullError for a damaged head.
     """
-    return sum(_count_gguf(path) if path.suffix == ".gguf" else _count_safetensors(path) for path in weights)
+    counts: Counter[str] = Counter()
+    for path in weights:
+        for type_name, count in _gguf_tensors(path) if path.suffix == ".gguf" else _safetensors(path):
+            counts[type_name] += count
+    return dict(counts)
 
 
-def _count_gguf(path: Path) -> int:
+def _gguf_tensors(path: Path) -> Iterator[tuple[str, int]]:
     with GGUFFile.open(path) as gguf:
-        return sum(math.prod(info.shape) for info in gguf.tensors.values())
+        yield from ((info.type_name, math.prod(info.shape)) for info in gguf.tensors.values())
 
 
-def _count_safetensors(path: Path) -> int:
+def _safetensors(path: Path) -> list[tuple[str, int]]:
     try:
         with path.open("rb") as file:
             header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        return sum(math.prod(map(int, entry["shape"])) for key, entry in header.items() if key != "__metadata__")
+        entries = (entry for key, entry in header.items() if key != "__metadata__")
+        return [(str(entry["dtype"]), math.prod(map(int, entry["shape"]))) for entry in entries]
     except OSError as error:
         raise PullError(f"{path}: can't be read ({error.strerror}). Fetch the model again.") from None
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError):

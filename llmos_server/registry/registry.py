@@ -20,7 +20,7 @@ from llmos_server.registry.importing import import_gguf
 from llmos_server.registry.json_files import optional_json
 from llmos_server.registry.library import Library, Manifest
 from llmos_server.registry.names import FileReference, HubReference, PypiReference, ShortName, parse_name
-from llmos_server.registry.parameters import count_parameters
+from llmos_server.registry.parameters import count_elements
 from llmos_server.registry.progress import Progress, QuietProgress
 from llmos_server.registry.remote_code import SETTING, CodeRule, RemoteCode, has_own_code
 from llmos_server.registry.sources.base import Fetched
@@ -146,13 +146,13 @@ class Registry:
             configs = fresh_folder(staging / "import")
             stamps = stamp_files(fetched) if fetched.in_place else {}
             kind, context_length = _import(fetched, configs, rule)
-            num_parameters = count_parameters(fetched.weights)
+            elements = count_elements(fetched.weights)
             weights = [(path, _digest(fetched, path, progress)) for path in fetched.weights]
             if stamps and stamp_files(fetched) != stamps:
                 raise PullError(f"{source}: the files changed while they were read. Try again.")
             version = self._library.publish(
                 name, source, configs, weights, stamps,
-                kind=kind, context_length=context_length, num_parameters=num_parameters,
+                kind=kind, context_length=context_length, elements=elements,
             )  # fmt: skip
         finally:
             # What the hub's library can resume stays; the rest would only take room.

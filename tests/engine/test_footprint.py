@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from llmos_server.contracts import ModelVersion
@@ -23,11 +24,11 @@ CONFIG = {
 
 @pytest.fixture
 def make_version(tmp_path: Path) -> Any:
-    def make(bits: float, **changes: Any) -> ModelVersion:
+    def make(type_name: str = "Q4_1", **changes: Any) -> ModelVersion:
         (tmp_path / "config.json").write_text(json.dumps(CONFIG | changes))
         return ModelVersion(
             name="a", source="a", digest="sha256:a", folder=str(tmp_path), weights=[], context_length=1024, created=0,
-            num_parameters=1_000_000, size_bytes=int(1_000_000 * bits / 8),
+            num_parameters=1_000_000, size_bytes=700_000, elements={type_name: 900_000, "F32": 100_000},
         )  # fmt: skip
 
     return make
@@ -37,27 +38,29 @@ def weights(version: ModelVersion, **settings: Any) -> int:
     return MemoryBudget(EngineSettings(**settings), 16 * GIB).measure(version, 1).weights
 
 
-def test_packed_weights_take_what_the_file_takes(make_version: Any) -> None:
+def test_packed_weights_take_what_their_types_take(make_version: Any) -> None:
     find_compiler()
-    assert weights(make_version(16)) == 2_000_000
-    assert weights(make_version(8.5)) == 1_062_500
-    assert weights(make_version(4.5)) == 759_375
-    assert weights(make_version(6.6)) == weights(make_version(2.6)) == 1_250_000
+    for type_name, bits in {"BF16": 16, "Q8_0": 8.5, "Q4_1": 5, "Q5_K": 9, "IQ4_NL": 8.5}.items():
+        assert weights(make_version(type_name)) == 900_000 * bits / 8 + 400_000
+
+
+def test_a_file_with_a_damaged_head_is_reckoned_by_its_size(make_version: Any) -> None:
+    assert weights(msgspec.structs.replace(make_version(), elements={})) == 700_000
 
 
 def test_floats_where_the_compiled_kernels_dont_compute(make_version: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert weights(make_version(4.5), numerics="exact") == 4_000_000
-    assert weights(make_version(4.5), page_size=8) == 4_000_000
-    assert weights(make_version(4.5, model_type="gemma2")) == 4_000_000
-    assert weights(make_version(4.5, hidden_size=48)) == 4_000_000
-    assert weights(make_version(4.5, num_attention_heads="4")) == 4_000_000
+    assert weights(make_version(), numerics="exact") == 4_000_000
+    assert weights(make_version(), page_size=8) == 4_000_000
+    assert weights(make_version(model_type="gemma2")) == 4_000_000
+    assert weights(make_version(hidden_size=48)) == 4_000_000
+    assert weights(make_version(num_attention_heads="4")) == 4_000_000
     monkeypatch.setenv("CXX", "/nowhere/c++")
-    assert weights(make_version(4.5)) == 4_000_000
+    assert weights(make_version()) == 4_000_000
 
 
 def test_pages_are_half_as_large(make_version: Any) -> None:
     fast, exact = (
-        MemoryBudget(EngineSettings(numerics=numerics), 64 * GIB).measure(make_version(4.5), 1).cache
+        MemoryBudget(EngineSettings(numerics=numerics), 64 * GIB).measure(make_version(), 1).cache
         for numerics in ("fast", "exact")
     )
     assert exact == 2 * fast > 0

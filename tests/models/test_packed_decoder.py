@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import logging
-import math
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -17,15 +16,15 @@ import torch
 from gguf_blocks import HALVES, random_blocks
 from transformers import AutoConfig
 
-from llmos_server.contracts import ModelVersion
 from llmos_server.engine import numerics as numerics_module
-from llmos_server.engine.footprint import packed_bytes
 from llmos_server.engine.model_runner import create_runner
 from llmos_server.engine.step import Chunk, StepPlan
 from llmos_server.errors import KernelsUnavailable
 from llmos_server.kernels.native.build import KERNEL_CACHE, find_compiler, find_or_build
 from llmos_server.kernels.native.library import Library
 from llmos_server.models.opening import open_packed
+from llmos_server.models.packed_types import packed_bytes
+from llmos_server.registry.parameters import count_elements
 from llmos_server.settings import find_home
 
 PACKABLE = {"hidden_size": 64, "intermediate_size": 96, "num_attention_heads": 4, "head_dim": 16}
@@ -111,7 +110,7 @@ def packed_files(tmp_path_factory: pytest.TempPathFactory) -> Callable[[tuple[st
                 writer.add_tensor(name, (1 + 0.3 * rng.standard_normal(shape)).astype(np.float32))
             else:
                 type_name = types[i % len(types)]
-                packed = random_blocks(type_name, *shape, rng, std=1.5 / shape[1] ** 0.5)
+                packed = random_weights(type_name, shape, rng)
                 writer.add_tensor(name, packed, raw_dtype=gguf.GGMLQuantizationType[type_name])
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
@@ -120,6 +119,19 @@ def packed_files(tmp_path_factory: pytest.TempPathFactory) -> Callable[[tuple[st
         return folder
 
     return make
+
+
+def random_weights(type_name: str, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """Packed rows, uint8."""
+    std = 1.5 / shape[1] ** 0.5
+    if type_name in HALVES:
+        return random_blocks(type_name, *shape, rng, std=std)
+    floats = (std * rng.standard_normal(shape)).astype(np.float32)
+    return (
+        floats.astype(np.float16).view(np.uint8)
+        if type_name == "F16"
+        else floats.view(np.uint16)[:, 1::2].copy().view(np.uint8)
+    )
 
 
 def tensors() -> dict[str, tuple[int, ...]]:
@@ -134,7 +146,7 @@ def tensors() -> dict[str, tuple[int, ...]]:
     return top | {f"blk.{i}.{name}.weight": shape for i in layers for name, shape in layer.items()}
 
 
-@pytest.mark.parametrize("type_name", [name for name in HALVES if name.startswith(("Q", "IQ"))])
+@pytest.mark.parametrize("type_name", [*HALVES, "F16", "BF16"])
 def test_packed_weights_are_computed_as_they_are(load: Any, backend: str, packed_files: Any, type_name: str) -> None:
     folder = packed_files((type_name,) if type_name != "Q6_K" else ("Q6_K", "Q4_K", "Q5_K"))
     ids = prompt(80, 0)
@@ -156,22 +168,18 @@ def test_any_cut_of_any_batch_gives_the_same_bits(
         assert torch.equal(rows, others)
 
 
-@pytest.mark.parametrize("types", [*((name,) for name in HALVES if name != "IQ4_NL"), ("Q4_K", "Q4_K", "Q4_K", "Q6_K")])
-def test_the_budget_is_told_no_less_than_the_weights_take(
-    backend: str, packed_files: Any, types: tuple[str, ...]
-) -> None:
-    folder = packed_files(types)
-    file = folder / "model.gguf"
-    library = Library(find_or_build(find_home() / KERNEL_CACHE), 1, backend)
-    model = open_packed(folder, [file], library, 16, {})
-    version = ModelVersion(
-        name="a", source="a", digest="sha256:a", folder=str(folder), weights=[str(file)], context_length=1024,
-        created=0, num_parameters=sum(math.prod(shape) for shape in tensors().values()), size_bytes=file.stat().st_size,
-    )  # fmt: skip
-    filled_up = (
-        112 - 97
-    )  # Rows that two small matrices have more than their vocabulary; in bytes they are at most floats.
-    assert file.stat().st_size / 2 < model.num_bytes <= packed_bytes(version) + 2 * filled_up * SHAPE["hidden_size"] * 4
+@pytest.mark.parametrize(
+    "types", [*((name,) for name in HALVES), ("Q4_K", "Q4_K", "Q4_K", "Q6_K"), ("F16",), ("BF16",)]
+)
+def test_the_budget_is_told_what_the_weights_take(packed_files: Any, types: tuple[str, ...]) -> None:
+    """But for the vectors, and for the rows that two small matrices have more than their vocabulary."""
+    file = packed_files(types) / "model.gguf"
+    library = Library(find_or_build(find_home() / KERNEL_CACHE), 1, "plain")
+    model = open_packed(file.parent, [file], library, 16, {})
+    told = packed_bytes(count_elements([file]))
+    hidden, filled_up = SHAPE["hidden_size"], -97 % 16
+    assert abs(model.num_bytes - told) <= 2 * filled_up * hidden * 4 + 5 * hidden * 4
+    assert abs(model.num_bytes / told - 1) < 0.02
 
 
 def test_what_the_kernels_cant_compute_runs_exactly(checkpoint: Any, load: Any, caplog: Any) -> None:

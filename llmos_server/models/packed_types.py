@@ -1,0 +1,56 @@
+"""What the compiled kernels make of each type of tensor, and what it takes in memory; torch-free.
+
+The loader packs by this table, and the memory budget reckons by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+HALF_BITS = 16
+
+
+class Layout(NamedTuple):
+    """How a weight lies in memory."""
+
+    bits: int
+    """Of an integer, or of a float."""
+    group: int = 0
+    """Inputs that share a float16 scale; 0 for floats."""
+    has_minima: bool = False
+    """Beside each scale a float16 minimum."""
+    offset: int = 0
+    """What makes the type's integers 0 to 15, for those of 4 bits."""
+
+    @property
+    def bits_per_weight(self) -> float:
+        return self.bits + (HALF_BITS * (1 + self.has_minima) / self.group if self.group else 0)
+
+
+FLOAT32, FLOAT16 = Layout(32), Layout(16)
+INT8, INT8_MINIMA = Layout(8, 32), Layout(8, 32, has_minima=True)
+
+LAYOUTS: dict[str, Layout] = {
+    "F32": FLOAT32,
+    "F16": FLOAT16,
+    "BF16": FLOAT16,
+    "Q4_0": Layout(4, 32, has_minima=True, offset=8),
+    "Q4_1": Layout(4, 32, has_minima=True),
+    "Q4_K": Layout(4, 32, has_minima=True),
+    "Q5_0": INT8,
+    "Q5_1": INT8_MINIMA,
+    "Q8_0": INT8,
+    "Q2_K": Layout(8, 16, has_minima=True),
+    "Q3_K": Layout(8, 16),
+    "Q5_K": INT8_MINIMA,
+    "Q6_K": Layout(8, 16),
+    "IQ4_NL": INT8,
+    "IQ4_XS": INT8,
+}
+"""GGUF's name of a type, and safetensors' for floats -> its layout."""
+
+
+def packed_bytes(elements: Mapping[str, int]) -> int:
+    """What weights take, but for what fills up the last 16 rows of a matrix. elements: type -> how many."""
+    return int(sum(count * LAYOUTS.get(name, FLOAT32).bits_per_weight / 8 for name, count in elements.items()))
