@@ -53,7 +53,7 @@ proof: model ## Run the long proofs, print and keep what they measured (docs/pro
 bench: install ## Measure a running server (start it first: make serve)
 	@$(BIN)/llmos bench $(ARGS)
 
-bench-peers: install ## Measure running servers in turns: make bench-peers PEERS="llmos=URL llama.cpp=URL"
+bench-peers: install ## Measure servers in turns: make bench-peers PEERS="llmos=URL llama.cpp=URL" ARGS="--start NAME='COMMAND'"
 	@$(BIN)/python benchmarks/peers.py $(PEERS) $(ARGS)
 
 clean: ## Remove caches and build products; .venv and pulled models stay

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Measure the default model on this machine: unique prompts, then prompts that share most of their beginning.
+# Measure the default model on this machine: unique prompts, then prompts after a long system prompt that all share.
 # usage: benchmarks/serve.sh [FOLDER]     the reports go to FOLDER (default: benchmarks/results), one JSON file each
 set -eu
 cd "$(dirname "$0")/.."
@@ -23,4 +23,4 @@ done
 .venv/bin/llmos version
 echo "$(uname -sm), $(.venv/bin/python -c 'import os; print(os.cpu_count())') cores, $(date -u +%Y-%m-%d)"
 .venv/bin/llmos bench --concurrency 1,8,32 --json "$folder/unique.json"
-.venv/bin/llmos bench --concurrency 8 --prompt-words 200 --shared-prefix-words 180 --json "$folder/shared.json"
+.venv/bin/llmos bench --concurrency 8 --system-words 180 --prompt-words 20 --json "$folder/shared.json"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx2
+import msgspec
 
 from llmos_server.access.admin_token import read_admin_token
 from llmos_server.errors import EngineFailed, InvalidRequest, LLMOSError
@@ -38,13 +38,15 @@ def key_for(url: str, env: Mapping[str, str] | None = None) -> str | None:
     return read_admin_token(find_home(env)) if is_loopback(urlsplit(url).hostname or "") else None
 
 
-def create_client(url: str, num_connections: int = 1) -> httpx2.AsyncClient:
-    """A client for one server. Proxies from the environment are used for remote hosts only."""
+def create_client(url: str, num_connections: int = 1, *, reuse: bool = True) -> httpx2.AsyncClient:
+    """A client for one server. reuse: a connection serves more than one request. Proxies from the environment are used
+    for remote hosts only."""
     key = key_for(url)
+    kept = num_connections if reuse else 0
     return httpx2.AsyncClient(
         headers={"Authorization": f"Bearer {key}"} if key else {},
         timeout=httpx2.Timeout(None, connect=CONNECT_SECONDS),
-        limits=httpx2.Limits(max_connections=num_connections, max_keepalive_connections=num_connections),
+        limits=httpx2.Limits(max_connections=num_connections, max_keepalive_connections=kept),
         trust_env=not is_loopback(urlsplit(url).hostname or ""),
     )
 
@@ -93,7 +95,7 @@ async def sse_chunks(response: httpx2.Response) -> AsyncIterator[dict[str, Any]]
         data = line[5:].strip()
         if data == "[DONE]":
             return
-        chunk: dict[str, Any] = json.loads(data)
+        chunk: dict[str, Any] = msgspec.json.decode(data)
         if "error" in chunk:
             raise EngineFailed(f"The answer broke off: {chunk['error'].get('message', 'no explanation')}")
         yield chunk

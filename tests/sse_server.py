@@ -1,12 +1,18 @@
-"""A scripted server of OpenAI's streaming API on loopback, for the CLI's own clients."""
+"""A scripted server of OpenAI's streaming API on loopback, for the CLI's own clients.
+
+usage: python sse_server.py PORT TEXTS FILE     a process of its own, with a child that sleeps; its pid is in FILE
+"""
 
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 
@@ -14,7 +20,7 @@ class SseServer:
     """Answers every chat with `texts`, one chunk each, and a usage of the prompt's words.
 
     failures: how many of the first chats get a 503. cut: the stream ends after the texts, without usage and [DONE].
-    error: sent as an error event after the texts. `bodies` holds what was asked.
+    error: sent as an error event after the texts. `bodies` holds what was asked, `connections` who came.
     """
 
     def __init__(self, texts: list[str]) -> None:
@@ -26,6 +32,7 @@ class SseServer:
         self.cached_tokens = 0
         self.bodies: list[dict[str, Any]] = []
         self.paths: list[str] = []
+        self.connections: set[Any] = set()
         self.authorization: set[str | None] = set()
         self.max_in_flight = 0
         self.url = ""
@@ -77,11 +84,13 @@ def _chunk(delta: dict[str, Any], finish_reason: str | None = None) -> str:
 
 
 @contextmanager
-def serving(texts: list[str]) -> Iterator[SseServer]:
+def serving(texts: list[str], port: int = 0) -> Iterator[SseServer]:
     """A server that listens until the block ends."""
     server = SseServer(texts)
 
     class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"  # Connections stay open until the client closes them.
+
         def log_message(self, *arguments: Any) -> None:
             pass
 
@@ -91,6 +100,10 @@ def serving(texts: list[str]) -> Iterator[SseServer]:
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
+
+        def setup(self) -> None:
+            super().setup()
+            server.connections.add(self.client_address)
 
         def do_GET(self) -> None:
             server.authorization.add(self.headers["Authorization"])
@@ -105,13 +118,14 @@ def serving(texts: list[str]) -> Iterator[SseServer]:
                     return
                 self.send_response(200)
                 self.send_header("Content-Type", "text/event-stream")
+                self.send_header("Transfer-Encoding", "chunked")
                 self.end_headers()
-                for event in server.events(body):
-                    self.wfile.write(event.encode())
+                for event in (*server.events(body), ""):
+                    self.wfile.write(b"%x\r\n%b\r\n" % (len(event), event.encode()))
             finally:
                 server.leave()
 
-    listener = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    listener = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     server.url = f"http://127.0.0.1:{listener.server_port}/v1"
     thread = threading.Thread(target=listener.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
@@ -121,3 +135,10 @@ def serving(texts: list[str]) -> Iterator[SseServer]:
         listener.shutdown()
         listener.server_close()
         thread.join()
+
+
+if __name__ == "__main__":
+    child = subprocess.Popen(["sleep", "600"])
+    Path(sys.argv[3]).write_text(str(child.pid))
+    with serving([" word"] * int(sys.argv[2]), int(sys.argv[1])):
+        child.wait()

@@ -7,16 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from llmos_server.bench import (
-    BenchOptions,
-    Timing,
-    parse_concurrency,
-    print_report,
-    prompts,
-    quantiles,
-    run_bench,
-    summarise,
-)
+from llmos_server.bench.client import Timing
+from llmos_server.bench.closed_loop import run_bench
+from llmos_server.bench.conversations import conversations
+from llmos_server.bench.figures import quantiles, summarise
+from llmos_server.bench.options import BenchOptions, parse_concurrency
+from llmos_server.bench.table import print_report
+from llmos_server.bench.words import WORDS
 from llmos_server.cli import main
 from llmos_server.errors import InvalidRequest
 from llmos_server.http_client import ServerUnreachable
@@ -25,7 +22,7 @@ NUM_TEXTS = 5
 
 
 def bench(server, **options):
-    return run_bench(BenchOptions(url=server.url, prompt_words=10, max_tokens=NUM_TEXTS, **options))
+    return run_bench(BenchOptions(url=server.url, prompt_words=10, **{"max_tokens": NUM_TEXTS, **options}))
 
 
 def test_counts_are_the_servers_own(sse_server) -> None:
@@ -61,18 +58,58 @@ def test_prompts_are_unique(sse_server) -> None:
     sent = [body["messages"][0]["content"] for body in sse_server.bodies]
     assert len(set(sent)) == len(sent) == 1 + 5 + 2 + 5
     assert {len(prompt.split()) for prompt in sent} == {10}
-    assert len({body["cache_salt"] for body in sse_server.bodies}) == 1
+    bench(sse_server, concurrency=(1,), num_requests=1)
+    assert sse_server.bodies[-1]["messages"][0]["content"] not in sent
 
 
-def test_prompts_share_what_they_are_told_to() -> None:
-    options = BenchOptions(url="", prompt_words=10, shared_prefix_words=6)
-    first, second = (words.split() for words, _ in zip(prompts(options, "1"), range(2), strict=False))
-    (other,) = (words.split() for words, _ in zip(prompts(options, "8"), range(1), strict=False))
-    assert first[:6] == second[:6] == other[:6]
-    assert first[6:] != second[6:]
-    assert first[6:] != other[6:]
-    assert next(prompts(options, "1")).split() == first
-    assert next(prompts(BenchOptions(url="", prompt_words=10, seed=1), "1")).split() != first
+def test_the_same_seed_asks_the_same(sse_server) -> None:
+    bench(sse_server, concurrency=(1,), num_requests=2, seed=5)
+    bench(sse_server, concurrency=(1,), num_requests=2, seed=5)
+    assert sse_server.bodies[:3] == sse_server.bodies[3:]
+
+
+def test_conversations_share_the_system_prompt_and_no_question() -> None:
+    options = BenchOptions(url="", prompt_words=10, system_words=6, turns=2, seed=0)
+    found = [conversation for conversation, _ in zip(conversations(options, "1"), range(2), strict=False)]
+    found.append(next(conversations(options, "8")))
+    assert [len(each.opening[0]["content"].split()) for each in found] == [6, 6, 6]
+    assert found[0].opening == found[1].opening == found[2].opening
+    assert len({question for each in found for question in each.questions}) == 6
+    assert next(conversations(options, "1")) == found[0]
+    assert next(conversations(BenchOptions(url="", prompt_words=10, seed=1), "1")).questions != found[0].questions[:1]
+
+
+def test_words_are_ordinary_ones() -> None:
+    assert len(set(WORDS)) == len(WORDS) > 500
+    assert all(word.isascii() and word.isalpha() and word.islower() and len(word) < 12 for word in WORDS)
+
+
+def test_a_turn_is_sent_with_all_that_was_said(sse_server) -> None:
+    report = bench(sse_server, concurrency=(2,), num_requests=5, turns=3, system_words=4)
+    assert report.runs[0].num_requests == 6
+    last = [body["messages"] for body in sse_server.bodies if len(body["messages"]) == 6]
+    assert len(last) == 2
+    for messages in last:
+        assert [message["role"] for message in messages] == ["system"] + ["user", "assistant"] * 2 + ["user"]
+        assert messages[2]["content"] == messages[4]["content"] == "One two three four."
+        assert messages[:4] in [body["messages"] for body in sse_server.bodies]
+
+
+def test_a_failure_ends_its_conversation(sse_server) -> None:
+    sse_server.failures = 2  # The warm-up, and the first question.
+    run = bench(sse_server, concurrency=(1,), num_requests=6, turns=3).runs[0]
+    assert (run.num_requests, run.num_errors) == (1 + 3, 1)
+
+
+def test_an_answer_of_another_length_is_an_error(sse_server) -> None:
+    run = bench(sse_server, concurrency=(1,), num_requests=1, max_tokens=7).runs[0]
+    assert run.num_errors == 1
+    assert "7 tokens were asked for and 5 came" in run.first_error
+
+
+def test_no_connection_is_used_twice(sse_server) -> None:
+    bench(sse_server, concurrency=(1,), num_requests=3)
+    assert len(sse_server.connections) == len(sse_server.paths) + len(("/v1/models", "/version"))
 
 
 def test_errors_are_counted_and_told(sse_server, capsys) -> None:
@@ -111,7 +148,10 @@ def test_figures_of_known_times() -> None:
     usage = {"prompt_tokens": 10, "completion_tokens": 3}
     good = Timing(1.0, [1.5, 1.6, 1.9], 2.0, usage)
     bad = Timing(1.0, [9.0], 10.0, {}, error="gone")
-    run = summarise(2, 4.0, [good, bad])
+    late = Timing(1.0, [1.501], 2.0, usage)
+    run = summarise(2, 4.0, [good, bad], max_ttft_ms=500)
+    assert (run.num_good, run.goodput_tokens_per_second) == (1, 0.75)
+    assert summarise(2, 4.0, [good, late], max_ttft_ms=500).num_good == 1
     assert (run.num_requests, run.num_errors) == (2, 1)
     assert run.output_tokens_per_second == 0.75
     assert run.total_tokens_per_second == 3.25
@@ -133,9 +173,18 @@ def test_concurrency_that_makes_no_sense_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"max_tokens": 0}, {"num_requests": 0}, {"prompt_words": 0}, {"shared_prefix_words": 101}]
+    "options",
+    [
+        {"max_tokens": 0},
+        {"num_requests": 0},
+        {"prompt_words": 0},
+        {"turns": 0},
+        {"system_words": -1},
+        {"max_ttft_ms": 0},
+        {"max_ttft_ms": float("nan")},
+    ],
 )
-def test_options_that_make_no_sense_are_refused(options: dict[str, int]) -> None:
+def test_options_that_make_no_sense_are_refused(options: dict[str, float]) -> None:
     with pytest.raises(InvalidRequest):
         BenchOptions(url="", **options)
 

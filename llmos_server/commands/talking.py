@@ -39,10 +39,12 @@ def bench(
     model: Annotated[str | None, Parameter(help="Model to measure; the server's first one by default.")] = None,
     concurrency: Annotated[str, Parameter(help="Requests in flight, one run for each number.")] = "1,8,32",
     requests: Annotated[int | None, Parameter(help="Requests in each run; without it 4 a client, at least 8.")] = None,
-    prompt_words: Annotated[int, Parameter(help="Random words in each prompt.")] = 100,
-    shared_prefix_words: Annotated[int, Parameter(help="How many of them, at the start, all prompts share.")] = 0,
+    prompt_words: Annotated[int, Parameter(help="Random words in each question.")] = 100,
+    system_words: Annotated[int, Parameter(help="Words of a system prompt that all conversations share.")] = 0,
+    turns: Annotated[int, Parameter(help="Questions in a conversation, each sent with all that was said before.")] = 1,
     max_tokens: Annotated[int, Parameter(help="Tokens in each answer, exactly.")] = 64,
-    seed: Annotated[int, Parameter(help="Of the random words.")] = 0,
+    max_ttft_ms: Annotated[float, Parameter(help="A good request begins to answer within this time.")] = 1000.0,
+    seed: Annotated[int | None, Parameter(help="Of the random words; without it they are new in every bench.")] = None,
     json: Annotated[Path | None, Parameter(help="Also write the report to this file.")] = None,
     url: UrlFlag = None,
 ) -> int:
@@ -52,7 +54,9 @@ def bench(
 
     Example: llmos bench --concurrency 1,8 --max-tokens 32 --json bench.json
     """
-    from llmos_server.bench import BenchOptions, parse_concurrency, print_report, run_bench
+    from llmos_server.bench.closed_loop import run_bench
+    from llmos_server.bench.options import BenchOptions, parse_concurrency
+    from llmos_server.bench.table import print_report
     from llmos_server.http_client import base_url
 
     options = BenchOptions(
@@ -61,9 +65,11 @@ def bench(
         concurrency=parse_concurrency(concurrency),
         num_requests=requests,
         prompt_words=prompt_words,
-        shared_prefix_words=shared_prefix_words,
+        system_words=system_words,
+        turns=turns,
         max_tokens=max_tokens,
-        seed=seed,
+        max_ttft_ms=max_ttft_ms,
+        **({} if seed is None else {"seed": seed}),
     )
     report = run_bench(options)
     print_report(report)
