@@ -75,3 +75,10 @@ class GGUFFile:
         if self._data is None:
             raise ValueError(f"{self._label}: already closed")
         return np.frombuffer(self._data, dtype=np.uint8, count=info.num_bytes, offset=info.offset)
+
+    def forget(self, name: str) -> None:
+        """Of a tensor that was read: let its part of the file go out of this process's memory. Views stay valid."""
+        info = self.tensors[name]
+        if self._data is not None and hasattr(mmap, "MADV_DONTNEED"):
+            start = info.offset - info.offset % mmap.PAGESIZE
+            self._data.madvise(mmap.MADV_DONTNEED, start, info.offset + info.num_bytes - start)

@@ -47,11 +47,15 @@ def open_model(
 def open_packed(
     folder: Path, weights: Sequence[Path], library: Library, page_size: int, code: Mapping[str, str]
 ) -> PackedDecoder:
-    """On the compiled kernels. Raises KernelsUnavailable for what they can't compute, UnsupportedModel as above."""
+    """On the compiled kernels; packed by as many threads as torch has.
+
+    Raises KernelsUnavailable for what they can't compute, UnsupportedModel as above.
+    """
     if code:
         raise KernelsUnavailable("They compute the decoder of our own only, not the model's own code.")
     try:
         config = read_config(load_values(folder))
     except UnsupportedModel:
         raise KernelsUnavailable("They compute the decoder of our own only, not this architecture.") from None
-    return PackedDecoder(config, library, PackedLoader(open_weights(weights, config)), page_size)
+    loader = PackedLoader(open_weights(weights, config), num_threads=torch.get_num_threads())
+    return PackedDecoder(config, library, loader, page_size)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -16,14 +16,16 @@ from llmos_server.kernels.native.packing import (
     pack_uint4,
 )
 from llmos_server.models.packed_types import LAYOUTS
+from llmos_server.models.row_chunks import pack_by_rows
 from llmos_server.models.weights import PackedTensor, TensorSource
 
 
 class PackedLoader:
     """Reads a source, matrix by matrix."""
 
-    def __init__(self, source: TensorSource) -> None:
+    def __init__(self, source: TensorSource, num_threads: int) -> None:
         self._source = source
+        self._num_threads = num_threads
 
     def has(self, name: str) -> bool:
         return name in self._source.shapes
@@ -33,18 +35,33 @@ class PackedLoader:
 
         terms: int8 terms for the activations, unless the weights are floats.
         """
-        tensors = [self._source.read_packed(f"{name}.weight") for name in names]
+        weights = [f"{name}.weight" for name in names]
         biases = [self.vector(f"{name}.bias") if self.has(f"{name}.bias") else None for name in names]
-        if any(tensor is None for tensor in tensors):
-            floats = [self._source.read(f"{name}.weight") for name in names]
-            return PackedStack(tuple(map(pack_floats, floats, biases)), terms=0)
-        return PackedStack(
-            tuple(_pack(tensor, bias) for tensor, bias in zip(tensors, biases, strict=True) if tensor), terms
-        )
+        if all(self._source.is_packed(weight) for weight in weights):
+            return PackedStack(tuple(map(self._packed, weights, biases)), terms)
+        return PackedStack(tuple(map(self._floats, weights, biases)), terms=0)
 
     def vector(self, name: str) -> Array:
         """float32 [n]"""
         return np.ascontiguousarray(self._source.read(name).to(torch.float32).numpy())
+
+    def _packed(self, name: str, bias: Array | None) -> PackedMatrix:
+        def pack(rows: slice) -> PackedMatrix:
+            return _pack(self._source.read_packed(name, rows), None if bias is None else bias[rows])
+
+        return self._by_rows(name, pack)
+
+    def _floats(self, name: str, bias: Array | None) -> PackedMatrix:
+        weight = self._source.read(name)
+
+        def pack(rows: slice) -> PackedMatrix:
+            return pack_floats(weight[rows], None if bias is None else bias[rows])
+
+        return self._by_rows(name, pack)
+
+    def _by_rows(self, name: str, pack: Callable[[slice], PackedMatrix]) -> PackedMatrix:
+        num_rows, num_columns = self._source.shapes[name]
+        return pack_by_rows((num_rows, num_columns), pack, self._num_threads)
 
 
 def _pack(tensor: PackedTensor, bias: Array | None) -> PackedMatrix:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -46,8 +46,12 @@ class TensorSource(Protocol):
         """On the CPU, float32 or a type that converts to it exactly; may be a view of the file."""
         ...
 
-    def read_packed(self, name: str) -> PackedTensor | None:
-        """A matrix as the integers that the file holds; None where it holds floats."""
+    def is_packed(self, name: str) -> bool:
+        """Whether the file holds integers in groups, not floats."""
+        ...
+
+    def read_packed(self, name: str, rows: slice) -> PackedTensor:
+        """Some rows of a packed matrix, as the integers that the file holds. Any thread may ask."""
         ...
 
 
@@ -56,7 +60,7 @@ class SafetensorsSource:
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self.shapes: dict[str, tuple[int, ...]] = {}
-        self._files: dict[str, Any] = {}
+        self._files: dict[str, Path] = {}
         for path in paths:
             self._add(path)
 
@@ -74,15 +78,20 @@ class SafetensorsSource:
                 raise UnsupportedModel(
                     f"{path.name}: tensor {name!r} is of type {part.get_dtype()}; known are {known}."
                 )
-            self._files[name] = file
+            self._files[name] = path
             self.shapes[name] = tuple(part.get_shape())
 
     def read(self, name: str) -> torch.Tensor:
-        tensor: torch.Tensor = self._files[name].get_tensor(name)
+        """The file is opened for each tensor: what was read of it goes out of memory with the tensor."""
+        with safe_open(self._files[name], framework="pt") as file:
+            tensor: torch.Tensor = file.get_tensor(name)
         return tensor
 
-    def read_packed(self, name: str) -> PackedTensor | None:
-        return None
+    def is_packed(self, name: str) -> bool:
+        return False
+
+    def read_packed(self, name: str, rows: slice) -> PackedTensor:
+        raise AssertionError("safetensors hold no packed tensors")
 
 
 class GGUFSource:
@@ -109,15 +118,17 @@ class GGUFSource:
             tensor = torch.from_numpy(dequantize(raw, info.type_name, info.shape))
         return self._in_halves(name, tensor)
 
-    def read_packed(self, name: str) -> PackedTensor | None:
+    def is_packed(self, name: str) -> bool:
+        return self._file.tensors[self._names[name]].type_name in GROUPED
+
+    def read_packed(self, name: str, rows: slice) -> PackedTensor:
         stored = self._names[name]
         info = self._file.tensors[stored]
-        if info.type_name not in GROUPED:
-            return None
-        quants, scales, minima = take_apart(self._file.raw(stored), info.type_name, info.shape)
-        order = self._in_halves(name, torch.arange(info.shape[0])).numpy()
-        lowest = None if minima is None else minima[order]
-        return PackedTensor(info.type_name, Groups(quants[order], scales[order], lowest))
+        num_rows, num_columns = info.shape
+        order = self._in_halves(name, torch.arange(num_rows)).numpy()[rows]
+        raw = self._file.raw(stored).reshape(num_rows, -1)[order]
+        self._file.forget(stored)
+        return PackedTensor(info.type_name, take_apart(raw.reshape(-1), info.type_name, (len(order), num_columns)))
 
     def _in_halves(self, name: str, rows: torch.Tensor) -> torch.Tensor:
         for part, num_heads in self._heads.items():

@@ -84,16 +84,15 @@ def pack_uint4(quants: Array, scales: Array, minima: Array, bias: Array | None) 
     quants: uint8 [out, in], 0 to 15; scales, minima: [out, in / 32]; bias: [out].
     """
     num_out, num_in = quants.shape
-    tiles = _tiles(quants).reshape(-1, LANES, num_in // 8, 2, 4).transpose(0, 2, 3, 1, 4)
-    values = np.ascontiguousarray(tiles[:, :, 0] | (tiles[:, :, 1] << np.uint8(4)))
+    quads = _quads(quants).reshape(-1, LANES, num_in // 8, 2)
+    values = _side_by_side(quads[..., 0] | (quads[..., 1] << np.uint32(4)))
     return PackedMatrix(UINT4, num_out, num_in, values, 32, _halves(scales), _halves(minima), _bias(bias))
 
 
 def pack_int8(quants: Array, scales: Array, minima: Array | None, bias: Array | None) -> PackedMatrix:
     """quants: [out, in], -128 to 127; scales, minima: [out, groups] of 16 or 32 inputs. Weight as for pack_uint4."""
     num_out, num_in = quants.shape
-    shifted = _tiles(quants).view(np.uint8) ^ np.uint8(128)
-    values = np.ascontiguousarray(shifted.reshape(-1, LANES, num_in // 4, 4).transpose(0, 2, 1, 3))
+    values = _side_by_side(_quads(quants).reshape(-1, LANES, num_in // 4) ^ np.uint32(0x80808080))
     lowest = None if minima is None else _halves(minima)
     return PackedMatrix(INT8, num_out, num_in, values, num_in // scales.shape[1], _halves(scales), lowest, _bias(bias))
 
@@ -104,6 +103,16 @@ def pack_floats(weight: torch.Tensor, bias: Array | None) -> PackedMatrix:
     bits = weight.contiguous().view(torch.int16).numpy() if weight.element_size() == 2 else weight.contiguous().numpy()
     values = np.ascontiguousarray(_tiles(bits).reshape(-1, LANES, num_in).transpose(0, 2, 1))
     return PackedMatrix(KINDS[weight.dtype], num_out, num_in, values, bias=_bias(bias))
+
+
+def _quads(quants: Array) -> Array:
+    """Four inputs as one integer, whose bytes they are: numpy moves those several times faster."""
+    return _tiles(quants).view(np.uint32)
+
+
+def _side_by_side(quads: Array) -> Array:
+    """[tiles, LANES, n]. Returns bytes [tiles, n, LANES, 4]."""
+    return np.ascontiguousarray(quads.transpose(0, 2, 1)).view(np.uint8).reshape(-1, quads.shape[2], LANES, 4)
 
 
 def _tiles(rows: Array) -> Array:
