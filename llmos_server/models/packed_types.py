@@ -21,7 +21,7 @@ class Layout(NamedTuple):
     has_minima: bool = False
     """Beside each scale a float16 minimum."""
     offset: int = 0
-    """What makes the type's integers 0 to 15, for those of 4 bits."""
+    """What makes the type's integers unsigned, for those of fewer than 8 bits: half their range."""
 
     @property
     def bits_per_weight(self) -> float:
@@ -29,24 +29,23 @@ class Layout(NamedTuple):
 
 
 FLOAT32, FLOAT16 = Layout(32), Layout(16)
-INT8, INT8_MINIMA = Layout(8, 32), Layout(8, 32, has_minima=True)
 
 LAYOUTS: dict[str, Layout] = {
     "F32": FLOAT32,
     "F16": FLOAT16,
     "BF16": FLOAT16,
-    "Q4_0": Layout(4, 32, has_minima=True, offset=8),
+    "Q4_0": Layout(4, 32, offset=8),
     "Q4_1": Layout(4, 32, has_minima=True),
+    "Q5_0": Layout(5, 32, offset=16),
+    "Q5_1": Layout(5, 32, has_minima=True),
+    "Q8_0": Layout(8, 32),
+    "Q2_K": Layout(4, 16, has_minima=True),
+    "Q3_K": Layout(4, 16, offset=8),
     "Q4_K": Layout(4, 32, has_minima=True),
-    "Q5_0": INT8,
-    "Q5_1": INT8_MINIMA,
-    "Q8_0": INT8,
-    "Q2_K": Layout(8, 16, has_minima=True),
-    "Q3_K": Layout(8, 16),
-    "Q5_K": INT8_MINIMA,
-    "Q6_K": Layout(8, 16),
-    "IQ4_NL": INT8,
-    "IQ4_XS": INT8,
+    "Q5_K": Layout(5, 32, has_minima=True),
+    "Q6_K": Layout(6, 16, offset=32),
+    "IQ4_NL": Layout(8, 32),
+    "IQ4_XS": Layout(8, 32),
 }
 """GGUF's name of a type, and safetensors' for floats -> its layout."""
 

@@ -13,7 +13,7 @@ from llmos_server.kernels.native.packing import (
     PackedStack,
     pack_floats,
     pack_int8,
-    pack_uint4,
+    pack_uint,
 )
 from llmos_server.models.packed_types import LAYOUTS
 from llmos_server.models.row_chunks import pack_by_rows
@@ -30,16 +30,16 @@ class PackedLoader:
     def has(self, name: str) -> bool:
         return name in self._source.shapes
 
-    def stack(self, names: Sequence[str], terms: int) -> PackedStack:
+    def stack(self, names: Sequence[str], bits: int) -> PackedStack:
         """Linear layers with the same inputs, side by side; names without `.weight`.
 
-        terms: int8 terms for the activations, unless the weights are floats.
+        bits: of the activations' integers, unless the weights are floats.
         """
         weights = [f"{name}.weight" for name in names]
         biases = [self.vector(f"{name}.bias") if self.has(f"{name}.bias") else None for name in names]
         if all(self._source.is_packed(weight) for weight in weights):
-            return PackedStack(tuple(map(self._packed, weights, biases)), terms)
-        return PackedStack(tuple(map(self._floats, weights, biases)), terms=0)
+            return PackedStack(tuple(map(self._packed, weights, biases)), bits)
+        return PackedStack(tuple(map(self._floats, weights, biases)), bits=0)
 
     def vector(self, name: str) -> Array:
         """float32 [n]"""
@@ -68,7 +68,6 @@ def _pack(tensor: PackedTensor, bias: Array | None) -> PackedMatrix:
     quants, scales, minima = tensor.groups
     layout = LAYOUTS[tensor.type_name]
     if layout.bits == 8:
-        return pack_int8(quants, scales, minima, bias)
-    lowest = -layout.offset * scales if minima is None else minima
+        return pack_int8(quants, scales, bias)
     quants = (quants + np.int8(layout.offset)).view(np.uint8) if layout.offset else quants
-    return pack_uint4(quants, scales, lowest, bias)
+    return pack_uint(quants, scales, minima, bias, layout.bits)

@@ -15,7 +15,7 @@ from llmos_server.contracts import ModelVersion
 from llmos_server.gguf.reader import GGUFFile
 from llmos_server.kernels.native.build import KERNEL_CACHE, find_or_build
 from llmos_server.kernels.native.library import Library
-from llmos_server.kernels.native.packing import PackedMatrix, pack_floats, pack_int8, pack_uint4
+from llmos_server.kernels.native.packing import PackedMatrix, pack_floats, pack_int8, pack_uint
 from llmos_server.models.opening import open_packed
 from llmos_server.models.row_chunks import CHUNK_WEIGHTS, pack_by_rows
 from llmos_server.settings import find_home
@@ -38,8 +38,8 @@ def test_in_pieces_and_as_a_whole(kind: str, has_bias: bool, num_rows: int) -> N
         if kind == "floats":
             return pack_floats(floats[rows], part)
         if kind == "uint4":
-            return pack_uint4(quants[rows], scales[rows], minima[rows], part)
-        return pack_int8(quants[rows].view(np.int8), scales[rows], None, part)
+            return pack_uint(quants[rows], scales[rows], minima[rows], part)
+        return pack_int8(quants[rows].view(np.int8), scales[rows], part)
 
     pieces, whole = pack_by_rows((num_rows, 512), pack, num_threads=3), pack(slice(0, num_rows))
     assert (pieces.kind, pieces.num_out, pieces.num_in, pieces.group) == (

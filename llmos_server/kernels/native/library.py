@@ -34,7 +34,7 @@ class Stack(Structure):
         ("num_parts", c_int32),
         ("num_in", c_int32),
         ("num_out", c_int32),
-        ("terms", c_int32),
+        ("bits", c_int32),
     ]
 
 

@@ -1,8 +1,7 @@
 """Matrices as the compiled kernels read them: tiles of 16 outputs, whose weights for a few inputs lie side by side.
 
-[tiles, inputs / 4, 16 outputs, 4 inputs] for bytes, which hold a weight + 128; two such quads share the bytes of 4-bit
-weights, the first in the low nibbles; [tiles, inputs, 16] for floats; [tiles, groups, 16] for scales and minima, which
-are float16.
+Integers lie in blocks of 32 inputs, in quads of 4 inputs of every output, as src/weights.h says; floats as [tiles,
+inputs, 16], scales and minima, which are float16, as [tiles, groups, 16].
 One vector load then serves 16 outputs. The layout comes from a measurement: with an output after the other, the same
 arithmetic takes 2 to 5 times as long.
 """
@@ -19,7 +18,10 @@ import torch
 from llmos_server.kernels.native.library import Matrix, Stack
 
 LANES = 16
-UINT4, INT8, FLOAT32, BFLOAT16, FLOAT16 = range(5)
+BLOCK = 32
+UINT4, UINT5, UINT6, INT8, FLOAT32, BFLOAT16, FLOAT16 = range(7)
+UINTS = {4: UINT4, 5: UINT5, 6: UINT6}
+"""By their bits."""
 KINDS = {torch.float32: FLOAT32, torch.bfloat16: BFLOAT16, torch.float16: FLOAT16}
 
 Array = npt.NDArray[Any]
@@ -54,8 +56,8 @@ class PackedStack:
     """abi.h's Stack, and the matrices that it points to."""
 
     parts: tuple[PackedMatrix, ...]
-    terms: int
-    """1 or 2; 0 for floats."""
+    bits: int
+    """Of the integers that activations are rounded to: 8 or 16; 0 for weights that are floats."""
     structs: Any = field(init=False)
 
     def __post_init__(self) -> None:
@@ -67,7 +69,7 @@ class PackedStack:
 
     @property
     def struct(self) -> Stack:
-        return Stack(self.structs, len(self.parts), self.parts[0].num_in, self.num_out, self.terms)
+        return Stack(self.structs, len(self.parts), self.parts[0].num_in, self.num_out, self.bits)
 
     @property
     def num_bytes(self) -> int:
@@ -78,23 +80,38 @@ def address(array: Array | None) -> int | None:
     return None if array is None else array.ctypes.data
 
 
-def pack_uint4(quants: Array, scales: Array, minima: Array, bias: Array | None) -> PackedMatrix:
-    """Weight = scale * quant + minimum.
+def pack_uint(quants: Array, scales: Array, minima: Array | None, bias: Array | None, bits: int = 4) -> PackedMatrix:
+    """Weight = scale * quant + minimum, or, without minima, scale * (quant - 2 ** (bits - 1)).
 
-    quants: uint8 [out, in], 0 to 15; scales, minima: [out, in / 32]; bias: [out].
+    quants: uint8 [out, in], of 4, 5 or 6 bits; scales, minima: [out, groups] of 32 or 16 inputs (5 bits: of 32; 6 bits:
+    of 16, without minima); bias: [out].
     """
-    num_out, num_in = quants.shape
-    quads = _quads(quants).reshape(-1, LANES, num_in // 8, 2)
-    values = _side_by_side(quads[..., 0] | (quads[..., 1] << np.uint32(4)))
-    return PackedMatrix(UINT4, num_out, num_in, values, 32, _halves(scales), _halves(minima), _bias(bias))
+    num_in, width = quants.shape[1], bits - 4
+    quads = _quads(quants).reshape(-1, LANES, num_in // BLOCK, 8).transpose(0, 2, 3, 1)
+    values = np.empty((*quads.shape[:2], bits, LANES), np.uint32)
+    lower = quads & np.uint32(0x0F0F0F0F)
+    values[:, :, :4] = lower[:, :, ::2] | (lower[:, :, 1::2] << np.uint32(4))
+    if width:
+        upper = quads >> np.uint32(4) & np.uint32(0x0F0F0F0F)
+        shifts = np.arange(0, 8, width, dtype=np.uint32)[:, None]
+        planes = upper.reshape(*quads.shape[:2], width, 8 // width, LANES)
+        np.bitwise_or.reduce(planes << shifts, axis=3, out=values[:, :, 4:])
+    return _quantised(UINTS[bits], num_in, values.view(np.uint8), scales, minima, bias)
 
 
-def pack_int8(quants: Array, scales: Array, minima: Array | None, bias: Array | None) -> PackedMatrix:
-    """quants: [out, in], -128 to 127; scales, minima: [out, groups] of 16 or 32 inputs. Weight as for pack_uint4."""
-    num_out, num_in = quants.shape
+def pack_int8(quants: Array, scales: Array, bias: Array | None) -> PackedMatrix:
+    """Weight = scale * quant. quants: int8 [out, in]; scales: [out, groups] of 16 or 32 inputs; bias: [out]."""
+    num_in = quants.shape[1]
     values = _side_by_side(_quads(quants).reshape(-1, LANES, num_in // 4) ^ np.uint32(0x80808080))
+    return _quantised(INT8, num_in, values, scales, None, bias)
+
+
+def _quantised(
+    kind: int, num_in: int, values: Array, scales: Array, minima: Array | None, bias: Array | None
+) -> PackedMatrix:
+    num_out, num_groups = scales.shape
     lowest = None if minima is None else _halves(minima)
-    return PackedMatrix(INT8, num_out, num_in, values, num_in // scales.shape[1], _halves(scales), lowest, _bias(bias))
+    return PackedMatrix(kind, num_out, num_in, values, num_in // num_groups, _halves(scales), lowest, _bias(bias))
 
 
 def pack_floats(weight: torch.Tensor, bias: Array | None) -> PackedMatrix:

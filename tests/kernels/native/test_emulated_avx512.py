@@ -20,7 +20,7 @@ from llmos_server.kernels.native.packing import (
     address,
     pack_floats,
     pack_int8,
-    pack_uint4,
+    pack_uint,
 )
 
 NUM_OUT, NUM_IN = 50, 96
@@ -57,11 +57,15 @@ def matrices() -> dict[str, PackedMatrix]:
     bias = rng.standard_normal(NUM_OUT)
     weight = torch.from_numpy(rng.standard_normal((NUM_OUT, NUM_IN)).astype(np.float32))
     return {
-        "uint4": pack_uint4((quants & 15).view(np.uint8), scales[32], -8 * scales[32], bias),
-        "int8": pack_int8(quants, scales[32], None, None),
-        "int8 with minima": pack_int8(quants, scales[32], -scales[32], bias),
-        "int8 by 16": pack_int8(quants, scales[16], None, None),
-        "int8 by 16 with minima": pack_int8(quants, scales[16], -scales[16], None),
+        "uint4": pack_uint((quants & 15).view(np.uint8), scales[32], -8 * scales[32], bias),
+        "uint4 without minima": pack_uint((quants & 15).view(np.uint8), scales[32], None, bias),
+        "uint4 by 16": pack_uint((quants & 15).view(np.uint8), scales[16], -scales[16], None),
+        "uint4 by 16 without minima": pack_uint((quants & 15).view(np.uint8), scales[16], None, None),
+        "uint5": pack_uint((quants & 31).view(np.uint8), scales[32], -scales[32], bias, 5),
+        "uint5 without minima": pack_uint((quants & 31).view(np.uint8), scales[32], None, None, 5),
+        "uint6": pack_uint((quants & 63).view(np.uint8), scales[16], None, bias, 6),
+        "int8": pack_int8(quants, scales[32], bias),
+        "int8 by 16": pack_int8(quants, scales[16], None),
         "float32": pack_floats(weight, bias),
         "bfloat16": pack_floats(weight.bfloat16(), None),
         "float16": pack_floats(weight.half(), None),
@@ -72,17 +76,17 @@ def test_products_norms_and_rows(libraries: list[Library]) -> None:
     rng = np.random.default_rng(2)
     norm = rng.standard_normal(NUM_IN).astype(np.float32)
     ids = np.array([0, 17, NUM_OUT - 1])
-    for (name, matrix), num_rows in itertools.product(matrices().items(), (1, 3, 9)):
+    for (name, matrix), num_rows in itertools.product(matrices().items(), (1, 3, 9, 131)):
         x = (rng.standard_normal((num_rows, NUM_IN)) * 3).astype(np.float32)
-        for terms in (1, 2) if "int" in name else (0,):
-            stack = PackedStack((matrix, matrix), terms)
+        for bits in (8, 16) if "int" in name else (0,):
+            stack = PackedStack((matrix, matrix), bits)
             results = []
             for library in libraries:
                 out, rows = np.zeros((num_rows, 2 * NUM_OUT), np.float32), np.zeros((len(ids), NUM_IN), np.float32)
                 library.project(stack.struct, address(norm), 1e-5, address(x), num_rows, address(out))
                 library.gather(matrix.struct, address(ids), len(ids), address(rows))
                 results.append((out, rows))
-            assert all(np.array_equal(*pair) for pair in zip(*results, strict=True)), (name, terms, num_rows)
+            assert all(np.array_equal(*pair) for pair in zip(*results, strict=True)), (name, bits, num_rows)
             assert np.isfinite(results[0][0]).all()
 
 

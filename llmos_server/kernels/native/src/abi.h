@@ -4,17 +4,17 @@
 
 namespace llmos {
 
-// Weights [num_out, num_in], packed in tiles of 16 outputs (pack.py says how).
-enum MatrixKind : int32_t { kUint4 = 0, kInt8 = 1, kFloat32 = 2, kBfloat16 = 3, kFloat16 = 4 };
+// Weights [num_out, num_in], packed in tiles of 16 outputs (packing.py says how).
+enum MatrixKind : int32_t { kUint4 = 0, kUint5 = 1, kUint6 = 2, kInt8 = 3, kFloat32 = 4, kBfloat16 = 5, kFloat16 = 6 };
 
 struct Matrix {
   int32_t kind;
   int32_t num_out;
   int32_t num_in;
-  int32_t group;          // Inputs that share a scale: 32, or 16 for kInt8. Floats have none.
+  int32_t group;           // Inputs that share a scale: 32 or 16. Floats have none.
   const uint8_t* values;
   const uint16_t* scales;  // float16 [tiles, groups, 16]
-  const uint16_t* minima;  // the same, or null
+  const uint16_t* minima;  // The same: weight = scale * integer + minimum. Null: scale * (integer - middle_of(kind)).
   const float* bias;       // [tiles * 16], or null
 };
 
@@ -22,7 +22,7 @@ struct Matrix {
 struct Stack {
   const Matrix* parts;
   int32_t num_parts, num_in, num_out;
-  int32_t terms;  // int8 terms that an activation is rounded to: 1, or 2 with what the first has left over; 0: floats.
+  int32_t bits;  // Of the integers that activations are rounded to: 8 or 16; 0: they stay floats, for weights that are floats.
 };
 
 struct Layer {

@@ -122,11 +122,10 @@ static void multiply(Work& w, int thread, const Stack& stack, const Target& to, 
   const int num_rows = w.batch.num_rows;
   const bool is_shared = w.desks.size() == 1;
   Desk desk = w.desks[is_shared ? 0 : thread];
-  desk.acts.terms = stack.terms;
   desk.acts.floats = desk.rows;
   const auto prepare = [&](int64_t row) {
     make_row(row, desk.rows + row * stack.num_in);
-    prepare_row(desk.rows + row * stack.num_in, row, stack.num_in, desk.acts);
+    prepare_row(desk.rows + row * stack.num_in, row, stack.num_in, stack.bits, desk.acts);
   };
   if (is_shared) {
     each_row(w.team, num_rows, prepare);
@@ -181,6 +180,18 @@ struct Shelf {
   }
 };
 
+// Of rows with up to num_in numbers.
+static Activations take_activations(Shelf& shelf, int64_t rows, int64_t num_in) {
+  const int64_t blocks = (rows + 3) / 4 * 4 * (num_in / kBlockInputs);
+  Activations acts{};
+  acts.words = shelf.take<int16_t>(blocks * kBlockInputs);
+  acts.bytes = (int8_t*)acts.words;
+  acts.scales = shelf.take<float>(blocks);
+  acts.sums = shelf.take<float>(blocks * 3);
+  acts.counts = shelf.take<int32_t>(blocks * 3);
+  return acts;
+}
+
 static void lay_out(Work& w, Shelf shelf, int64_t* bytes) {
   const Decoder& d = w.d;
   const int64_t rows = w.batch.num_rows, heads = (int64_t)d.num_heads * d.head_dim;
@@ -192,9 +203,7 @@ static void lay_out(Work& w, Shelf shelf, int64_t* bytes) {
   w.partials = shelf.take<float>(partials);
   for (Desk& desk : w.desks) {
     desk.rows = shelf.take<float>(rows * widest);
-    desk.acts.values = shelf.take<int8_t>(rows * 2 * widest);
-    desk.acts.scales = shelf.take<float>(rows * 2 * widest / 32);
-    desk.acts.sums = shelf.take<int32_t>(rows * 2 * widest / 16);
+    desk.acts = take_activations(shelf, rows, widest);
   }
   *bytes = shelf.used;
 }
@@ -244,7 +253,7 @@ static void compute_projection(void* context, int) {
       rms_norm(p.x + row * size, p.norm, p.eps, (int)size, to);
     else
       memcpy(to, p.x + row * size, sizeof(float) * (size_t)size);
-    prepare_row(to, row, size, p.acts);
+    prepare_row(to, row, size, p.stack.bits, p.acts);
   });
   p.team.barrier();
   product(p.team, p.stack, p.acts, p.num_rows, {p.out, p.stack.num_out, false});
@@ -252,14 +261,11 @@ static void compute_projection(void* context, int) {
 
 static void project(Team& team, const Stack& stack, const float* norm, float eps, const float* x, int rows, float* out) {
   Projection p{team, stack, norm, eps, x, rows, out, nullptr, {}};
-  p.acts.terms = stack.terms;
   int64_t bytes = 0;
   for (int pass = 0; pass < 2; pass++) {
     Shelf shelf{pass ? (char*)team.scratch(bytes) : nullptr};
     p.normed = shelf.take<float>((int64_t)rows * stack.num_in);
-    p.acts.values = shelf.take<int8_t>((int64_t)rows * 2 * stack.num_in);
-    p.acts.scales = shelf.take<float>((int64_t)rows * stack.num_in / 16);
-    p.acts.sums = shelf.take<int32_t>((int64_t)rows * stack.num_in / 8);
+    p.acts = take_activations(shelf, rows, stack.num_in);
     bytes = shelf.used;
   }
   p.acts.floats = p.normed;
@@ -279,14 +285,9 @@ static void gather(const Matrix& w, const int64_t* ids, int n, float* out) {
         out[i * w.num_in + k] = lanes[lane];
         continue;
       }
+      const int64_t block = tile * (w.num_in / kBlockInputs) + k / kBlockInputs;
       const int64_t group = (tile * (w.num_in / w.group) + k / w.group) * 16;
-      float value;
-      if (w.kind == kUint4) {
-        const uint8_t pair = w.values[base / 2 + k / 8 * 64 + lane * 4 + k % 4];
-        value = (float)(k % 8 < 4 ? pair & 15 : pair >> 4);
-      } else {
-        value = (float)((int)w.values[base + k / 4 * 64 + lane * 4 + k % 4] - 128);
-      }
+      float value = integer_at(w.kind, w.minima, w.values + block * block_bytes(w.kind), k % kBlockInputs, (int)lane);
       store(lanes, from_half(w.scales + group));
       value *= lanes[lane];
       if (w.minima) {

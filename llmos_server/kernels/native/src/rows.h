@@ -67,29 +67,39 @@ static inline void rotate(float* x, const float* cos, const float* sin, int head
   }
 }
 
-// 32 numbers to int8 with one scale; what rounding left over stays in x. Numbers that are not finite make the scale so.
-static inline void quantise_group(float* x, int8_t* values, float* scale, int32_t* sums) {
+// A block of 32 numbers to integers of 8 or 16 bits that share a scale, at a place. What isn't finite makes the scale so.
+template <int BITS>
+static inline void quantise_block(const float* x, int64_t place, const Activations& to) {
+  constexpr float kLargest = BITS == 8 ? 127.0f : 32767.0f;
   const Lanes a = load(x), b = load(x + 16);
   const float peak = largest(max(abs(a), abs(b)));
   const Lanes nothing = fma(b, set1(0.0f), mul(a, set1(0.0f)));  // 0, or NaN where there is a number that isn't finite.
-  const float unit = peak / 127.0f + total(nothing), inverse = peak > 0.0f ? 127.0f / peak : 0.0f;
-  const Lanes whole_a = round(mul(a, set1(inverse))), whole_b = round(mul(b, set1(inverse)));
-  const Ints ints_a = to_ints(whole_a), ints_b = to_ints(whole_b);
-  store_bytes(values, ints_a);
-  store_bytes(values + 16, ints_b);
-  store(x, fnma(whole_a, set1(unit), a));
-  store(x + 16, fnma(whole_b, set1(unit), b));
-  *scale = unit;
-  sums[0] = sum(ints_a);
-  sums[1] = sum(ints_b);
+  const float unit = peak / kLargest + total(nothing), inverse = peak > 0.0f ? kLargest / peak : 0.0f;
+  const Ints ints_a = to_ints(mul(a, set1(inverse))), ints_b = to_ints(mul(b, set1(inverse)));
+  if constexpr (BITS == 8) {
+    store_bytes(to.bytes + place * 32, ints_a);
+    store_bytes(to.bytes + place * 32 + 16, ints_b);
+  } else {
+    store_words(to.words + place * 32, ints_a);
+    store_words(to.words + place * 32 + 16, ints_b);
+  }
+  const int32_t counts[3] = {sum(ints_a), sum(ints_b), sum(ints_a) + sum(ints_b)};
+  to.scales[place] = unit;
+  for (int i = 0; i < 3; i++) {
+    to.counts[place * 3 + i] = counts[i];
+    to.sums[place * 3 + i] = unit * (float)counts[i];
+  }
 }
 
-// Row `row` as int8. floats: the row, of num_in numbers; lost, unless terms is 0: then matrices read it where it is.
-static inline void prepare_row(float* floats, int64_t row, int64_t num_in, const Activations& to) {
-  for (int64_t place = row * to.terms; place < (row + 1) * to.terms; place++)
-    for (int64_t at = 0; at < num_in; at += 32)
-      quantise_group(floats + at, to.values + place * num_in + at, to.scales + (place * num_in + at) / 32,
-                     to.sums + (place * num_in + at) / 16);
+// Row `row`, of num_in numbers, as a stack of `bits` wants it; floats are read where they are.
+static inline void prepare_row(const float* floats, int64_t row, int64_t num_in, int bits, const Activations& to) {
+  const int64_t blocks = num_in / 32;
+  for (int64_t block = 0; bits && block < blocks; block++) {
+    if (bits == 8)
+      quantise_block<8>(floats + block * 32, place_of(row, block, blocks), to);
+    else
+      quantise_block<16>(floats + block * 32, place_of(row, block, blocks), to);
+  }
 }
 
 }  // namespace llmos::LLMOS_ISA

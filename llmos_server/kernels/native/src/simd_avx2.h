@@ -3,6 +3,9 @@
 #include <immintrin.h>
 #include <stdint.h>
 
+#include "abi.h"
+#include "panels.h"
+
 #define LLMOS_ISA avx2
 
 namespace llmos::LLMOS_ISA {
@@ -78,54 +81,100 @@ static inline Lanes power_of_two(Lanes n) {
           _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n.b), bias), 23))};
 }
 
-static inline __m256i broadcast4(const int8_t* p) {
+// Sixteen whole numbers of 16 bits; of each four, the second and the third change places.
+static inline void store_words(int16_t* p, Ints x) {
+  const __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(x.a, x.b), 0xD8);
+  _mm256_storeu_si256((__m256i*)p, _mm256_shufflehi_epi16(_mm256_shufflelo_epi16(words, 0xD8), 0xD8));
+}
+
+// Ints as 64 bytes.
+static inline Ints load_bytes(const uint8_t* p) {
+  return {_mm256_loadu_si256((const __m256i*)p), _mm256_loadu_si256((const __m256i*)(p + 32))};
+}
+static inline void store_ints(uint8_t* p, Ints x) {
+  _mm256_storeu_si256((__m256i*)p, x.a);
+  _mm256_storeu_si256((__m256i*)(p + 32), x.b);
+}
+static inline Ints and_bytes(Ints x, int8_t mask) {
+  return {_mm256_and_si256(x.a, _mm256_set1_epi8(mask)), _mm256_and_si256(x.b, _mm256_set1_epi8(mask))};
+}
+static inline Ints or_bytes(Ints x, Ints y) { return {_mm256_or_si256(x.a, y.a), _mm256_or_si256(x.b, y.b)}; }
+static inline Ints flip_signs(Ints x) {
+  return {_mm256_xor_si256(x.a, _mm256_set1_epi8(-128)), _mm256_xor_si256(x.b, _mm256_set1_epi8(-128))};
+}
+// Of 16 bits each.
+static inline Ints shift_right(Ints x, int by) { return {_mm256_srli_epi16(x.a, by), _mm256_srli_epi16(x.b, by)}; }
+static inline Ints shift_left(Ints x, int by) { return {_mm256_slli_epi16(x.a, by), _mm256_slli_epi16(x.b, by)}; }
+
+// The first and the third of each four bytes, or the second and the fourth, as words.
+template <bool IS_SIGNED>
+static inline Ints odd_words(Ints x) {
+  if (IS_SIGNED) return {_mm256_srai_epi16(x.a, 8), _mm256_srai_epi16(x.b, 8)};
+  return shift_right(x, 8);
+}
+template <bool IS_SIGNED>
+static inline Ints even_words(Ints x) {
+  if (IS_SIGNED) return odd_words<true>(shift_left(x, 8));
+  return {_mm256_and_si256(x.a, _mm256_set1_epi16(255)), _mm256_and_si256(x.b, _mm256_set1_epi16(255))};
+}
+
+static inline __m256i broadcast4(const void* p) {
   int32_t four;
   __builtin_memcpy(&four, p, 4);
   return _mm256_set1_epi32(four);
 }
-static inline __m256i bytes(const uint8_t* p) { return _mm256_loadu_si256((const __m256i*)p); }
 
-// As in simd_avx512.h. Eight products of a nibble and a byte, in pairs, stay below 2^15: 8 * 2 * 15 * 127 = 30480.
-template <int ROWS>
-static inline void dot_uint4(const uint8_t* q, const int8_t* x, int64_t stride, Ints (&d)[ROWS]) {
-  const __m256i low = _mm256_set1_epi8(15), ones = _mm256_set1_epi16(1);
-  Ints words[ROWS];
-  for (int i = 0; i < ROWS; i++) words[i] = zero_ints();
-  for (int j = 0; j < 4; j++) {
-    const __m256i packed_a = bytes(q + 64 * j), packed_b = bytes(q + 64 * j + 32);
-    const __m256i first_a = _mm256_and_si256(packed_a, low), first_b = _mm256_and_si256(packed_b, low);
+// Products of 4 * QUADS inputs of 16 outputs with ROWS rows of words. evens, odds: weights as words; x: as Activations
+// has them, panels `stride` words apart. 32 * 128 * 32767 stays below 2^31.
+template <int ROWS, int QUADS>
+static inline void dot_words(auto&& evens, auto&& odds, const int16_t* x, int64_t stride, Ints (&d)[ROWS]) {
+  for (int i = 0; i < ROWS; i++) d[i] = zero_ints();
+  for (int j = 0; j < QUADS; j++) {
+    const Ints even = evens(j), odd = odds(j);
     for (int i = 0; i < ROWS; i++) {
-      const __m256i four = broadcast4(x + i * stride + 8 * j);
-      words[i].a = _mm256_add_epi16(words[i].a, _mm256_maddubs_epi16(first_a, four));
-      words[i].b = _mm256_add_epi16(words[i].b, _mm256_maddubs_epi16(first_b, four));
+      const __m256i two = broadcast4(x + row_at(i, stride) + 4 * j);
+      d[i].a = _mm256_add_epi32(d[i].a, _mm256_madd_epi16(two, even.a));
+      d[i].b = _mm256_add_epi32(d[i].b, _mm256_madd_epi16(two, even.b));
     }
-    const __m256i second_a = _mm256_and_si256(_mm256_srli_epi16(packed_a, 4), low);
-    const __m256i second_b = _mm256_and_si256(_mm256_srli_epi16(packed_b, 4), low);
     for (int i = 0; i < ROWS; i++) {
-      const __m256i four = broadcast4(x + i * stride + 8 * j + 4);
-      words[i].a = _mm256_add_epi16(words[i].a, _mm256_maddubs_epi16(second_a, four));
-      words[i].b = _mm256_add_epi16(words[i].b, _mm256_maddubs_epi16(second_b, four));
+      const __m256i two = broadcast4(x + row_at(i, stride) + 4 * j + 2);
+      d[i].a = _mm256_add_epi32(d[i].a, _mm256_madd_epi16(two, odd.a));
+      d[i].b = _mm256_add_epi32(d[i].b, _mm256_madd_epi16(two, odd.b));
     }
   }
-  for (int i = 0; i < ROWS; i++) d[i] = {_mm256_madd_epi16(words[i].a, ones), _mm256_madd_epi16(words[i].b, ones)};
 }
 
-// As in simd_avx512.h. The product wants one unsigned factor: the weight's size, its sign goes to the activation.
-// 2 * 128 * 127 stays below 2^15. The sums are not needed.
-template <int ROWS, int GROUP>
-static inline void dot_int8(const uint8_t* q, const int8_t* x, int64_t stride, const int32_t*, int64_t, Ints (&d)[ROWS]) {
-  const __m256i shift = _mm256_set1_epi8(-128), ones = _mm256_set1_epi16(1);
+// The same with rows of bytes. weights: unsigned bytes, whose products with 127, two by two, are added up as long as they
+// stay below 2^15. Signed ones of kInt8: the instruction wants one unsigned factor, so the weight's sign goes to the
+// activation; 2 * 128 * 127 stays below 2^15. The counts are not needed.
+template <int ROWS, int QUADS, int KIND>
+static inline void dot_bytes(auto&& weights, const int8_t* x, int64_t stride, const int32_t*, int64_t, Ints (&d)[ROWS]) {
+  constexpr int kFitting = KIND == kUint4 ? 8 : KIND == kUint5 ? 4 : KIND == kUint6 ? 2 : 1;
+  const __m256i ones = _mm256_set1_epi16(1);
   for (int i = 0; i < ROWS; i++) d[i] = zero_ints();
-  for (int j = 0; j < GROUP / 4; j++) {
-    const __m256i weights_a = _mm256_xor_si256(bytes(q + 64 * j), shift);
-    const __m256i weights_b = _mm256_xor_si256(bytes(q + 64 * j + 32), shift);
-    const __m256i size_a = _mm256_abs_epi8(weights_a), size_b = _mm256_abs_epi8(weights_b);
+  for (int from = 0; from < QUADS; from += kFitting) {
+    Ints words[ROWS];
+    for (int i = 0; i < ROWS; i++) words[i] = zero_ints();
+    for (int j = from; j < from + kFitting && j < QUADS; j++) {
+      const Ints w = weights(j);
+      if constexpr (KIND == kInt8) {
+        const Ints size = {_mm256_abs_epi8(w.a), _mm256_abs_epi8(w.b)};
+        for (int i = 0; i < ROWS; i++) {
+          const __m256i four = broadcast4(x + row_at(i, stride) + 4 * j);
+          words[i] = {_mm256_maddubs_epi16(size.a, _mm256_sign_epi8(four, w.a)),
+                      _mm256_maddubs_epi16(size.b, _mm256_sign_epi8(four, w.b))};
+        }
+      } else {
+        for (int i = 0; i < ROWS; i++) {
+          const __m256i four = broadcast4(x + row_at(i, stride) + 4 * j);
+          words[i].a = _mm256_add_epi16(words[i].a, _mm256_maddubs_epi16(w.a, four));
+          words[i].b = _mm256_add_epi16(words[i].b, _mm256_maddubs_epi16(w.b, four));
+        }
+      }
+    }
     for (int i = 0; i < ROWS; i++) {
-      const __m256i four = broadcast4(x + i * stride + 4 * j);
-      const __m256i pairs_a = _mm256_maddubs_epi16(size_a, _mm256_sign_epi8(four, weights_a));
-      const __m256i pairs_b = _mm256_maddubs_epi16(size_b, _mm256_sign_epi8(four, weights_b));
-      d[i].a = _mm256_add_epi32(d[i].a, _mm256_madd_epi16(pairs_a, ones));
-      d[i].b = _mm256_add_epi32(d[i].b, _mm256_madd_epi16(pairs_b, ones));
+      d[i].a = _mm256_add_epi32(d[i].a, _mm256_madd_epi16(words[i].a, ones));
+      d[i].b = _mm256_add_epi32(d[i].b, _mm256_madd_epi16(words[i].b, ones));
     }
   }
 }

@@ -3,7 +3,8 @@
 #include <immintrin.h>
 #include <stdint.h>
 
-#include "groups.h"
+#include "abi.h"
+#include "panels.h"
 
 #define LLMOS_ISA avx512vnni
 
@@ -48,38 +49,58 @@ static inline Lanes power_of_two(Lanes n) {
   return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_add_epi32(_mm512_cvtps_epi32(n.v), _mm512_set1_epi32(127)), 23))};
 }
 
-static inline __m512i broadcast4(const int8_t* p) {
+// Sixteen whole numbers of 16 bits; of each four, the second and the third change places.
+static inline void store_words(int16_t* p, Ints a) {
+  const __m256i words = _mm512_cvtsepi32_epi16(a.v);
+  _mm256_storeu_si256((__m256i*)p, _mm256_shufflehi_epi16(_mm256_shufflelo_epi16(words, 0xD8), 0xD8));
+}
+
+// Ints as 64 bytes.
+static inline Ints load_bytes(const uint8_t* p) { return {_mm512_loadu_si512(p)}; }
+static inline void store_ints(uint8_t* p, Ints a) { _mm512_storeu_si512(p, a.v); }
+static inline Ints and_bytes(Ints a, int8_t mask) { return {_mm512_and_si512(a.v, _mm512_set1_epi8(mask))}; }
+static inline Ints or_bytes(Ints a, Ints b) { return {_mm512_or_si512(a.v, b.v)}; }
+static inline Ints flip_signs(Ints a) { return {_mm512_xor_si512(a.v, _mm512_set1_epi8(-128))}; }
+// Of 16 bits each.
+static inline Ints shift_right(Ints a, int by) { return {_mm512_srli_epi16(a.v, by)}; }
+static inline Ints shift_left(Ints a, int by) { return {_mm512_slli_epi16(a.v, by)}; }
+
+// As in simd_avx2.h.
+template <bool IS_SIGNED>
+static inline Ints odd_words(Ints a) {
+  return {IS_SIGNED ? _mm512_srai_epi16(a.v, 8) : _mm512_srli_epi16(a.v, 8)};
+}
+template <bool IS_SIGNED>
+static inline Ints even_words(Ints a) {
+  return {IS_SIGNED ? _mm512_srai_epi16(_mm512_slli_epi16(a.v, 8), 8) : _mm512_and_si512(a.v, _mm512_set1_epi16(255))};
+}
+
+static inline __m512i broadcast4(const void* p) {
   int32_t four;
   __builtin_memcpy(&four, p, 4);
   return _mm512_set1_epi32(four);
 }
 
-// 32 inputs of 16 outputs. q: four times 64 bytes; in each, low nibbles hold inputs 8 j to 8 j + 3 of every output, high
-// ones the next four. x: ROWS rows, `stride` bytes apart.
-template <int ROWS>
-static inline void dot_uint4(const uint8_t* q, const int8_t* x, int64_t stride, Ints (&d)[ROWS]) {
-  const __m512i low = _mm512_set1_epi8(15);
-  for (int i = 0; i < ROWS; i++) d[i].v = _mm512_setzero_si512();
-  for (int j = 0; j < 4; j++) {
-    const __m512i packed = _mm512_loadu_si512(q + 64 * j);
-    const __m512i first = _mm512_and_si512(packed, low), second = _mm512_and_si512(_mm512_srli_epi16(packed, 4), low);
-    for (int i = 0; i < ROWS; i++) {
-      const int8_t* row = x + i * stride + 8 * j;
-      d[i].v = _mm512_dpbusd_epi32(d[i].v, first, broadcast4(row));
-      d[i].v = _mm512_dpbusd_epi32(d[i].v, second, broadcast4(row + 4));
-    }
+// As in simd_avx2.h.
+template <int ROWS, int QUADS>
+static inline void dot_words(auto&& evens, auto&& odds, const int16_t* x, int64_t stride, Ints (&d)[ROWS]) {
+  for (int i = 0; i < ROWS; i++) d[i] = zero_ints();
+  for (int j = 0; j < QUADS; j++) {
+    const Ints even = evens(j), odd = odds(j);
+    for (int i = 0; i < ROWS; i++) d[i].v = _mm512_dpwssd_epi32(d[i].v, even.v, broadcast4(x + row_at(i, stride) + 4 * j));
+    for (int i = 0; i < ROWS; i++) d[i].v = _mm512_dpwssd_epi32(d[i].v, odd.v, broadcast4(x + row_at(i, stride) + 4 * j + 2));
   }
 }
 
-// GROUP inputs of 16 outputs, stored as value + 128. q: GROUP / 4 times 64 bytes, four inputs of every output each.
-// sums: of each row's inputs, 16 and 16, rows `sum_stride` apart; they take the 128 out again.
-template <int ROWS, int GROUP>
-static inline void dot_int8(const uint8_t* q, const int8_t* x, int64_t stride, const int32_t* sums, int64_t sum_stride,
-                            Ints (&d)[ROWS]) {
-  for (int i = 0; i < ROWS; i++) d[i].v = _mm512_set1_epi32(-128 * group_sum<GROUP>(sums + i * sum_stride));
-  for (int j = 0; j < GROUP / 4; j++) {
-    const __m512i weights = _mm512_loadu_si512(q + 64 * j);
-    for (int i = 0; i < ROWS; i++) d[i].v = _mm512_dpbusd_epi32(d[i].v, weights, broadcast4(x + i * stride + 4 * j));
+// As in simd_avx2.h. counts: of each row's inputs, rows count_stride apart; they take the 128 out again that makes signed
+// weights unsigned.
+template <int ROWS, int QUADS, int KIND>
+static inline void dot_bytes(auto&& weights, const int8_t* x, int64_t stride, const int32_t* counts, int64_t count_stride,
+                             Ints (&d)[ROWS]) {
+  for (int i = 0; i < ROWS; i++) d[i].v = _mm512_set1_epi32(KIND == kInt8 ? -128 * counts[row_at(i, count_stride, 3)] : 0);
+  for (int j = 0; j < QUADS; j++) {
+    const Ints w = KIND == kInt8 ? flip_signs(weights(j)) : weights(j);
+    for (int i = 0; i < ROWS; i++) d[i].v = _mm512_dpbusd_epi32(d[i].v, w.v, broadcast4(x + row_at(i, stride) + 4 * j));
   }
 }
 

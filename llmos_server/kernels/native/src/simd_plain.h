@@ -4,6 +4,9 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "abi.h"
+#include "panels.h"
+
 #define LLMOS_ISA plain
 
 namespace llmos::LLMOS_ISA {
@@ -72,25 +75,72 @@ static inline void store_bytes(int8_t* p, Ints a) {
   for (int i = 0; i < 16; i++) p[i] = (int8_t)(a.v[i] > 127 ? 127 : a.v[i] < -128 ? -128 : a.v[i]);
 }
 static inline Lanes power_of_two(Lanes n) { LLMOS_EACH(Lanes, bits((uint32_t)((int32_t)n.v[i] + 127) << 23)) }
+
+// Sixteen whole numbers of 16 bits; of each four, the second and the third change places.
+static inline void store_words(int16_t* p, Ints a) {
+  constexpr int order[] = {0, 2, 1, 3};
+  for (int i = 0; i < 16; i++) p[i] = (int16_t)a.v[i / 4 * 4 + order[i % 4]];
+}
+
+// Ints as 64 bytes, or as words of 16 bits.
+#define LLMOS_EACH_PART(type, expression)                               \
+  type parts[64 / sizeof(type)];                                        \
+  memcpy(parts, a.v, 64);                                               \
+  for (type& part : parts) part = (type)(expression);                   \
+  memcpy(a.v, parts, 64);                                               \
+  return a;
+
+static inline Ints load_bytes(const uint8_t* p) {
+  Ints a;
+  memcpy(a.v, p, 64);
+  return a;
+}
+static inline void store_ints(uint8_t* p, Ints a) { memcpy(p, a.v, 64); }
+static inline Ints and_bytes(Ints a, int8_t mask) { LLMOS_EACH_PART(uint8_t, part & mask) }
+static inline Ints or_bytes(Ints a, Ints b) { LLMOS_EACH(Ints, a.v[i] | b.v[i]) }
+static inline Ints flip_signs(Ints a) { LLMOS_EACH_PART(uint8_t, part ^ 128) }
+static inline Ints shift_right(Ints a, int by) { LLMOS_EACH_PART(uint16_t, part >> by) }
+static inline Ints shift_left(Ints a, int by) { LLMOS_EACH_PART(uint16_t, part << by) }
+
+// As in simd_avx2.h.
+template <bool IS_SIGNED>
+static inline Ints odd_words(Ints a) {
+  if (IS_SIGNED) { LLMOS_EACH_PART(int16_t, part >> 8) }
+  LLMOS_EACH_PART(uint16_t, part >> 8)
+}
+template <bool IS_SIGNED>
+static inline Ints even_words(Ints a) {
+  if (IS_SIGNED) { LLMOS_EACH_PART(int16_t, (int8_t)part) }
+  LLMOS_EACH_PART(uint16_t, part & 255)
+}
+#undef LLMOS_EACH_PART
 #undef LLMOS_EACH
 
-template <int ROWS>
-static inline void dot_uint4(const uint8_t* q, const int8_t* x, int64_t stride, Ints (&d)[ROWS]) {
-  for (int i = 0; i < ROWS; i++) {
-    d[i] = zero_ints();
-    for (int k = 0; k < 32; k++) {
-      const int shift = k % 8 < 4 ? 0 : 4;
-      for (int o = 0; o < 16; o++) d[i].v[o] += ((q[64 * (k / 8) + 4 * o + k % 4] >> shift) & 15) * x[i * stride + k];
+// As in simd_avx2.h.
+template <int ROWS, int QUADS>
+static inline void dot_words(auto&& evens, auto&& odds, const int16_t* x, int64_t stride, Ints (&d)[ROWS]) {
+  for (int i = 0; i < ROWS; i++) d[i] = zero_ints();
+  for (int j = 0; j < QUADS; j++) {
+    int16_t even[32], odd[32];
+    memcpy(even, evens(j).v, 64);
+    memcpy(odd, odds(j).v, 64);
+    for (int i = 0; i < ROWS; i++) {
+      const int16_t* four = x + row_at(i, stride) + 4 * j;
+      for (int o = 0; o < 16; o++)
+        d[i].v[o] += even[2 * o] * four[0] + even[2 * o + 1] * four[1] + odd[2 * o] * four[2] + odd[2 * o + 1] * four[3];
     }
   }
 }
 
-template <int ROWS, int GROUP>
-static inline void dot_int8(const uint8_t* q, const int8_t* x, int64_t stride, const int32_t*, int64_t, Ints (&d)[ROWS]) {
-  for (int i = 0; i < ROWS; i++) {
-    d[i] = zero_ints();
-    for (int k = 0; k < GROUP; k++)
-      for (int o = 0; o < 16; o++) d[i].v[o] += ((int)q[64 * (k / 4) + 4 * o + k % 4] - 128) * x[i * stride + k];
+template <int ROWS, int QUADS, int KIND>
+static inline void dot_bytes(auto&& weights, const int8_t* x, int64_t stride, const int32_t*, int64_t, Ints (&d)[ROWS]) {
+  for (int i = 0; i < ROWS; i++) d[i] = zero_ints();
+  for (int j = 0; j < QUADS; j++) {
+    int8_t bytes[64];  // Unsigned ones stay below 64.
+    memcpy(bytes, weights(j).v, 64);
+    for (int i = 0; i < ROWS; i++)
+      for (int o = 0; o < 16; o++)
+        for (int k = 0; k < 4; k++) d[i].v[o] += bytes[4 * o + k] * x[i * stride + 4 * j + k];
   }
 }
 

@@ -49,4 +49,15 @@ F __m512i _mm512_add_epi32(__m512i a, __m512i b) { EACH(__m512i, a.v[i] + b.v[i]
 F __m512i _mm512_srli_epi16(__m512i a, int n) { __m512i r; for (int i = 0; i < 32; i++) r.w[i] = (uint16_t)(a.w[i] >> n); return r; }
 F __m512i _mm512_loadu_si512(const void* p) { __m512i r; memcpy(&r, p, 64); return r; }
 F __m512i _mm512_dpbusd_epi32(__m512i c, __m512i a, __m512i b) { for (int i = 0; i < 16; i++) for (int j = 0; j < 4; j++) c.v[i] += (int)a.b[4 * i + j] * (int)b.s[4 * i + j]; return c; }
+F __m512i _mm512_or_si512(__m512i a, __m512i b) { EACH(__m512i, a.v[i] | b.v[i]) }
+F __m512i _mm512_xor_si512(__m512i a, __m512i b) { EACH(__m512i, a.v[i] ^ b.v[i]) }
+F void _mm512_storeu_si512(void* p, __m512i a) { memcpy(p, &a, 64); }
+F __m512i _mm512_set1_epi16(short x) { __m512i r; for (int i = 0; i < 32; i++) r.w[i] = (uint16_t)x; return r; }
+F __m512i _mm512_slli_epi16(__m512i a, int n) { __m512i r; for (int i = 0; i < 32; i++) r.w[i] = (uint16_t)(a.w[i] << n); return r; }
+F __m512i _mm512_srai_epi16(__m512i a, int n) { __m512i r; for (int i = 0; i < 32; i++) r.w[i] = (uint16_t)((int16_t)a.w[i] >> n); return r; }
+F __m512i _mm512_dpwssd_epi32(__m512i c, __m512i a, __m512i b) { for (int i = 0; i < 16; i++) for (int j = 0; j < 2; j++) c.v[i] += (int)(int16_t)a.w[2 * i + j] * (int)(int16_t)b.w[2 * i + j]; return c; }
+F __m256i _mm512_cvtsepi32_epi16(__m512i a) { __m256i r; for (int i = 0; i < 16; i++) r.w[i] = (uint16_t)(a.v[i] > 32767 ? 32767 : a.v[i] < -32768 ? -32768 : a.v[i]); return r; }
+F __m256i shuffled(__m256i a, int imm, int first) { __m256i r = a; for (int half = 0; half < 16; half += 8) for (int i = 0; i < 4; i++) r.w[half + first + i] = a.w[half + first + (imm >> (2 * i) & 3)]; return r; }
+F __m256i _mm256_shufflelo_epi16(__m256i a, int imm) { return shuffled(a, imm, 0); }
+F __m256i _mm256_shufflehi_epi16(__m256i a, int imm) { return shuffled(a, imm, 4); }
 #undef F
