@@ -12,12 +12,10 @@ from llmos_server.engine.outputs import append_token, broken_requests, finish_wi
 from llmos_server.engine.owners import Owners, rank
 from llmos_server.engine.sequence import Sequence, Status
 from llmos_server.engine.step import Chunk, StepPlan, StepResult
+from llmos_server.engine.turns import Turns
 
 AGING_SECONDS = 30.0
 """What one level of priority is worth in waiting time."""
-RESERVED_PARTS = 8
-"""One in so many parts of a step goes to whoever has waited longest for a turn, no matter whose it is."""
-
 NOBODY_STALLS = 3
 """So many times longer may a step be while no answer is being written: only who comes just then waits for its end."""
 
@@ -55,13 +53,13 @@ class Scheduler:
         self.running: list[Sequence] = []
         self.costs = CostModel()
         self._owners = Owners()
+        self._turns = Turns(self._owners)
         self._requests: dict[str, list[Sequence]] = {}
         self._broken: list[str] = []
         self._step_started = 0.0
         self._num_added = 0
         self._num_preemptions = 0
         self._num_steps = 0
-        self._num_turns = 0
         self._prefix_queries = 0
         self._prefix_hits = 0
 
@@ -101,7 +99,7 @@ class Scheduler:
         is_streaming = any(sequence.num_output_tokens for sequence in self.running)
         max_seconds = self.max_step_seconds * (1 if is_streaming else NOBODY_STALLS)
         budget = self.costs.budget(self.max_num_batched_tokens, max_seconds)
-        selected = self._share_out(budget)
+        selected = self._turns.share_out(self.running, budget, self.max_step_seconds)
         places = self._places()
         num_preemptions = self._num_preemptions
         # Best place first: a victim is never one that this step has planned already.
@@ -217,49 +215,6 @@ class Scheduler:
             counts[victim.request.owner] -= 1
             num_missing -= self.blocks.num_sole_pages(victim)
         return victims
-
-    def _share_out(self, budget: StepBudget) -> dict[Sequence, int]:
-        """Tokens for running sequences, in two rounds: turns for all, then owners, the least served one first.
-
-        Within an owner decodes come first, those that have waited longest in front, then prefills by rank. Where the
-        one owner that is owed most waits for a first token, the step may be twice as long for it, and is not filled up
-        with the others' work.
-        """
-
-        def turn(sequence: Sequence) -> tuple[int, tuple[float, int, int]]:
-            return sequence.last_turn, sequence.rank
-
-        selected: dict[Sequence, int] = {}
-        decodes = sorted((seq for seq in self.running if seq.num_uncomputed_tokens == 1), key=turn)
-        prefills = sorted((seq for seq in self.running if seq.num_uncomputed_tokens > 1), key=rank)
-        part = budget.split(RESERVED_PARTS)
-        for sequence in sorted([*prefills[:1], *decodes], key=turn):
-            self._take(sequence, part, selected)
-        budget.join(part)
-        num_running = self._count_running()
-        order = sorted(num_running, key=lambda name: (self._owners.served(name), num_running[name], name))
-        for owner in order:
-            own = [sequence for sequence in chain(decodes, prefills) if sequence.request.owner == owner]
-            begins = any(sequence.num_output_tokens == 0 for sequence in own)
-            is_owed = len(order) > 1 and self._owners.served(owner) < self._owners.served(order[1])
-            if is_owed and begins:
-                budget.extend(self.max_step_seconds)
-            for sequence in own:
-                self._take(sequence, budget, selected)
-            if is_owed and begins:
-                budget.close()
-        for sequence in selected:
-            self._num_turns += 1
-            sequence.last_turn = self._num_turns
-        return selected
-
-    def _take(self, sequence: Sequence, budget: StepBudget, selected: dict[Sequence, int]) -> None:
-        before = selected.get(sequence, 0)
-        granted = budget.take(
-            sequence.num_uncomputed_tokens - before, sequence.num_computed_tokens + before, opens_chunk=not before
-        )
-        if granted:
-            selected[sequence] = before + granted
 
     def _make_room(self, sequence: Sequence, num_tokens: int, places: dict[Sequence, Place]) -> bool:
         """Get the pages for its next tokens, from the last in order if need be; False when that is itself."""
