@@ -118,21 +118,23 @@ class EngineInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EngineStats(msgspec.Struct, frozen=True, array_like=True):
-    """Gauges of the last step and counters since the worker started."""
+    """Gauges of the last step (free pages: what a new request could get) and counters since the worker started."""
 
     num_running: int = 0
     num_waiting: int = 0
     num_free_pages: int = 0
-    """Free or evictable: what a new request could get."""
     num_pages: int = 0
     num_preemptions: int = 0
     prefix_queries: int = 0
-    """Prompt tokens looked up in the prefix cache."""
     prefix_hits: int = 0
-    """Prompt tokens found there."""
+    """Prompt tokens found in the prefix cache, of prefix_queries that were looked up there."""
     num_steps: int = 0
     queue_seconds: float = 0.0
     """Estimated time until all that waits now has begun; 0 while the engine's speed isn't known."""
+    num_drafts: int = 0
+    num_draft_tokens: int = 0
+    num_accepted_tokens: int = 0
+    """Guessed tokens that were right, of num_draft_tokens that were computed, in num_drafts steps of a sequence."""
 
 
 class EncodeRequest(msgspec.Struct, frozen=True, kw_only=True):

@@ -22,6 +22,7 @@ from llmos_server.errors import SettingsError
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 AtLeastZero = Annotated[int, msgspec.Meta(ge=0)]
 AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
+NumDrafts = Annotated[int, msgspec.Meta(ge=1, le=32)]
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
 SomeSeconds = Annotated[float, msgspec.Meta(ge=0.1)]
 
@@ -110,6 +111,10 @@ class EngineSettings:
     max_step_ms: AtLeastZero = 300
     """What one step should take while answers are being written, by the costs of the steps before it; 0: no bound."""
     prefix_caching: bool = True
+    speculation: Literal["off", "ngram"] = "ngram"
+    """ngram: guess what follows from what followed before, and compute guesses along with a step where that pays."""
+    num_speculative_tokens: NumDrafts = 8
+    """Most guesses for one sequence in a step."""
     max_waiting: AtLeastOne = 4096
     """Requests that wait for their first token; one more gets 429, unless its owner has less than an even share."""
     max_wait_seconds: Seconds = 7200.0

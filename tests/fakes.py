@@ -217,7 +217,15 @@ class ScriptedGenerator:
         self.step_seconds = step_seconds
         self.state: EngineState = state
         self.stats = EngineStats(
-            num_running=1, num_waiting=2, num_free_pages=6, num_pages=8, prefix_queries=30, prefix_hits=20
+            num_running=1,
+            num_waiting=2,
+            num_free_pages=6,
+            num_pages=8,
+            prefix_queries=30,
+            prefix_hits=20,
+            num_drafts=4,
+            num_draft_tokens=15,
+            num_accepted_tokens=9,
         )
         self.gate: asyncio.Event | None = None
         self.loaded = asyncio.Event()

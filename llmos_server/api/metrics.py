@@ -127,6 +127,9 @@ _GAUGES: dict[str, tuple[str, Callable[[EngineStats], float]]] = {
 _COUNTERS: dict[str, tuple[str, Callable[[EngineStats], float]]] = {
     "prefix_cache_queries": ("Prompt tokens looked up in the prefix cache.", lambda stats: stats.prefix_queries),
     "prefix_cache_hits": ("Prompt tokens found in the prefix cache.", lambda stats: stats.prefix_hits),
+    "spec_decode_num_drafts": ("Steps of a sequence with guessed tokens.", lambda stats: stats.num_drafts),
+    "spec_decode_num_draft_tokens": ("Guessed tokens that were computed.", lambda stats: stats.num_draft_tokens),
+    "spec_decode_num_accepted_tokens": ("Guessed tokens that were right.", lambda stats: stats.num_accepted_tokens),
     "num_preemptions": ("Sequences sent back for want of pages.", lambda stats: stats.num_preemptions),
 }
 

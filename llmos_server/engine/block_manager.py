@@ -95,6 +95,12 @@ class BlockManager:
         sequence.pages.extend(self._take() for _ in range(num_new))
         return True
 
+    def shrink(self, sequence: Sequence, num_tokens: int) -> None:
+        """Take back the pages behind its first num_tokens, of which none may be computed or shared."""
+        for page in reversed(sequence.pages[self.num_pages_for(num_tokens) :]):
+            sequence.pages.pop()
+            self._release(page)
+
     def fork(self, parent: Sequence, child: Sequence) -> bool:
         """Let child start from all that parent has computed; False (and no change) when a page is missing.
 

@@ -101,6 +101,8 @@ class EngineClient(WorkerClient[EngineInfo, StepOutput | RequestFailed]):
             max_step_ms=settings.max_step_ms,
             prefix_caching=settings.prefix_caching,
             numerics=settings.numerics,
+            speculation=settings.speculation,
+            num_speculative_tokens=settings.num_speculative_tokens,
             log=self._log,
             heartbeat_seconds=self._heartbeat_seconds,
         )

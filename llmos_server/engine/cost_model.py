@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from operator import mul
 
 from llmos_server.engine.step import StepPlan
 
 FORGETTING = 0.98
 """Weight of an observation against the one after it: the last 50 or so steps count."""
 NUM_SWEEPS = 50
+STILL = 1e-3
+"""Of a coefficient: what may be left out of a sweep's change."""
 MIN_CHUNK_TOKENS = 16
 """What the first chunk of a step may have in any case, so that a wrong estimate stops nobody."""
 FIRST_STEP_TOKENS = 128
 """The bound before anything is known."""
 NO_LIMIT = 1e9
 """Seconds. Finite, so that it can be divided."""
-SCALES = (256.0, 16.0, 65536.0, 1.0)
+SCALES = (256.0, 16.0, 65536.0, 1.0, 16.0)
 """Typical sizes of the features, so that one step of the descent suits all."""
 
 
 class CostModel:
-    """seconds = per_token * tokens + per_chunk * chunks + per_pair * (query, key) pairs + fixed.
+    """seconds = per_token * tokens + per_chunk * chunks + per_pair * (query, key) pairs + fixed + per_draft * drafts.
+
+    Drafts are guessed tokens: tokens, too, but each has a row of the output head. Before any were computed they are
+    thought to cost no more than other tokens.
 
     Least squares of the relative error over the steps so far, older ones weighing less, no coefficient below 0; by
     coordinate descent from the last solution, so that what the recent steps say nothing about stays as it was.
@@ -49,25 +55,41 @@ class CostModel:
     def fixed(self) -> float:
         return self._scaled[3] / SCALES[3]
 
+    @property
+    def per_draft(self) -> float:
+        return self._scaled[4] / SCALES[4]
+
+    def estimate(self, plan: StepPlan) -> float:
+        """Seconds; 0 before anything is known."""
+        return sum(size * value / scale for size, value, scale in zip(_shape(plan), self._scaled, SCALES, strict=True))
+
     def observe(self, plan: StepPlan, seconds: float) -> None:
         """seconds: what the step took; without a clock that moves there is nothing to learn."""
         if seconds <= 0:
             return
         self.is_known = True
-        pairs = sum(num_pairs(chunk.start, chunk.num_tokens) for chunk in plan.chunks)
-        shape = (plan.num_tokens, len(plan.chunks), pairs, 1)
-        row = [size / scale / seconds for size, scale in zip(shape, SCALES, strict=True)]
+        row = [size / scale / seconds for size, scale in zip(_shape(plan), SCALES, strict=True)]
         for i, value in enumerate(row):
             self._targets[i] = FORGETTING * self._targets[i] + value
             self._products[i] = [
                 FORGETTING * old + value * other for old, other in zip(self._products[i], row, strict=True)
             ]
         for _ in range(NUM_SWEEPS):
-            for i, products in enumerate(self._products):
-                explained = (
-                    sum(a * b for a, b in zip(products, self._scaled, strict=True)) - products[i] * self._scaled[i]
-                )
-                self._scaled[i] = max(0.0, (self._targets[i] - explained) / products[i]) if products[i] else 0.0
+            if not self._sweep():
+                return
+
+    def _sweep(self) -> bool:
+        """The best value of each coefficient in turn; False when that changed next to nothing."""
+        is_moving = False
+        scaled = self._scaled
+        for i, products in enumerate(self._products):
+            if not products[i]:
+                continue
+            old = scaled[i]
+            explained = sum(map(mul, products, scaled)) - products[i] * old
+            scaled[i] = max(0.0, (self._targets[i] - explained) / products[i])
+            is_moving = is_moving or abs(scaled[i] - old) > STILL * old
+        return is_moving
 
     def budget(self, max_tokens: int, max_seconds: float) -> StepBudget:
         """max_seconds: 0 for no bound in time. A step may always last twice its fixed cost: less would be waste."""
@@ -126,6 +148,13 @@ class StepBudget:
         self.num_tokens += part.num_tokens
         self.seconds += part.seconds
         self.is_untouched = self.is_untouched and part.is_untouched
+
+
+def _shape(plan: StepPlan) -> tuple[float, ...]:
+    """What the coefficients are multiplied with."""
+    pairs = sum(num_pairs(chunk.start, chunk.num_tokens) for chunk in plan.chunks)
+    num_drafts = sum(len(chunk.draft_ids) for chunk in plan.chunks)
+    return plan.num_tokens, len(plan.chunks), pairs, 1, num_drafts
 
 
 def num_pairs(start: int, num_tokens: int) -> float:

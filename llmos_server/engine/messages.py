@@ -131,6 +131,8 @@ class WorkerConfig(ProcessConfig, frozen=True, kw_only=True):
     max_step_ms: int = 0
     prefix_caching: bool
     numerics: Literal["fast", "exact"] = "exact"
+    speculation: Literal["off", "ngram"] = "off"
+    num_speculative_tokens: int = 0
     code: dict[str, str] = {}
     """The model's own Python files, name -> sha256, that are run; empty runs none."""
 

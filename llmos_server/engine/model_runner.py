@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 
 import torch
 
@@ -11,7 +12,7 @@ from llmos_server.engine.kv_cache import KVCache, default_budget, num_pages_for,
 from llmos_server.engine.memory import CACHED_BATCHES
 from llmos_server.engine.messages import WorkerConfig
 from llmos_server.engine.numerics import open_by_numerics
-from llmos_server.engine.sampler import Draw, sample_rows, token_logprobs
+from llmos_server.engine.sampler import Draw, sample_rows, token_logprobs, verify_rows
 from llmos_server.engine.step import Chunk, SampledToken, StepPlan, StepResult
 from llmos_server.errors import EngineFailed
 from llmos_server.kernels.base import PagedBatch, PageFormat, Span
@@ -31,6 +32,7 @@ class ModelRunner:
         self._pages = pages
         self._draw = draw
         self._device = cache.layers[0].keys.device
+        self.is_batch_invariant = model.is_batch_invariant and self._device.type == "cpu"
 
     @torch.inference_mode()
     def forward(self, plan: StepPlan) -> torch.Tensor:
@@ -44,10 +46,9 @@ class ModelRunner:
         positions: list[int] = []
         spans: list[Span] = []
         for chunk in plan.chunks:
-            end = chunk.start + chunk.num_tokens
             spans.append(Span(len(token_ids), chunk.start, chunk.num_tokens, chunk.sequence.pages))
-            token_ids += chunk.sequence.token_ids[chunk.start : end]
-            positions += range(chunk.start, end)
+            token_ids += chunk.token_ids
+            positions += range(chunk.start, chunk.start + chunk.num_tokens)
         batch = PagedBatch(tuple(spans), plan.num_tokens + num_padding)
         padding = [0] * num_padding
         return self._model.forward(
@@ -64,19 +65,29 @@ class ModelRunner:
         for chunk in plan.chunks:
             end += chunk.num_tokens
             ends.append(end)
-        drawing = [
-            (end - 1, chunk.sample_for) for end, chunk in zip(ends, plan.chunks, strict=True) if chunk.sample_for
-        ]
+        drawing = [(end, chunk) for end, chunk in zip(ends, plan.chunks, strict=True) if chunk.sample_for]
+        drawing.sort(key=lambda item: bool(item[1].draft_ids))  # What draws from one row first: that is done together.
         sampled: list[SampledToken] = []
-        for first in range(0, len(drawing), HEAD_ROWS):
-            rows, sequences = zip(*drawing[first : first + HEAD_ROWS], strict=True)
-            sampled += sample_rows(self._model.logits(hidden[list(rows)]), sequences, self._draw)
+        for group in _groups(drawing):
+            rows = [row for end, chunk in group for row in range(end - len(chunk.draft_ids) - 1, end)]
+            sampled += self._sample_chunks(self._model.logits(hidden[rows]), [chunk for _, chunk in group])
         prompt_logprobs = {
             place: self._prompt_logprobs(chunk, hidden[end - chunk.num_tokens : end])
             for place, (end, chunk) in enumerate(zip(ends, plan.chunks, strict=True))
             if chunk.wants_prompt_logprobs
         }
         return StepResult(sampled, prompt_logprobs)
+
+    def _sample_chunks(self, logits: torch.Tensor, chunks: list[Chunk]) -> list[SampledToken]:
+        """chunks: those without guesses first, one row each; then those with, a row for each guess more."""
+        num_single = sum(1 for chunk in chunks if not chunk.draft_ids)
+        sampled = sample_rows(logits[:num_single], [chunk.sample_for for chunk in chunks[:num_single]], self._draw)
+        first = num_single
+        for chunk in chunks[num_single:]:
+            end = first + len(chunk.draft_ids) + 1
+            sampled += verify_rows(logits[first:end], chunk.sequence, chunk.draft_ids, self._draw)
+            first = end
+        return sampled
 
     def _prompt_logprobs(self, chunk: Chunk, hidden: torch.Tensor) -> list[TokenLogprob]:
         """hidden: the chunk's rows. One entry per row whose next token is part of the prompt."""
@@ -88,6 +99,21 @@ class ModelRunner:
             logits = self._model.logits(hidden[first : first + len(ids)])
             entries += token_logprobs(logits, ids, [request.sampling.prompt_logprobs or 0] * len(ids))
         return entries
+
+
+def _groups(drawing: list[tuple[int, Chunk]]) -> Iterator[list[tuple[int, Chunk]]]:
+    """In order; as many chunks together as have HEAD_ROWS rows to draw from, or one that has more."""
+    group: list[tuple[int, Chunk]] = []
+    num_rows = 0
+    for end, chunk in drawing:
+        num_more = len(chunk.draft_ids) + 1
+        if group and num_rows + num_more > HEAD_ROWS:
+            yield group
+            group, num_rows = [], 0
+        group.append((end, chunk))
+        num_rows += num_more
+    if group:
+        yield group
 
 
 def create_runner(config: WorkerConfig) -> tuple[ModelRunner, EngineInfo]:

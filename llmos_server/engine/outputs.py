@@ -3,30 +3,40 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence as Many
 
 from llmos_server.contracts import ChoiceDelta, TokenLogprob
 from llmos_server.engine.sequence import Sequence
-from llmos_server.engine.step import StepPlan, StepResult
+from llmos_server.engine.step import SampledToken, StepPlan, StepResult
 
 
-def append_token(sequence: Sequence, token_id: int, logprob: TokenLogprob | None, now: float) -> ChoiceDelta:
-    """Append a sampled token and decide whether the choice ends with it.
+def append_tokens(sequence: Sequence, drawn: Many[SampledToken], now: float) -> ChoiceDelta:
+    """Append a step's tokens of a sequence, one or more, up to the one that ends the choice.
 
     A stop token ends the choice and is not part of the output; before min_tokens it counts as any other token (the
     sampler bans it there). now: seconds on the engine's clock.
     """
     params = sequence.request.sampling
     is_first = sequence.num_output_tokens == 0
-    is_stop = token_id in params.stop_token_ids and sequence.num_output_tokens >= params.min_tokens
-    if logprob is not None:
-        sequence.cumulative_logprob += logprob.logprob
-    if is_stop:
-        sequence.finish_reason = "stop"
-        return _delta(sequence, [], [], is_first=is_first, now=now, stop_token_id=token_id, stop_logprob=logprob)
-    sequence.token_ids.append(token_id)
-    if sequence.num_output_tokens >= params.max_tokens:
-        sequence.finish_reason = "length"
-    return _delta(sequence, [token_id], [] if logprob is None else [logprob], is_first=is_first, now=now)
+    token_ids: list[int] = []
+    logprobs: list[TokenLogprob] = []
+    stop: SampledToken | None = None
+    for entry in drawn:
+        assert entry.token_id is not None  # Broken requests have been aborted.
+        if entry.logprob is not None:
+            sequence.cumulative_logprob += entry.logprob.logprob
+        if entry.token_id in params.stop_token_ids and sequence.num_output_tokens >= params.min_tokens:
+            sequence.finish_reason = "stop"
+            stop = entry
+            break
+        sequence.token_ids.append(entry.token_id)
+        token_ids.append(entry.token_id)
+        if entry.logprob is not None:
+            logprobs.append(entry.logprob)
+        if sequence.num_output_tokens >= params.max_tokens:
+            sequence.finish_reason = "length"
+            break
+    return _delta(sequence, token_ids, logprobs, is_first=is_first, now=now, stop=stop)
 
 
 def finish_without_tokens(sequence: Sequence, now: float) -> ChoiceDelta:
@@ -53,8 +63,7 @@ def _delta(
     *,
     is_first: bool,
     now: float,
-    stop_token_id: int | None = None,
-    stop_logprob: TokenLogprob | None = None,
+    stop: SampledToken | None = None,
 ) -> ChoiceDelta:
     request = sequence.request
     opens_request = is_first and sequence.index == 0
@@ -65,12 +74,12 @@ def _delta(
         index=sequence.index,
         token_ids=token_ids,
         finish_reason=sequence.finish_reason,
-        stop_token_id=stop_token_id,
+        stop_token_id=stop.token_id if stop else None,
         logprobs=None if request.sampling.logprobs is None else logprobs,
         cumulative_logprob=sequence.cumulative_logprob,
         num_cached_tokens=sequence.num_cached_tokens,
         prompt_logprobs=sequence.prompt_logprobs if opens_request and wants_prompt else None,
         queue_seconds=started - sequence.arrival if opens_request and started is not None else None,
         prefill_seconds=now - started if opens_request and started is not None else None,
-        stop_logprob=stop_logprob,
+        stop_logprob=stop.logprob if stop else None,
     )

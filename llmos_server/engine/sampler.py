@@ -13,7 +13,7 @@ import torch
 
 from llmos_server.contracts import SamplingParams, TokenLogprob
 from llmos_server.engine.noise import uniform
-from llmos_server.engine.sequence import Sequence
+from llmos_server.engine.sequence import Ahead, Sequence
 from llmos_server.engine.step import SampledToken
 from llmos_server.errors import InvalidRequest
 
@@ -21,6 +21,7 @@ NUCLEUS_CANDIDATES = 1024
 """Tokens ordered first for top_p; only if they hold too little mass is the whole vocabulary ordered."""
 
 
+History = Sequence | Ahead
 Draw = Callable[[torch.Tensor, float, float], int]
 """(scores float32 [vocab], temperature, noise) -> a token of softmax(scores / temperature): a faster way to what
 keep_likely and draw do where no token is left out."""
@@ -30,13 +31,11 @@ def sample_rows(
     logits: torch.Tensor, sequences: Many[Many[Sequence]], draw_any: Draw | None = None
 ) -> list[SampledToken]:
     """logits: float32 [rows, vocab], left as they are; sequences: who draws from each row. Results in that order."""
-    peaks, best = logits.max(-1)
-    is_finite, tokens = peaks.isfinite().tolist(), best.tolist()  # A NaN anywhere in a row is its peak.
+    if not sequences:
+        return []
+    is_finite, best = _peaks(logits)
     chosen = [
-        [
-            None if not is_finite[row] else tokens[row] if _is_greedy(seq) else _choose(logits[row], seq, draw_any)
-            for seq in members
-        ]
+        [_choose(logits[row], best[row], seq, draw_any) if is_finite[row] else None for seq in members]
         for row, members in enumerate(sequences)
     ]
     entries = _logprobs_of(logits, sequences, chosen)
@@ -45,6 +44,36 @@ def sample_rows(
         for row, members in enumerate(sequences)
         for place, (seq, token) in enumerate(zip(members, chosen[row], strict=True))
     ]
+
+
+def verify_rows(
+    logits: torch.Tensor, sequence: Sequence, draft_ids: list[int], draw_any: Draw | None = None
+) -> list[SampledToken]:
+    """Draw from one row after the other as long as the token is the one that was guessed. At least one token, or none
+    at all if a row isn't finite.
+
+    logits: float32 [1 + len(draft_ids), vocab], after the sequence's last token and after each guess.
+    """
+    is_finite, best = _peaks(logits)
+    if not all(is_finite):
+        return []
+    tokens: list[int] = []
+    for row, guess in enumerate([*draft_ids, None]):
+        history = Ahead(sequence, draft_ids[:row]) if row else sequence
+        tokens.append(_choose(logits[row], best[row], history, draw_any))
+        if tokens[-1] != guess:
+            break
+    num_top = sequence.request.sampling.logprobs
+    if num_top is None:
+        return [SampledToken(sequence, token, None) for token in tokens]
+    entries = token_logprobs(logits[: len(tokens)], tokens, [num_top] * len(tokens))
+    return [SampledToken(sequence, token, entry) for token, entry in zip(tokens, entries, strict=True)]
+
+
+def _peaks(logits: torch.Tensor) -> tuple[list[bool], list[int]]:
+    """Of each row, whether it is finite, and its best token. A NaN anywhere in a row is its peak."""
+    peaks, best = logits.max(-1)
+    return peaks.isfinite().tolist(), best.tolist()
 
 
 def token_logprobs(logits: torch.Tensor, token_ids: Many[int], num_top: Many[int]) -> list[TokenLogprob]:
@@ -89,12 +118,7 @@ def _logprobs_of(
     return {(row, place): entry for (row, place, *_), entry in zip(wanted, entries, strict=True)}
 
 
-def _is_greedy(sequence: Sequence) -> bool:
-    """Takes the best token of the logits as they are."""
-    return sequence.request.sampling.temperature == 0 and not _changes_scores(sequence)
-
-
-def _changes_scores(sequence: Sequence) -> bool:
+def _changes_scores(sequence: History) -> bool:
     """Whether `adjust` has anything to do."""
     sampling = sequence.request.sampling
     return (
@@ -106,19 +130,22 @@ def _changes_scores(sequence: Sequence) -> bool:
     )
 
 
-def _choose(row: torch.Tensor, sequence: Sequence, draw_any: Draw | None) -> int:
+def _choose(row: torch.Tensor, best: int, sequence: History, draw_any: Draw | None) -> int:
+    """best: the row's best token."""
     sampling = sequence.request.sampling
-    scores = adjust(row.clone(), sequence) if _changes_scores(sequence) else row
+    is_changed = _changes_scores(sequence)
+    scores = adjust(row.clone(), sequence) if is_changed else row
     if sampling.temperature == 0:
-        return int(scores.argmax())
-    noise = uniform(sampling.seed, sequence.index, len(sequence.token_ids))
+        return int(scores.argmax()) if is_changed else best
+    position = len(sequence.request.prompt_ids) + sequence.num_output_tokens
+    noise = uniform(sampling.seed, sequence.index, position)
     leaves_none_out = sampling.top_p >= 1 and sampling.top_k <= 0 and sampling.min_p <= 0
     if draw_any is not None and leaves_none_out:
         return draw_any(scores, sampling.temperature, noise)
     return draw(keep_likely(scores, sampling), noise)
 
 
-def adjust(scores: torch.Tensor, sequence: Sequence) -> torch.Tensor:
+def adjust(scores: torch.Tensor, sequence: History) -> torch.Tensor:
     """logit_bias, min_tokens and penalties, in place. scores: float32 [vocab].
 
     Raises InvalidRequest for a logit_bias outside the vocabulary.

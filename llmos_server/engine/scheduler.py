@@ -8,10 +8,11 @@ from itertools import chain
 from llmos_server.contracts import ChoiceDelta, EngineStats, GenerateRequest, TokenLogprob
 from llmos_server.engine.block_manager import BlockManager
 from llmos_server.engine.cost_model import CostModel, StepBudget
-from llmos_server.engine.outputs import append_token, broken_requests, finish_without_tokens
+from llmos_server.engine.outputs import append_tokens, broken_requests, finish_without_tokens
 from llmos_server.engine.owners import Owners, rank
 from llmos_server.engine.sequence import Sequence, Status
-from llmos_server.engine.step import Chunk, StepPlan, StepResult
+from llmos_server.engine.speculation import Proposer, Speculation
+from llmos_server.engine.step import Chunk, SampledToken, StepPlan, StepResult
 from llmos_server.engine.turns import Turns
 
 AGING_SECONDS = 30.0
@@ -42,16 +43,24 @@ class Scheduler:
     """
 
     def __init__(
-        self, blocks: BlockManager, *, max_num_seqs: int, max_num_batched_tokens: int, max_step_seconds: float = 0.0
+        self,
+        blocks: BlockManager,
+        *,
+        max_num_seqs: int,
+        max_num_batched_tokens: int,
+        max_step_seconds: float = 0.0,
+        proposer: Proposer | None = None,
+        max_draft_tokens: int = 0,
     ) -> None:
         """max_step_seconds: what a step should take while answers are being written, judged by the steps before it; 0
-        for no such bound."""
+        for no such bound. proposer: guesses what follows, at most max_draft_tokens; None for no speculation."""
         self.blocks = blocks
         self.max_num_seqs = max_num_seqs
         self.max_num_batched_tokens = max_num_batched_tokens
         self.max_step_seconds = max_step_seconds
         self.running: list[Sequence] = []
         self.costs = CostModel()
+        self._speculation = Speculation(proposer, blocks, self.costs, max_draft_tokens) if proposer else None
         self._owners = Owners()
         self._turns = Turns(self._owners)
         self._requests: dict[str, list[Sequence]] = {}
@@ -109,6 +118,8 @@ class Scheduler:
                 plan.chunks.append(self._chunk(sequence, num_tokens))
         if self._num_preemptions == num_preemptions:
             self._admit(plan, budget, now)
+        if self._speculation:
+            self._speculation.extend(plan, budget)
         plan.page_clears = self.blocks.page_clears
         plan.page_copies = self.blocks.page_copies
         return plan
@@ -117,16 +128,22 @@ class Scheduler:
         """Book what the step has computed and sampled; one delta for each choice that got on."""
         self.blocks.finish_step()
         self.costs.observe(plan, now - self._step_started)
+        drawn = result.by_sequence
         for number, chunk in enumerate(plan.chunks):
-            self._book(chunk, result.prompt_logprobs.get(number, []))
+            if chunk.draft_ids and chunk.sequence not in drawn:
+                self._redo(chunk.sequence)
+            else:
+                self._book(chunk, result.prompt_logprobs.get(number, []))
         for request_id in broken_requests(plan, result):
             self._broken.append(request_id)
             self.abort(request_id)
         deltas = [
-            append_token(sequence, token_id, logprob, now)
-            for sequence, token_id, logprob in result.sampled
-            if token_id is not None and sequence.status is not Status.FINISHED
+            append_tokens(sequence, entries, now)
+            for sequence, entries in drawn.items()
+            if sequence.status is not Status.FINISHED
         ]
+        for chunk in plan.chunks:
+            self._settle(chunk, drawn.get(chunk.sequence, []))
         for sequence in [chunk.sequence for chunk in plan.chunks if chunk.sequence.status is not Status.FINISHED]:
             if sequence.num_uncomputed_tokens == 0 and sequence.request.sampling.max_tokens == 0:
                 deltas += [finish_without_tokens(choice, now) for choice in [sequence, *sequence.followers]]
@@ -152,6 +169,9 @@ class Scheduler:
             prefix_queries=self._prefix_queries,
             prefix_hits=self._prefix_hits,
             num_steps=self._num_steps,
+            num_drafts=self._speculation.num_drafts if self._speculation else 0,
+            num_draft_tokens=self._speculation.num_draft_tokens if self._speculation else 0,
+            num_accepted_tokens=self._speculation.num_accepted_tokens if self._speculation else 0,
         )
 
     def check_integrity(self) -> None:
@@ -284,12 +304,33 @@ class Scheduler:
 
     def _book(self, chunk: Chunk, prompt_logprobs: list[TokenLogprob]) -> None:
         sequence = chunk.sequence
-        is_decode = chunk.num_tokens == 1 and sequence.num_output_tokens > 0
-        self._owners.charge(sequence.request.owner, chunk.num_tokens, is_decode=is_decode)
-        sequence.num_computed_tokens += chunk.num_tokens
+        num_tokens = chunk.num_known_tokens
+        is_decode = num_tokens == 1 and sequence.num_output_tokens > 0
+        self._owners.charge(sequence.request.owner, num_tokens, is_decode=is_decode)
+        sequence.num_computed_tokens += num_tokens
         self.blocks.register(sequence)
         if chunk.wants_prompt_logprobs:
             sequence.prompt_logprobs += [None, *prompt_logprobs] if chunk.start == 0 else prompt_logprobs
+
+    def _settle(self, chunk: Chunk, drawn: list[SampledToken]) -> None:
+        """Keep what guesses have computed if they were right, and give back the pages behind."""
+        sequence = chunk.sequence
+        if self._speculation is None or sequence.status is not Status.RUNNING:
+            return
+        num_appended = len(sequence.token_ids) - chunk.start - chunk.num_known_tokens
+        num_accepted = self._speculation.settle(chunk, [entry.token_id for entry in drawn], num_appended)
+        if chunk.draft_ids:
+            self._owners.charge(sequence.request.owner, num_accepted, is_decode=True)
+            self._owners.charge(sequence.request.owner, len(chunk.draft_ids) - num_accepted, is_decode=False)
+            sequence.num_computed_tokens += num_accepted
+            self.blocks.register(sequence)
+            self.blocks.shrink(sequence, len(sequence.token_ids))
+
+    def _redo(self, sequence: Sequence) -> None:
+        """Its rows are not finite, which may be the fault of a guess: compute the step again, on clean pages."""
+        if self._speculation:
+            self._speculation.bar(sequence)
+        self._preempt(sequence)
 
     def _fork(self, leader: Sequence) -> None:
         """The prompt has been computed: its followers become sequences of their own, running where there is room."""
@@ -333,6 +374,8 @@ class Scheduler:
         sequence.status = Status.FINISHED
         choices = self._choices(sequence)
         choices.remove(sequence)
+        if self._speculation:
+            self._speculation.forget(sequence)
         if not choices:
             del self._requests[sequence.request.request_id]
             self._owners.leave(sequence.request.owner)

@@ -63,3 +63,31 @@ class Sequence:
     @property
     def num_uncomputed_tokens(self) -> int:
         return len(self.token_ids) - self.num_computed_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """A sequence as it will be if these guesses are right: what a draw behind them looks at."""
+
+    sequence: Sequence
+    draft_ids: list[int]
+
+    @property
+    def request(self) -> GenerateRequest:
+        return self.sequence.request
+
+    @property
+    def index(self) -> int:
+        return self.sequence.index
+
+    @property
+    def token_ids(self) -> list[int]:
+        return self.sequence.token_ids + self.draft_ids
+
+    @property
+    def num_output_tokens(self) -> int:
+        return self.sequence.num_output_tokens + len(self.draft_ids)
+
+    @property
+    def output_ids(self) -> list[int]:
+        return self.sequence.output_ids + self.draft_ids

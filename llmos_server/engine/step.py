@@ -11,9 +11,10 @@ from llmos_server.engine.sequence import Sequence
 
 @dataclass(slots=True)
 class Chunk:
-    """Compute sequence.token_ids[start : start + num_tokens]; keys and values go into sequence.pages.
+    """Compute num_tokens of sequence.token_ids + draft_ids from `start` on; keys and values go into sequence.pages.
 
-    A decode is a chunk of one token. Attention covers positions 0 .. start + num_tokens - 1.
+    A decode is a chunk of one token, and of what is guessed to follow. Attention covers positions 0 .. start +
+    num_tokens - 1.
     """
 
     sequence: Sequence
@@ -24,6 +25,17 @@ class Chunk:
     end, all n choices at the end of the prompt of a request with n > 1."""
     wants_prompt_logprobs: bool = False
     """Log-probabilities of the prompt tokens that this chunk's rows predict, start + 1 .. start + num_tokens."""
+    draft_ids: list[int] = field(default_factory=list)
+    """Guesses of what follows sequence.token_ids, for a decode's own sequence: the chunk's last rows."""
+
+    @property
+    def num_known_tokens(self) -> int:
+        """Without the guesses."""
+        return self.num_tokens - len(self.draft_ids)
+
+    @property
+    def token_ids(self) -> list[int]:
+        return self.sequence.token_ids[self.start : self.start + self.num_known_tokens] + self.draft_ids
 
 
 @dataclass(slots=True)
@@ -50,16 +62,27 @@ class SampledToken(NamedTuple):
 
 @dataclass(slots=True)
 class StepResult:
-    """sampled: one entry per entry of every chunk's sample_for, in order. prompt_logprobs: per chunk that wants them
-    (by its place in plan.chunks), one entry per prompt token predicted by its rows; a row whose next token is not part
-    of the prompt adds none."""
+    """sampled: one entry per entry of every chunk's sample_for, those of a sequence in order; a chunk with draft_ids
+    has one more for each that was right, and none at all if a row of it is not finite: the guesses may have spoilt it.
+    prompt_logprobs: per chunk that wants them (by its place in plan.chunks), one entry per prompt token predicted by
+    its rows; a row whose next token is not part of the prompt adds none."""
 
     sampled: list[SampledToken]
     prompt_logprobs: dict[int, list[TokenLogprob]] = field(default_factory=dict)
 
+    @property
+    def by_sequence(self) -> dict[Sequence, list[SampledToken]]:
+        entries: dict[Sequence, list[SampledToken]] = {}
+        for sampled in self.sampled:
+            entries.setdefault(sampled.sequence, []).append(sampled)
+        return entries
+
 
 class Runner(Protocol):
     """The tensor side of the engine. Forward and sample are separate, so that masks can be built in between."""
+
+    is_batch_invariant: bool
+    """Whether a sequence's logits have the same bits in any batch and in any chunks. What isn't gets no guesses."""
 
     def forward(self, plan: StepPlan) -> Any:
         """Write keys and values of every chunk, return what `sample` needs (opaque: hidden states or logits)."""

@@ -18,8 +18,10 @@ from llmos_server.engine.messages import (
     StepOutput,
     WorkerConfig,
 )
+from llmos_server.engine.ngram import NgramProposer
 from llmos_server.engine.process import Link, run_process
 from llmos_server.engine.scheduler import Scheduler
+from llmos_server.engine.speculation import Proposer
 from llmos_server.engine.step import Runner
 from llmos_server.errors import InvalidRequest
 
@@ -50,6 +52,8 @@ def run_worker(config: WorkerConfig, create_runner: CreateRunner) -> None:
             max_num_seqs=config.max_num_seqs,
             max_num_batched_tokens=config.max_num_batched_tokens,
             max_step_seconds=config.max_step_ms / 1000,
+            proposer=create_proposer(config, runner),
+            max_draft_tokens=config.num_speculative_tokens,
         )
         link.send(Ready(epoch=link.epoch, info=info))
         _serve(EngineCore(scheduler, runner, info), link)
@@ -77,6 +81,13 @@ def _apply(command: AddRequest | AbortRequest, core: EngineCore, link: Link[Comm
         core.add(command.request)
     except InvalidRequest as error:
         link.send(RequestFailed(epoch=link.epoch, request_id=command.request.request_id, message=str(error)))
+
+
+def create_proposer(config: WorkerConfig, runner: Runner) -> Proposer | None:
+    """None where guesses are switched off, or would change the text: what isn't batch invariant gets other bits."""
+    if config.speculation == "off" or not runner.is_batch_invariant:
+        return None
+    return NgramProposer()
 
 
 def create_torch_runner(config: WorkerConfig) -> tuple[Runner, EngineInfo]:

@@ -70,6 +70,8 @@ class DecoderLayer:
 class Decoder:
     """Token ids to hidden states, hidden states to logits. A models.paged_model.PagedModel."""
 
+    is_batch_invariant = True
+
     def __init__(self, config: ModelConfig, kernels: Kernels, loader: WeightLoader, page_size: int) -> None:
         self.architecture = config.family
         self.vocab_size, self.hidden_size = config.vocab_size, config.hidden_size

@@ -53,6 +53,8 @@ class _LayerWeights:
 class PackedDecoder:
     """A models.paged_model.PagedModel. Weights, tables and pages have to stay where they are."""
 
+    is_batch_invariant = True
+
     def __init__(self, config: ModelConfig, library: Library, loader: PackedLoader, page_size: int) -> None:
         """Raises KernelsUnavailable for a shape that the kernels can't compute."""
         check_shape(shape_of(config, page_size))

@@ -23,6 +23,8 @@ class PagedModel(Protocol):
     """Width of the rows that `forward` returns."""
     context_length: int
     """Longest sequence that is computed rightly, in tokens."""
+    is_batch_invariant: bool
+    """Whether a row of a sequence has the same bits in any batch and in any chunks, on a CPU."""
     layouts: tuple[HeadLayout, ...]
     """One for each layer that has keys and values."""
 

@@ -30,6 +30,14 @@ PROBE_SEEDS = (1, 2, 3)
 TOLERANCE = 1e-3
 """Of the largest logit: float32 in another order stays below, what is left out is above."""
 
+BATCH_INVARIANT = frozenset((
+    "arcee", "biogpt", "cohere", "cohere2", "deepseek_v2", "deepseek_v3", "exaone4", "gemma", "gemma2",
+    "gemma3_text", "gemma4_text", "glm", "glm4", "glm4_moe", "gpt2", "gpt_bigcode", "gpt_neox", "gpt_oss",
+    "granite", "granitemoe", "helium", "llama", "mixtral", "nemotron", "olmo", "olmo2", "olmo3", "olmoe", "opt",
+    "phi", "phi3", "phimoe", "qwen3", "qwen3_moe", "seed_oss", "smollm3", "stablelm", "starcoder2", "vaultgemma",
+))  # fmt: skip
+"""Types whose rows have been found to have the same bits in any batch, by tests/models/test_architectures.py."""
+
 
 def open_transformers_model(
     folder: Path,
@@ -65,6 +73,8 @@ class TransformersModel:
     def __init__(self, model: PreTrainedModel, kernels: Kernels, page_size: int) -> None:
         """model: float32, on its device, in evaluation mode, with eager attention. It is changed and taken over."""
         self.architecture: str = model.config.model_type
+        is_own_code = not type(model).__module__.startswith("transformers.")
+        self.is_batch_invariant = self.architecture in BATCH_INVARIANT and not is_own_code
         self.context_length = context_length(model.config)
         embedding: Any = model.get_input_embeddings()
         num_embeddings: int = embedding.weight.shape[0]

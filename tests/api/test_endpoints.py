@@ -156,6 +156,9 @@ async def test_metrics_count(api):
     assert lines[f"llmos:prefix_cache_queries_total{{{model}}}"] == "30.0"
     assert lines[f"llmos:prefix_cache_hits_total{{{model}}}"] == "20.0"
     assert lines[f"llmos:num_preemptions_total{{{model}}}"] == "0.0"
+    assert lines[f"llmos:spec_decode_num_drafts_total{{{model}}}"] == "4.0"
+    assert lines[f"llmos:spec_decode_num_draft_tokens_total{{{model}}}"] == "15.0"
+    assert lines[f"llmos:spec_decode_num_accepted_tokens_total{{{model}}}"] == "9.0"
     for name in (
         "time_to_first_token",
         "e2e_request_latency",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -20,6 +21,7 @@ from llmos_server.engine.core import EngineCore
 from llmos_server.engine.messages import Ready, StepOutput, WorkerConfig
 from llmos_server.engine.scheduler import Scheduler
 from llmos_server.engine.sequence import Sequence
+from llmos_server.engine.speculation import Proposer
 from llmos_server.engine.step import SampledToken, StepPlan, StepResult
 from llmos_server.engine.worker import main
 from llmos_server.errors import UnsupportedModel
@@ -29,6 +31,8 @@ CRASH_TOKEN = 49
 """In a prompt: the forward pass raises."""
 NAN_TOKEN = 48
 """In a prompt: the logits are not finite."""
+BAD_GUESS = 46
+"""As a guess: the logits of its chunk are not finite."""
 HANG_TOKEN = 47
 """In a prompt: the forward pass never returns."""
 MASK = 2**61 - 1
@@ -61,7 +65,7 @@ def logprob_of(fingerprint: int, token_id: int) -> TokenLogprob:
 def choose(fingerprint: int, request: GenerateRequest, index: int, num_output_tokens: int) -> int:
     params = request.sampling
     token_id = (
-        mix(fingerprint, params.seed, index) % HANG_TOKEN
+        mix(fingerprint, params.seed, index) % BAD_GUESS
     )  # Answers are parts of later prompts, so no script is chosen.
     while num_output_tokens < params.min_tokens and token_id in params.stop_token_ids:
         token_id = (token_id + 1) % VOCAB_SIZE
@@ -105,6 +109,8 @@ def expected_prompt_logprobs(request: GenerateRequest) -> list[TokenLogprob | No
 class ScriptedRunner:
     """A Runner. verify: recompute every fingerprint a chunk may read; step_seconds: what a forward pass takes."""
 
+    is_batch_invariant = True
+
     def __init__(self, num_pages: int, page_size: int, *, verify: bool = True, step_seconds: float = 0.0) -> None:
         self.plans: list[StepPlan] = []
         self._page_size = page_size
@@ -130,8 +136,8 @@ class ScriptedRunner:
                 time.sleep(1)
             state = root(sequence.request.cache_salt) if chunk.start == 0 else self._read(sequence, chunk.start - 1)
             rows.append([])
-            for position in range(chunk.start, chunk.start + chunk.num_tokens):
-                state = mix(state, sequence.token_ids[position])
+            for position, token_id in enumerate(chunk.token_ids, chunk.start):
+                state = mix(state, token_id)
                 page, offset = divmod(position, self._page_size)
                 self._pages[sequence.pages[page]][offset] = state
                 rows[-1].append(state)
@@ -147,11 +153,15 @@ class ScriptedRunner:
                 if NAN_TOKEN in request.prompt_ids:
                     sampled.append(SampledToken(sequence, None, None))
                     continue
-                token_id = choose(rows[-1], request, sequence.index, sequence.num_output_tokens)
+                if BAD_GUESS in chunk.draft_ids:
+                    continue
                 wants_logprob = request.sampling.logprobs is not None
-                sampled.append(
-                    SampledToken(sequence, token_id, logprob_of(rows[-1], token_id) if wants_logprob else None)
-                )
+                for place, row in enumerate(rows[len(rows) - len(chunk.draft_ids) - 1 :]):
+                    token_id = choose(row, request, sequence.index, sequence.num_output_tokens + place)
+                    entry = logprob_of(row, token_id) if wants_logprob else None
+                    sampled.append(SampledToken(sequence, token_id, entry))
+                    if chunk.draft_ids[place : place + 1] != [token_id]:
+                        break
             if chunk.wants_prompt_logprobs:
                 following = chunk.sequence.request.prompt_ids[chunk.start + 1 :]
                 prompt_logprobs[number] = [logprob_of(row, token) for row, token in zip(rows, following, strict=False)]
@@ -182,7 +192,36 @@ class ScriptedRunner:
         for chunk in plan.chunks:
             sequence, end = chunk.sequence, chunk.start + chunk.num_tokens
             found = [self._read(sequence, position) for position in range(end)]
-            assert found == fingerprints(sequence.request.cache_salt, sequence.token_ids[:end]), "wrong keys and values"
+            token_ids = (sequence.token_ids + chunk.draft_ids)[:end]
+            assert found == fingerprints(sequence.request.cache_salt, token_ids), "wrong keys and values"
+
+
+class ScriptedProposer:
+    """Guesses what the scripted model will say. errs: but for every fourth token; now and then one spoils its chunk."""
+
+    is_free = True
+
+    def __init__(self, *, errs: bool = True) -> None:
+        self._errs = errs
+        self.known: set[Sequence] = set()
+
+    def propose(self, wanted: Mapping[Sequence, int]) -> dict[Sequence, list[int]]:
+        self.known |= wanted.keys()
+        return {sequence: self._guess(sequence, num_tokens) for sequence, num_tokens in wanted.items()}
+
+    def forget(self, sequence: Sequence) -> None:
+        self.known.discard(sequence)
+
+    def _guess(self, sequence: Sequence, num_tokens: int) -> list[int]:
+        request, guess = sequence.request, []
+        state = fingerprints(request.cache_salt, sequence.token_ids)[-1]
+        for place in range(num_tokens):
+            token_id = choose(state, request, sequence.index, sequence.num_output_tokens + place)
+            if self._errs and state % 4 == 0:
+                token_id = BAD_GUESS if state % 32 == 0 else (token_id + 1) % BAD_GUESS
+            guess.append(token_id)
+            state = mix(state, token_id)
+        return guess
 
 
 class Clock:
@@ -239,8 +278,10 @@ class Engine:
         *,
         step_seconds: float = 0.0,
         verify: bool = True,
+        proposer: Proposer | None = None,
     ) -> None:
-        """step_seconds: the scheduler's bound; with one, steps take time. verify: False for long runs."""
+        """step_seconds: the scheduler's bound; with one, steps take time. verify: False for long runs. proposer: of
+        guesses, at most 4 at once."""
         self.clock = Clock()
         if step_seconds:
             self.runner: ScriptedRunner = TimedRunner(num_pages, page_size, self.clock, verify=verify)
@@ -249,7 +290,12 @@ class Engine:
         self.verify = verify
         self.blocks = BlockManager(num_pages, page_size, model_digest="sha256:0", prefix_caching=caching)
         self.scheduler = Scheduler(
-            self.blocks, max_num_seqs=max_num_seqs, max_num_batched_tokens=budget, max_step_seconds=step_seconds
+            self.blocks,
+            max_num_seqs=max_num_seqs,
+            max_num_batched_tokens=budget,
+            max_step_seconds=step_seconds,
+            proposer=proposer,
+            max_draft_tokens=4,
         )
         self.core = EngineCore(self.scheduler, self.runner, make_info(num_pages, page_size), self.clock)
         self.deltas: dict[tuple[str, int], list[ChoiceDelta]] = {}

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
-from engine_fakes import Engine, expected_choice, expected_prompt_logprobs, make_request
+from engine_fakes import Engine, ScriptedProposer, expected_choice, expected_prompt_logprobs, make_request
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from llmos_server.contracts import GenerateRequest
+from llmos_server.engine.ngram import NgramProposer
+from llmos_server.engine.speculation import Proposer
 
 TOKENS = st.integers(0, 2)
 
@@ -23,11 +27,27 @@ class EngineMachine(RuleBasedStateMachine):
         budget=st.integers(1, 12),
         caching=st.booleans(),
         step_seconds=st.sampled_from([0.0, 0.15, 0.3]),
+        create_proposer=st.sampled_from([lambda: None, ScriptedProposer, NgramProposer]),
     )
     def load(
-        self, num_pages: int, page_size: int, max_num_seqs: int, budget: int, caching: bool, step_seconds: float
+        self,
+        num_pages: int,
+        page_size: int,
+        max_num_seqs: int,
+        budget: int,
+        caching: bool,
+        step_seconds: float,
+        create_proposer: Callable[[], Proposer | None],
     ) -> None:
-        self.engine = Engine(num_pages, page_size, max_num_seqs, budget, caching, step_seconds=step_seconds)
+        self.engine = Engine(
+            num_pages,
+            page_size,
+            max_num_seqs,
+            budget,
+            caching,
+            step_seconds=step_seconds,
+            proposer=create_proposer(),
+        )
         self.max_len = num_pages * page_size
         self.requests: dict[str, GenerateRequest] = {}
         self.aborted: set[tuple[str, int]] = set()

@@ -18,7 +18,7 @@ from transformers import (
 
 from llmos_server.contracts import GenerateRequest, SamplingParams, TokenLogprob
 from llmos_server.engine.noise import uniform
-from llmos_server.engine.sampler import adjust, draw, keep_likely, sample_rows, token_logprobs
+from llmos_server.engine.sampler import adjust, draw, keep_likely, sample_rows, token_logprobs, verify_rows
 from llmos_server.engine.sequence import Sequence
 from llmos_server.errors import InvalidRequest
 
@@ -221,3 +221,35 @@ def test_no_token_is_drawn_from_a_row_that_is_not_finite(value: float, options: 
         (i == 1, i == 1) for i in range(3)
     ]
     assert sampled[::2] == sample_rows(rows[::2], drawing[::2])
+
+
+@pytest.mark.parametrize("options", MIXED)
+@pytest.mark.parametrize("num_right", range(4))
+def test_guesses_are_verified_as_if_their_rows_came_one_by_one(options: dict[str, Any], num_right: int) -> None:
+    rows = logits(4)
+    subject, drawn = sequence(**options), []
+    for row in range(4):
+        (entry,) = sample_rows(rows[row : row + 1], [[subject]])
+        drawn.append(entry)
+        subject.token_ids.append(entry.token_id)
+    guesses = [entry.token_id for entry in drawn[:3]]
+    guesses[num_right:] = [token_id + 1 for token_id in guesses[num_right:]]
+    verified = verify_rows(rows, guessed := sequence(**options), guesses)
+    assert [entry[1:] for entry in verified] == [entry[1:] for entry in drawn[: num_right + 1]]
+    assert guessed.token_ids == sequence(**options).token_ids
+    rows[3, 5] = math.nan
+    assert verify_rows(rows, guessed, guesses) == []
+
+
+def test_verified_tokens_are_distributed_as_the_model_says() -> None:
+    """Over many seeds: the first token is drawn by its probabilities, and so is the second one after a right guess."""
+    rows = logits(2, vocab=6)
+    first, second = rows.softmax(-1).tolist()
+    guess = rows[0].argmax().item()
+    pairs = [[entry.token_id for entry in verify_rows(rows, sequence(seed=seed), [guess])] for seed in range(3000)]
+    followers = [pair[1] for pair in pairs if pair[0] == guess]
+    assert {len(pair) for pair in pairs if pair[0] != guess} == {1}
+    for drawn, probabilities in (([pair[0] for pair in pairs], first), (followers, second)):
+        expected = [len(drawn) * p for p in probabilities]
+        distance = sum((drawn.count(i) - number) ** 2 / number for i, number in enumerate(expected))
+        assert distance < 20.5, "chi square of 5 degrees of freedom: one in a thousand is beyond"

@@ -23,13 +23,15 @@ from llmos_server.engine.core import EngineCore
 from llmos_server.engine.messages import WorkerConfig
 from llmos_server.engine.model_runner import create_runner
 from llmos_server.engine.scheduler import Scheduler
+from llmos_server.models.transformers_backend import BATCH_INVARIANT
 from llmos_server.registry.progress import QuietProgress
 from llmos_server.registry.registry import Registry
 
 PAGE_SIZE = 4
 NUM_TOKENS = 8
-BATCH_VARIANT = {"qwen2_moe"}
-"""Its shared expert is weighted by one number a token, and torch's sigmoid treats the last of many such otherwise."""
+BATCH_VARIANT = set(tiny_archs.SERVED) - BATCH_INVARIANT
+"""qwen2_moe: its shared expert is weighted by one number a token, and torch's sigmoid treats the last of many such
+otherwise."""
 
 
 @dataclass

@@ -1,0 +1,159 @@
+"""Speculative decoding, lossless: guessed tokens ride along in a step, and those that the model itself draws are kept.
+
+A guess is accepted if and only if it equals what is drawn at its position, from the same logits and with the same noise
+as without it. So guesses change the speed and nothing else, which the kernels' batch invariance makes exact.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from llmos_server.engine.block_manager import BlockManager
+from llmos_server.engine.cost_model import CostModel, StepBudget
+from llmos_server.engine.owners import DECODE_WEIGHT
+from llmos_server.engine.sequence import Sequence
+from llmos_server.engine.step import Chunk, StepPlan
+
+PRIOR_CHANCE, PRIOR_WEIGHT = 0.5, 1.0
+"""What a sequence's guesses are trusted before any was tried, as if so many had been."""
+FORGETTING = 0.9
+"""Weight of a guess against the one after it."""
+MIN_CHANCE = 0.2
+"""Guesses that are right less often are not computed, however cheap it looks."""
+MARGIN = 1.2
+"""What a guess must promise over what it costs: the costs are estimates."""
+PROBE_STEPS = 64
+"""In one step of so many guesses are computed whatever they seem to cost, so that a wrong estimate mends."""
+
+
+class Proposer(Protocol):
+    """Guesses what follows. Wrong guesses cost time, no more."""
+
+    @property
+    def is_free(self) -> bool:
+        """Whether a guess costs next to nothing, so that it is worth making even if it won't be computed."""
+        ...
+
+    def propose(self, wanted: Mapping[Sequence, int]) -> dict[Sequence, list[int]]:
+        """At most so many tokens after each sequence's token_ids."""
+        ...
+
+    def forget(self, sequence: Sequence) -> None:
+        """It has ended. Unknown ones are no error."""
+        ...
+
+
+@dataclass(slots=True)
+class _Record:
+    """How one sequence's guesses fared."""
+
+    guess: list[int] = field(default_factory=list)
+    num_right: float = 0.0
+    num_tried: float = 0.0
+    is_barred: bool = False
+
+    @property
+    def chance(self) -> float:
+        """That a guess is right whose predecessors were."""
+        return (self.num_right + PRIOR_CHANCE * PRIOR_WEIGHT) / (self.num_tried + PRIOR_WEIGHT)
+
+    def learn(self, token_ids: list[int | None]) -> None:
+        """token_ids: what came where `guess` was expected; those that were not computed count as well."""
+        for guessed, token_id in zip(self.guess, token_ids, strict=False):
+            self.num_tried = FORGETTING * self.num_tried + 1
+            self.num_right = FORGETTING * self.num_right + (guessed == token_id)
+            if guessed != token_id:
+                return
+
+
+class Speculation:
+    """Adds guesses to planned decodes with what a step has left, as many as pay by their chance and their cost.
+
+    A guess never takes budget, a place or a page from planned work: it comes last, and its pages go back if it was
+    wrong.
+    """
+
+    def __init__(self, proposer: Proposer, blocks: BlockManager, costs: CostModel, max_tokens: int) -> None:
+        """max_tokens: most guesses for one sequence in a step."""
+        self.num_drafts = 0
+        self.num_draft_tokens = 0
+        self.num_accepted_tokens = 0
+        self._proposer = proposer
+        self._blocks = blocks
+        self._costs = costs
+        self._max_tokens = max_tokens
+        self._records: dict[Sequence, _Record] = {}
+        self._num_steps = 0
+
+    def extend(self, plan: StepPlan, budget: StepBudget) -> None:
+        """Lengthen the plan's decodes by guesses. budget: what the step has left."""
+        self._num_steps += 1
+        chunks = {chunk.sequence: chunk for chunk in plan.chunks if _is_decode(chunk)}
+        worth = self._worth_a_second(plan)
+        limits = {sequence: self._limit(chunk, worth) for sequence, chunk in chunks.items()}
+        at_least = int(self._proposer.is_free)
+        wanted = {sequence: max(limit, at_least) for sequence, limit in limits.items() if limit or at_least}
+        for sequence, guess in self._proposer.propose(wanted).items():
+            self._records[sequence].guess = guess
+            self._append(chunks[sequence], guess[: limits[sequence]], budget)
+
+    def settle(self, chunk: Chunk, token_ids: list[int | None], num_appended: int) -> int:
+        """A decode's step has been carried out. token_ids: all that were drawn; num_appended: those that became output.
+
+        Returns how many guesses were accepted.
+        """
+        record = self._records.get(chunk.sequence)
+        if record is not None:
+            record.learn(token_ids)
+            record.guess = []
+        if not chunk.draft_ids:
+            return 0
+        num_accepted = min(len(token_ids) - 1, num_appended)
+        self.num_drafts += 1
+        self.num_draft_tokens += len(chunk.draft_ids)
+        self.num_accepted_tokens += num_accepted
+        return num_accepted
+
+    def bar(self, sequence: Sequence) -> None:
+        """Compute no more guesses for it."""
+        self._records[sequence].is_barred = True
+
+    def forget(self, sequence: Sequence) -> None:
+        self._records.pop(sequence, None)
+        self._proposer.forget(sequence)
+
+    def _worth_a_second(self, plan: StepPlan) -> float:
+        """What the step gets done in a second without guesses, in generated tokens; 0 while costs aren't known."""
+        seconds = self._costs.estimate(plan)
+        num_decodes = sum(1 for chunk in plan.chunks if chunk.sample_for)
+        return (num_decodes + (plan.num_tokens - num_decodes) / DECODE_WEIGHT) / seconds if seconds else 0.0
+
+    def _limit(self, chunk: Chunk, worth: float) -> int:
+        """How many guesses pay: as long as all so far are right with a chance that is worth what the next one costs."""
+        sequence = chunk.sequence
+        record = self._records.setdefault(sequence, _Record())
+        room = sequence.request.sampling.max_tokens - sequence.num_output_tokens - 1
+        most = min(self._max_tokens, room)
+        if record.is_barred or most <= 0:
+            return 0
+        costs = self._costs
+        seconds = costs.per_token + costs.per_draft + costs.per_pair * (chunk.start + 1)
+        needed = max(MIN_CHANCE, MARGIN * seconds * worth) if self._num_steps % PROBE_STEPS else MIN_CHANCE
+        if needed >= 1 or record.chance < needed:
+            return 0
+        return most if record.chance >= 1 else min(most, int(math.log(needed) / math.log(record.chance)))
+
+    def _append(self, chunk: Chunk, guess: list[int], budget: StepBudget) -> None:
+        sequence, end = chunk.sequence, chunk.start + chunk.num_tokens
+        num_tokens = budget.take(len(guess), end, opens_chunk=False) if guess else 0
+        if not self._blocks.grow(sequence, end + num_tokens):
+            num_tokens = min(num_tokens, len(sequence.pages) * self._blocks.page_size - end)
+        chunk.draft_ids = guess[:num_tokens]
+        chunk.num_tokens += num_tokens
+
+
+def _is_decode(chunk: Chunk) -> bool:
+    return chunk.num_tokens == 1 and chunk.sequence.num_output_tokens > 0 and chunk.sample_for == [chunk.sequence]
