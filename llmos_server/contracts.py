@@ -114,6 +114,7 @@ class EngineInfo(msgspec.Struct, frozen=True, kw_only=True):
     """The limit enforced at admission: the smaller of context_length and what the page pool holds."""
     page_size: int
     num_pages: int
+    cache_dtype: str = ""
     load_seconds: float
 
 
@@ -236,8 +237,7 @@ class Generator(Engine, Protocol):
     def stats(self) -> EngineStats: ...
 
     async def wait_ready(self, timeout: float | None = None) -> EngineInfo:
-        """Load the model if it isn't, and wait for that. Raises errors.EngineFailed when it failed,
-        errors.EngineBusy on time-out or crash."""
+        """Load the model if need be and wait. Raises EngineFailed when that failed, EngineBusy on time-out or crash."""
         ...
 
     def submit(self, request: GenerateRequest) -> Generation:

@@ -102,6 +102,9 @@ class EngineSettings:
     cache_bytes: AtLeastZero = 0
     """Budget of the KV cache of one model; 0 shares a quarter of the memory limit, at most 4 GiB, among the decoders
     that are here."""
+    cache_dtype: Literal["auto", "int8"] = "auto"
+    """What keys and values are kept in. auto: float16 on the compiled kernels, float32 on the exact ones; int8, with
+    scales: on the compiled ones only."""
     max_num_seqs: AtLeastOne = 64
     """Sequences in one step."""
     max_num_batched_tokens: AtLeastOne = 512

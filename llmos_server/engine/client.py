@@ -103,6 +103,7 @@ class EngineClient(WorkerClient[EngineInfo, StepOutput | RequestFailed]):
             numerics=settings.numerics,
             speculation=settings.speculation,
             num_speculative_tokens=settings.num_speculative_tokens,
+            cache_dtype=settings.cache_dtype,
             log=self._log,
             heartbeat_seconds=self._heartbeat_seconds,
         )

@@ -11,13 +11,13 @@ from llmos_server.contracts import ModelVersion
 from llmos_server.engine.memory import CACHED_BATCHES, default_budget_bytes, default_cache_bytes
 from llmos_server.errors import KernelsUnavailable
 from llmos_server.kernels.native.build import find_compiler
-from llmos_server.kernels.native.shapes import DecoderShape, check_shape
+from llmos_server.kernels.native.shapes import DecoderShape, cached_row_bytes, check_shape
 from llmos_server.models.packed_types import packed_bytes
 from llmos_server.settings import EngineSettings
 
-FLOAT_BYTES, HALF_BYTES = 4, 2
+FLOAT_BYTES = 4
 """On the exact kernels weights and pages are float32, however the file packs them; the compiled ones keep weights
-packed and pages in float16."""
+packed and pages in float16 or int8."""
 WORKER_BYTES = 400 * 2**20
 """A worker without weights and pages: the interpreter, torch, tables, what a step works on. Measured on x86-64 Linux
 with torch 2.12: 233 MiB resident with torch imported, 384 MiB after a prompt of 512 tokens to smollm2:135m."""
@@ -63,10 +63,10 @@ class MemoryBudget:
         shares = max(1, min(num_decoders, MAX_CACHE_SHARES))
         cache = settings.cache_bytes or default_cache_bytes(self._limit) // shares
         config = _read_config(version)
-        element_bytes = FLOAT_BYTES
-        if is_packed(config, settings):
-            weights, element_bytes = packed_bytes(version.elements) or version.size_bytes, HALF_BYTES
-        useful = _useful_cache_bytes(config, settings, element_bytes)
+        is_fast = is_packed(config, settings)
+        if is_fast:
+            weights = packed_bytes(version.elements) or version.size_bytes
+        useful = _useful_cache_bytes(config, settings, is_fast)
         return Footprint(weights=weights, cache=min(cache, useful or cache))
 
 
@@ -95,13 +95,16 @@ def _read_config(version: ModelVersion) -> dict[str, Any]:
     return config if isinstance(config, dict) else {}
 
 
-def _useful_cache_bytes(config: dict[str, Any], settings: EngineSettings, element_bytes: int) -> int | None:
+def _useful_cache_bytes(config: dict[str, Any], settings: EngineSettings, is_fast: bool) -> int | None:
     """What CACHED_BATCHES take. None when config.json doesn't tell the shape of keys and values."""
     try:
         num_heads = config["num_attention_heads"]
         head_dim = config.get("head_dim") or config["hidden_size"] // num_heads
         num_kv_heads = config.get("num_key_value_heads") or num_heads
-        token_bytes = 2 * element_bytes * config["num_hidden_layers"] * num_kv_heads * head_dim
+        row_bytes = FLOAT_BYTES * head_dim
+        if is_fast:
+            row_bytes = cached_row_bytes(head_dim, is_int8=settings.cache_dtype == "int8")
+        token_bytes = 2 * config["num_hidden_layers"] * num_kv_heads * row_bytes
         pages_per_sequence = -(-config["max_position_embeddings"] // settings.page_size)
         return int(CACHED_BATCHES * settings.max_num_seqs * pages_per_sequence * settings.page_size * token_bytes)
     except (LookupError, TypeError, ValueError):

@@ -36,7 +36,7 @@ class KVCache:
         ids = torch.tensor(page_ids, dtype=torch.int64, device=self.layers[0].keys.device)
         for layer in self.layers:
             for pages in layer:
-                pages.index_fill_(0, ids, 0.0)
+                pages.index_fill_(0, ids, 0)
 
     def copy_pages(self, copies: Sequence[tuple[int, int]]) -> None:
         """Copy whole pages, (source, destination) each; no page may be both."""

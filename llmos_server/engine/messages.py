@@ -133,6 +133,7 @@ class WorkerConfig(ProcessConfig, frozen=True, kw_only=True):
     numerics: Literal["fast", "exact"] = "exact"
     speculation: Literal["off", "ngram"] = "off"
     num_speculative_tokens: int = 0
+    cache_dtype: Literal["auto", "int8"] = "auto"
     code: dict[str, str] = {}
     """The model's own Python files, name -> sha256, that are run; empty runs none."""
 

@@ -145,6 +145,7 @@ def create_runner(config: WorkerConfig) -> tuple[ModelRunner, EngineInfo]:
         max_model_len=max_model_len,
         page_size=config.page_size,
         num_pages=num_pages,
+        cache_dtype=str(pages.cache_dtype).removeprefix("torch."),
         load_seconds=time.monotonic() - started,
     )
     return ModelRunner(model, cache, pages, draw), info

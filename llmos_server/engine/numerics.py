@@ -10,7 +10,7 @@ import torch
 
 from llmos_server.engine.messages import WorkerConfig
 from llmos_server.engine.sampler import Draw
-from llmos_server.errors import KernelsUnavailable
+from llmos_server.errors import EngineFailed, KernelsUnavailable
 from llmos_server.kernels.base import PageFormat
 from llmos_server.kernels.native.build import KERNEL_CACHE, find_or_build
 from llmos_server.kernels.native.library import Library
@@ -27,19 +27,31 @@ class Opened(NamedTuple):
     model: PagedModel
     pages: PageFormat
     dtype: str
-    """What EngineInfo says."""
+    """Of the weights, as EngineInfo says it."""
     draw: Draw | None = None
 
 
 def open_by_numerics(config: WorkerConfig, device: torch.device) -> Opened:
-    """Uses as many threads as torch does. Raises UnsupportedModel for a checkpoint that can't be computed at all."""
+    """Uses as many threads as torch does.
+
+    Raises UnsupportedModel for a checkpoint that can't be computed at all, EngineFailed for one that can't have the KV
+    cache that the settings ask for.
+    """
+    reason = f"engine.numerics is {config.numerics!r} and engine.device {config.device!r}."
     folder, weights = Path(config.model_folder), [Path(path) for path in config.weights]
     if config.numerics == "fast" and device.type == "cpu":
         try:
             library = Library(find_or_build(find_home() / KERNEL_CACHE), torch.get_num_threads())
             model = open_packed(folder, weights, library, config.page_size, config.code)
-            return Opened(model, NativePages(), f"packed ({library.backend})", model.draw)
+            pages = NativePages(torch.int8 if config.cache_dtype == "int8" else torch.float16)
+            return Opened(model, pages, f"packed ({library.backend})", model.draw)
         except KernelsUnavailable as error:
+            reason = str(error)
             log.warning("%s runs on the exact kernels, many times slower: %s", folder.name, error)
+    if config.cache_dtype != "auto":
+        raise EngineFailed(
+            f'engine.cache_dtype = "{config.cache_dtype}" needs the compiled kernels, and {folder.name} would run on '
+            f'the exact ones, whose KV cache is float32: {reason} Set engine.cache_dtype = "auto" to run it.'
+        )
     kernels = ReferenceKernels(device)
     return Opened(open_model(folder, weights, kernels, device, config.page_size, config.code), kernels, "float32")

@@ -14,6 +14,7 @@ from llmos_server.kernels.base import HeadLayout, LayerCache, PagedBatch
 from llmos_server.kernels.native.library import Batch, Layer, Library
 from llmos_server.kernels.native.library import Decoder as DecoderStruct
 from llmos_server.kernels.native.packing import Array, PackedStack, address
+from llmos_server.kernels.native.pages import CACHE_KINDS
 from llmos_server.kernels.native.shapes import DecoderShape, check_shape
 from llmos_server.models.config import ModelConfig
 from llmos_server.models.names import EMBEDDING, FINAL_NORM, HEAD, ROPE_DIVISORS, layer_prefix
@@ -94,6 +95,7 @@ class PackedDecoder:
             num_kv_heads=config.num_kv_heads,
             head_dim=config.head_dim,
             page_size=self._page_size,
+            cache_kind=CACHE_KINDS[cache[0].keys.dtype],
             eps=config.rms_norm_eps,
             scale=config.head_dim**-0.5,
             cos=self._cos.data_ptr(),

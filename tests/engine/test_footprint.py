@@ -59,11 +59,12 @@ def test_floats_where_the_compiled_kernels_dont_compute(make_version: Any, monke
 
 
 def test_pages_are_half_as_large(make_version: Any) -> None:
-    fast, exact = (
-        MemoryBudget(EngineSettings(numerics=numerics), 64 * GIB).measure(make_version(), 1).cache
-        for numerics in ("fast", "exact")
+    fast, exact, bytes_ = (
+        MemoryBudget(EngineSettings(**settings), 64 * GIB).measure(make_version(), 1).cache
+        for settings in ({}, {"numerics": "exact"}, {"cache_dtype": "int8"})
     )
     assert exact == 2 * fast > 0
+    assert bytes_ == fast * 18 // 32
 
 
 def test_the_families_are_those_of_the_decoder() -> None:

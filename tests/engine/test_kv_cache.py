@@ -16,6 +16,7 @@ from llmos_server.engine.kv_cache import (
 from llmos_server.engine.memory import MAX_DEFAULT_CACHE_BYTES, default_budget_bytes, memory_limit
 from llmos_server.errors import EngineFailed
 from llmos_server.kernels.base import HeadLayout
+from llmos_server.kernels.native.pages import NativePages
 from llmos_server.kernels.reference import ReferenceKernels
 
 CPU = torch.device("cpu")
@@ -43,6 +44,23 @@ def test_pages_are_copied_whole_and_only_those() -> None:
     cache.copy_pages([])
     for old, new in zip(before, tensors, strict=True):
         assert torch.equal(new, old[[0, 1, 2, 2, 0, 0]])
+
+
+def test_pages_in_int8_hold_their_scales() -> None:
+    pages = NativePages(torch.int8)
+    layouts = [HeadLayout(num_heads=4, num_kv_heads=2, head_dim=size, page_size=16) for size in (16, 64, 80)]
+    cache = KVCache(pages, layouts, num_pages=4, device=CPU)
+    tensors = [tensor for layer in cache.layers for tensor in layer]
+    assert page_bytes(pages, layouts) == 2 * 2 * 16 * ((16 + 2) + (64 + 4) + (80 + 6))
+    assert page_bytes(pages, layouts) == sum(tensor[0].numel() * tensor.itemsize for tensor in tensors)
+    for tensor in tensors:
+        tensor.copy_(torch.randint(-128, 128, tensor.shape))
+    before = [tensor.clone() for tensor in tensors]
+    cache.copy_pages([(0, 2)])
+    cache.clear_pages([1])
+    for old, new in zip(before, tensors, strict=True):
+        old[1] = 0
+        assert torch.equal(new, old[[0, 1, 0, 3]])
 
 
 def test_pages_that_fit() -> None:

@@ -15,10 +15,10 @@ from llmos_server.engine.messages import WorkerConfig
 from llmos_server.engine.model_runner import create_runner
 from llmos_server.engine.scheduler import Scheduler
 
-PAGES = {"exact": (4, 12, 4), "fast": (16, 3, 2)}
-"""Tokens in a page, pages, and bytes of a number."""
-NUMBERS_A_TOKEN = 2 * 2 * 16 * 2
-"""Keys and values, 2 KV heads of 16, 2 layers."""
+PAGES = {"exact": (4, 12, 64), "fast": (16, 3, 32), "int8": (16, 3, 18)}
+"""Tokens in a page, pages, and bytes of a key of one head."""
+ROWS_A_TOKEN = 2 * 2 * 2
+"""Keys and values, 2 KV heads, 2 layers."""
 NAN_TOKEN = 7
 NUM_TOKENS = 8
 
@@ -43,18 +43,28 @@ def model() -> PreTrainedModel:
     return model
 
 
-@pytest.fixture(params=["exact", "fast"])
-def core(model: PreTrainedModel, tmp_path: Path, request: pytest.FixtureRequest) -> EngineCore:
+@pytest.fixture(params=PAGES)
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def core(model: PreTrainedModel, tmp_path: Path, kind: str) -> EngineCore:
     model.save_pretrained(tmp_path)
-    page_size, num_pages, num_bytes = PAGES[request.param]
+    return make_core(tmp_path, kind)
+
+
+def make_core(folder: Path, kind: str) -> EngineCore:
+    page_size, num_pages, num_bytes = PAGES[kind]
+    is_exact = kind == "exact"
     config = WorkerConfig(
-        epoch=1, commands_endpoint="", reports_endpoint="", model_digest="sha256:nan", model_folder=str(tmp_path),
-        weights=[str(tmp_path / "model.safetensors")], device="cpu", threads=1, page_size=page_size,
-        cache_bytes=num_pages * page_size * NUMBERS_A_TOKEN * num_bytes, max_num_seqs=4, max_num_batched_tokens=32,
-        prefix_caching=True, numerics=request.param,
+        epoch=1, commands_endpoint="", reports_endpoint="", model_digest="sha256:nan", model_folder=str(folder),
+        weights=[str(folder / "model.safetensors")], device="cpu", threads=1, page_size=page_size,
+        cache_bytes=num_pages * page_size * ROWS_A_TOKEN * num_bytes, max_num_seqs=4, max_num_batched_tokens=32,
+        prefix_caching=True, numerics="exact" if is_exact else "fast", cache_dtype="int8" if kind == "int8" else "auto",
     )  # fmt: skip
     runner, info = create_runner(config)
-    assert (info.num_pages, info.dtype == "float32") == (num_pages, request.param == "exact")
+    assert (info.num_pages, info.dtype == "float32") == (num_pages, is_exact)
     blocks = BlockManager(num_pages, page_size, model_digest=config.model_digest)
     return EngineCore(Scheduler(blocks, max_num_seqs=4, max_num_batched_tokens=32), runner, info)
 
@@ -86,18 +96,26 @@ def generate(model: PreTrainedModel, prompt: list[int]) -> list[int]:
 
 
 def test_nan_reaches_neither_the_batch_nor_the_next_owner_of_its_pages(
-    core: EngineCore, model: PreTrainedModel
+    core: EngineCore, kind: str, model: PreTrainedModel, tmp_path: Path
 ) -> None:
     """The NaNs fill all but a few pages, so that the sound prompts after them get pages that held some."""
+
+    def expected(prompt: list[int]) -> list[int]:
+        if kind != "int8":
+            return generate(model, prompt)
+        other = make_core(tmp_path, kind)
+        other.add(request("alone", prompt))
+        return run(other)["alone"]
+
     sound = [[11 + n, 12, 13 + n, 14, 15] for n in range(4)]
     core.add(request("beside", sound[0]))
     core.add(request("broken", [NAN_TOKEN, *range(20, 45)]))
     answers = run(core)
     assert core.take_broken() == ["broken"]
-    assert answers == {"beside": generate(model, sound[0])}
+    assert answers == {"beside": expected(sound[0])}
     for number, prompt in enumerate(sound[1:]):
         core.add(request(f"after-{number}", prompt))
-    assert run(core) == {f"after-{n}": generate(model, prompt) for n, prompt in enumerate(sound[1:])}
+    assert run(core) == {f"after-{n}": expected(prompt) for n, prompt in enumerate(sound[1:])}
     assert core.take_broken() == []
 
 

@@ -102,6 +102,7 @@ def worker_config(
     cache_bytes: int,
     numerics: Literal["fast", "exact"] = "exact",
     threads: int = 1,
+    cache_dtype: Literal["auto", "int8"] = "auto",
 ) -> WorkerConfig:
     return WorkerConfig(
         epoch=0,
@@ -118,6 +119,7 @@ def worker_config(
         max_num_batched_tokens=512,
         prefix_caching=True,
         numerics=numerics,
+        cache_dtype=cache_dtype,
     )
 
 

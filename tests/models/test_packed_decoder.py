@@ -19,7 +19,7 @@ from transformers import AutoConfig
 from llmos_server.engine import numerics as numerics_module
 from llmos_server.engine.model_runner import create_runner
 from llmos_server.engine.step import Chunk, StepPlan
-from llmos_server.errors import KernelsUnavailable
+from llmos_server.errors import EngineFailed, KernelsUnavailable
 from llmos_server.kernels.native.build import KERNEL_CACHE, find_compiler, find_or_build
 from llmos_server.kernels.native.library import Library
 from llmos_server.models.opening import open_packed
@@ -64,9 +64,10 @@ def logprobs(driver: Any, ids: list[int], chunk_tokens: int) -> list[float]:
 
 @pytest.fixture
 def load(make_driver: Any, make_worker_config: Any) -> Callable[..., Any]:
-    def load(folder: Path, numerics: str, page_size: int = 16, threads: int = 1) -> Any:
+    def load(folder: Path, numerics: str, page_size: int = 16, threads: int = 1, cache_dtype: str = "auto") -> Any:
         files = sorted(str(path) for path in folder.glob("*.*") if path.suffix in (".safetensors", ".gguf"))
-        return make_driver(*create_runner(make_worker_config(folder, files, page_size, 2**24, numerics, threads)))
+        config = make_worker_config(folder, files, page_size, 2**24, numerics, threads, cache_dtype)
+        return make_driver(*create_runner(config))
 
     return load
 
@@ -82,6 +83,28 @@ def test_floats_give_the_exact_numbers_but_for_the_cache(checkpoint: Any, load: 
     assert differences.max() < 0.03
     assert differences.mean() < 0.002
     assert fast.generate(fast.sequence(prompt(20, 1), 8), num_tokens=8) == [tiny.generate(prompt(20, 1), 8)]
+
+
+@pytest.mark.parametrize("head_dim", [16, 80])
+@pytest.mark.parametrize("name", ["llama", "mistral-window", "qwen3"])
+def test_a_cache_in_int8_is_near(checkpoint: Any, load: Any, backend: str, name: str, head_dim: int) -> None:
+    """80: the last scale is that of 16 numbers."""
+    folder = checkpoint(name, **PACKABLE | {"head_dim": head_dim}).folder
+    ids = prompt(300, 0)
+    halves = load(folder, "fast", 32)
+    for cut, page_size in ((300, 32), (7, 48)):
+        bytes_ = load(folder, "fast", page_size, cache_dtype="int8")
+        assert (halves.info.cache_dtype, bytes_.info.cache_dtype) == ("float16", "int8")
+        differences = np.abs(np.subtract(logprobs(bytes_, ids, cut), logprobs(halves, ids, 300)))
+        assert differences.max() < 0.3
+        assert 0 < differences.mean() < 0.03
+
+
+def test_what_has_no_compiled_kernels_refuses_a_cache_in_int8(checkpoint: Any, load: Any) -> None:
+    with pytest.raises(EngineFailed, match=r"hidden_size = 48 is no multiple of 32\. Set engine.cache_dtype"):
+        load(checkpoint("llama").folder, "fast", cache_dtype="int8")
+    with pytest.raises(EngineFailed, match=r"engine\.numerics is 'exact'"):
+        load(checkpoint("llama", **PACKABLE).folder, "exact", cache_dtype="int8")
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -155,12 +178,16 @@ def test_packed_weights_are_computed_as_they_are(load: Any, backend: str, packed
     assert np.corrcoef(fast, exact)[0, 1] > 0.99
 
 
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("types", [("Q4_1", "Q8_0"), ("Q4_K", "Q6_K", "Q2_K")])
+@pytest.mark.parametrize(
+    ("types", "cache", "seed"),
+    [(types, "auto", seed) for types in (("Q4_1", "Q8_0"), ("Q4_K", "Q6_K", "Q2_K")) for seed in range(3)]
+    + [(("Q4_1", "Q8_0"), "int8", 1)],
+)
 def test_any_cut_of_any_batch_gives_the_same_bits(
-    load: Any, backend: str, packed_files: Any, types: Any, seed: int
+    load: Any, backend: str, packed_files: Any, types: Any, cache: str, seed: int
 ) -> None:
-    alone, driver = load(packed_files(types), "fast"), load(packed_files(types), "fast", threads=seed + 1)
+    alone = load(packed_files(types), "fast", cache_dtype=cache)
+    driver = load(packed_files(types), "fast", threads=seed + 1, cache_dtype=cache)
     choose = random.Random(seed)
     prompts = [prompt(choose.choice((1, 2, 5, 40, 129, 600)), salt) for salt in range(choose.randint(2, 6))]
     expected = [alone.runner.forward(StepPlan([Chunk(alone.sequence(ids, 0), 0, len(ids))])) for ids in prompts]

@@ -9,7 +9,6 @@ import math
 import pydoc_data.topics
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal
 
 import pytest
 import torch
@@ -25,10 +24,11 @@ from llmos_server.engine.step import Chunk, StepPlan
 
 pytestmark = [pytest.mark.proof, pytest.mark.real_model]
 
+INT8_CACHE = "fast, cache in int8"
 NUM_WINDOWS = 12
 WINDOW_TOKENS = 512
-MAX_PERPLEXITY_CHANGE = {"exact": 0.001, "fast": 0.005}
-MAX_MEAN_DIFFERENCE = {"exact": 0.005, "fast": 0.05}
+MAX_PERPLEXITY_CHANGE = {"exact": 0.001, "fast": 0.005, INT8_CACHE: 0.005}
+MAX_MEAN_DIFFERENCE = {"exact": 0.005, "fast": 0.05, INT8_CACHE: 0.05}
 MAX_CHARACTERS = 60_000
 
 
@@ -40,13 +40,13 @@ def windows(smollm2: ModelVersion) -> list[list[int]]:
     return [ids[i * WINDOW_TOKENS : (i + 1) * WINDOW_TOKENS] for i in range(NUM_WINDOWS)]
 
 
-@pytest.fixture(scope="module", params=["exact", "fast"])
+@pytest.fixture(scope="module", params=["exact", "fast", INT8_CACHE])
 def numerics(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
 @pytest.fixture(scope="module")
-def runner(smollm2: ModelVersion, numerics: Literal["exact", "fast"]) -> ModelRunner:
+def runner(smollm2: ModelVersion, numerics: str) -> ModelRunner:
     config = WorkerConfig(
         epoch=0,
         commands_endpoint="",
@@ -61,10 +61,12 @@ def runner(smollm2: ModelVersion, numerics: Literal["exact", "fast"]) -> ModelRu
         max_num_seqs=8,
         max_num_batched_tokens=512,
         prefix_caching=True,
-        numerics=numerics,
+        numerics="exact" if numerics == "exact" else "fast",
+        cache_dtype="int8" if numerics == INT8_CACHE else "auto",
     )
     runner, info = create_runner(config)
-    assert info.dtype.startswith("packed") == (numerics == "fast")
+    assert info.dtype.startswith("packed") == (numerics != "exact")
+    assert (info.cache_dtype == "int8") == (numerics == INT8_CACHE)
     return runner
 
 

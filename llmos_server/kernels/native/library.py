@@ -66,6 +66,7 @@ class Decoder(Structure):
         ("num_kv_heads", c_int32),
         ("head_dim", c_int32),
         ("page_size", c_int32),
+        ("cache_kind", c_int32),
         ("eps", c_float),
         ("scale", c_float),
         ("cos", c_void_p),

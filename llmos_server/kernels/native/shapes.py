@@ -8,6 +8,8 @@ from llmos_server.errors import KernelsUnavailable
 
 MAX_GROUP_SIZE = 24
 """src/attention.h: kBlockRows."""
+SHARE_A_SCALE = 32
+"""src/cache.h: ByteCache::kShared."""
 
 
 class DecoderShape(NamedTuple):
@@ -35,3 +37,8 @@ def check_shape(shape: DecoderShape) -> None:
         raise KernelsUnavailable(
             f"{shape.num_heads // shape.num_kv_heads} query heads share a KV head; at most {MAX_GROUP_SIZE} may."
         )
+
+
+def cached_row_bytes(head_dim: int, *, is_int8: bool) -> int:
+    """Of one position's key, or value, of one head in a page: float16, or int8 and its scales."""
+    return head_dim + 2 * -(-head_dim // SHARE_A_SCALE) if is_int8 else 2 * head_dim

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import platform
 import subprocess
@@ -12,8 +13,9 @@ import pytest
 import torch
 
 from llmos_server.errors import KernelsUnavailable
+from llmos_server.kernels.base import HeadLayout, LayerCache
 from llmos_server.kernels.native.build import AVX2, FLAGS, SOURCES, find_compiler
-from llmos_server.kernels.native.library import Library
+from llmos_server.kernels.native.library import Batch, Decoder, Layer, Library
 from llmos_server.kernels.native.packing import (
     PackedMatrix,
     PackedStack,
@@ -22,6 +24,7 @@ from llmos_server.kernels.native.packing import (
     pack_int8,
     pack_uint,
 )
+from llmos_server.kernels.native.pages import CACHE_KINDS, NativePages
 
 NUM_OUT, NUM_IN = 50, 96
 
@@ -88,6 +91,35 @@ def test_products_norms_and_rows(libraries: list[Library]) -> None:
                 results.append((out, rows))
             assert all(np.array_equal(*pair) for pair in zip(*results, strict=True)), (name, bits, num_rows)
             assert np.isfinite(results[0][0]).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.int8])
+def test_layers(libraries: list[Library], dtype: torch.dtype) -> None:
+    """A prompt over two parts, in two steps, then a decode: hidden states and pages."""
+    layout = HeadLayout(num_heads=4, num_kv_heads=2, head_dim=48, page_size=16)
+    rng = np.random.default_rng(3)
+    sizes = {"qkv": (384, 32), "out": (32, 192), "gate_up": (128, 32), "down": (32, 64)}
+    weights = [rng.standard_normal(shape).astype(np.float32) / 6 for shape in sizes.values()]
+    stacks = [PackedStack((pack_floats(torch.from_numpy(weight), None),), bits=0) for weight in weights]
+    norm, tables = np.ones(32, np.float32), rng.standard_normal((2, 400, 24)).astype(np.float32)
+    rows, table = rng.standard_normal((300, 32)).astype(np.float32), np.arange(19, dtype=np.int32)
+    results = []
+    for library in libraries:
+        cache = LayerCache(*(torch.zeros(shape, dtype=dtype) for shape in NativePages(dtype).cache_shapes(20, layout)))
+        layer = Layer(
+            *(stack.struct for stack in stacks), *[address(norm)] * 2, None, None, *map(torch.Tensor.data_ptr, cache)
+        )
+        decoder = Decoder(
+            32, 64, 4, 2, 48, 16, CACHE_KINDS[dtype], 1e-5, 48**-0.5, *map(address, tables), ctypes.pointer(layer)
+        )
+        x = rows.copy()
+        for start, end in ((0, 130), (130, 299), (299, 300)):
+            spans = np.array([[0, start, end - start, 0]], np.int32)
+            library.forward(decoder, 0, 1, Batch(end - start, 1, address(spans), address(table)), address(x[start:end]))
+        assert np.isfinite(x).all()
+        results.append((torch.from_numpy(x), *cache))
+    assert all(torch.equal(*pair) for pair in zip(*results, strict=True))
+    assert all(pages.any() for pages in results[0][1:])
 
 
 def test_draws(libraries: list[Library]) -> None:

@@ -31,13 +31,16 @@ struct Layer {
   const float* mlp_norm;
   const float* q_norm;  // [head_dim], or null
   const float* k_norm;
-  uint16_t* keys;       // float16 [pages, kv_heads, head_dim, page_size]
-  uint16_t* values;     // float16 [pages, kv_heads, page_size, head_dim]
+  uint8_t* keys;        // [pages, kv_heads, a head's part of a page]; cache.h says what is in it.
+  uint8_t* values;      // the same
   int64_t window;       // Positions that a token sees, itself included; 0: all.
 };
 
+// What keys and values are kept in: float16, or int8 with scales.
+enum CacheKind : int32_t { kHalfCache = 0, kByteCache = 1 };
+
 struct Decoder {
-  int32_t hidden, inner, num_heads, num_kv_heads, head_dim, page_size;
+  int32_t hidden, inner, num_heads, num_kv_heads, head_dim, page_size, cache_kind;
   float eps, scale;
   const float* cos;  // [positions, head_dim / 2]
   const float* sin;

@@ -5,12 +5,10 @@
 #include <math.h>
 #include <string.h>
 
-#include "abi.h"
-#include "rows.h"
+#include "cache.h"
 
 namespace llmos::LLMOS_ISA {
 
-constexpr int kPartKeys = 256;
 constexpr int kBlockRows = 24;  // Query rows, heads times tokens, that share what is read of the cache.
 constexpr int kWide = 6;        // Query rows that a product computes at once: 12 registers of AVX2's 16.
 
@@ -25,49 +23,27 @@ static inline int64_t partial_floats(const Decoder& d) {
   return (int64_t)kBlockRows * (d.head_dim + 2);  // Peak and mass of each row, then its weighted values.
 }
 
-template <int ROWS>
-static inline void score_keys(const float* const* q, const uint16_t* keys, int head_dim, int page_size, float* out) {
-  Lanes dots[ROWS];
-  for (int i = 0; i < ROWS; i++) dots[i] = set1(0.0f);
-  for (int d = 0; d < head_dim; d++) {
-    const Lanes sixteen = from_half(keys + (int64_t)d * page_size);
-    for (int i = 0; i < ROWS; i++) dots[i] = fma(set1(q[i][d]), sixteen, dots[i]);
-  }
-  for (int i = 0; i < ROWS; i++) store(out + i * kPartKeys, dots[i]);
-}
-
-template <int ROWS>
-static inline void add_values(const float* weights, const uint16_t* values, int num_keys, int head_dim, float* out) {
-  for (int d = 0; d < head_dim; d += 16) {
-    Lanes totals[ROWS];
-    for (int i = 0; i < ROWS; i++) totals[i] = load(out + i * head_dim + d);
-    for (int key = 0; key < num_keys; key++) {
-      const Lanes sixteen = from_half(values + (int64_t)key * head_dim + d);
-      for (int i = 0; i < ROWS; i++) totals[i] = fma(set1(weights[i * kPartKeys + key]), sixteen, totals[i]);
-    }
-    for (int i = 0; i < ROWS; i++) store(out + i * head_dim + d, totals[i]);
-  }
-}
-
-static inline void score_keys(int rows, const float* const* q, const uint16_t* keys, int head_dim, int page_size, float* out) {
+template <class Cache>
+static inline void score_keys(const Decoder& d, int rows, const float* const* q, const uint8_t* keys, int64_t offset, float* out) {
   switch (rows) {
-    case 1: return score_keys<1>(q, keys, head_dim, page_size, out);
-    case 2: return score_keys<2>(q, keys, head_dim, page_size, out);
-    case 3: return score_keys<3>(q, keys, head_dim, page_size, out);
-    case 4: return score_keys<4>(q, keys, head_dim, page_size, out);
-    case 5: return score_keys<5>(q, keys, head_dim, page_size, out);
-    default: return score_keys<kWide>(q, keys, head_dim, page_size, out);
+    case 1: return Cache::template score<1>(d, q, keys, offset, out);
+    case 2: return Cache::template score<2>(d, q, keys, offset, out);
+    case 3: return Cache::template score<3>(d, q, keys, offset, out);
+    case 4: return Cache::template score<4>(d, q, keys, offset, out);
+    case 5: return Cache::template score<5>(d, q, keys, offset, out);
+    default: return Cache::template score<kWide>(d, q, keys, offset, out);
   }
 }
 
-static inline void add_values(int rows, const float* weights, const uint16_t* values, int num_keys, int head_dim, float* out) {
+template <class Cache>
+static inline void add_values(const Decoder& d, int rows, const float* weights, const uint8_t* values, int64_t offset, int num_keys, float* out) {
   switch (rows) {
-    case 1: return add_values<1>(weights, values, num_keys, head_dim, out);
-    case 2: return add_values<2>(weights, values, num_keys, head_dim, out);
-    case 3: return add_values<3>(weights, values, num_keys, head_dim, out);
-    case 4: return add_values<4>(weights, values, num_keys, head_dim, out);
-    case 5: return add_values<5>(weights, values, num_keys, head_dim, out);
-    default: return add_values<kWide>(weights, values, num_keys, head_dim, out);
+    case 1: return Cache::template add<1>(d, weights, values, offset, num_keys, out);
+    case 2: return Cache::template add<2>(d, weights, values, offset, num_keys, out);
+    case 3: return Cache::template add<3>(d, weights, values, offset, num_keys, out);
+    case 4: return Cache::template add<4>(d, weights, values, offset, num_keys, out);
+    case 5: return Cache::template add<5>(d, weights, values, offset, num_keys, out);
+    default: return Cache::template add<kWide>(d, weights, values, offset, num_keys, out);
   }
 }
 
@@ -96,6 +72,7 @@ static inline void soften(float* scores, int num, int low, int high, float scale
 }
 
 // A part of a block: peaks, masses and weighted values of its rows. scores: room for [kBlockRows, kPartKeys].
+template <class Cache>
 static inline void attend_part(const Decoder& d, const Layer& layer, const Batch& batch, const Block& block, int head,
                                int part, const float* qkv, float* scores, float* peaks, float* masses, float* values) {
   const int group = d.num_heads / d.num_kv_heads, rows = block.num_tokens * group;
@@ -108,9 +85,9 @@ static inline void attend_part(const Decoder& d, const Layer& layer, const Batch
     q[i] = qkv + (block.row + i / group) * width + (int64_t)(head * group + i % group) * d.head_dim;
   for (int key = 0; key < filled; key += 16) {
     const int64_t page = table[(first + key) / d.page_size], offset = (first + key) % d.page_size;
-    const uint16_t* keys = layer.keys + (page * d.num_kv_heads + head) * d.head_dim * d.page_size + offset;
+    const uint8_t* keys = layer.keys + (page * d.num_kv_heads + head) * Cache::head_bytes(d);
     for (int i = 0; i < rows; i += kWide)
-      score_keys(rows - i, q + i, keys, d.head_dim, d.page_size, scores + i * kPartKeys + key);
+      score_keys<Cache>(d, rows - i, q + i, keys, offset, scores + i * kPartKeys + key);
   }
   for (int i = 0; i < rows; i++) {
     const int position = block.position + i / group;
@@ -121,9 +98,9 @@ static inline void attend_part(const Decoder& d, const Layer& layer, const Batch
   for (int key = 0; key < num;) {
     const int64_t page = table[(first + key) / d.page_size], offset = (first + key) % d.page_size;
     const int run = d.page_size - (int)offset < num - key ? d.page_size - (int)offset : num - key;
-    const uint16_t* from = layer.values + ((page * d.num_kv_heads + head) * d.page_size + offset) * d.head_dim;
+    const uint8_t* from = layer.values + (page * d.num_kv_heads + head) * Cache::head_bytes(d);
     for (int i = 0; i < rows; i += kWide)
-      add_values(rows - i, scores + i * kPartKeys + key, from, run, d.head_dim, values + (int64_t)i * d.head_dim);
+      add_values<Cache>(d, rows - i, scores + i * kPartKeys + key, from, offset, run, values + (int64_t)i * d.head_dim);
     key += run;
   }
 }
@@ -152,19 +129,19 @@ static inline void join_parts(const Decoder& d, const Block& block, int head, co
   }
 }
 
-// A head's keys and values of a row into its sequence's pages, clamped to what float16 holds; what is no number
-// stays none. qkv: the row's.
+static inline void attend_part(const Decoder& d, const Layer& layer, const Batch& batch, const Block& block, int head,
+                               int part, const float* qkv, float* scores, float* peaks, float* masses, float* values) {
+  const auto attend = d.cache_kind == kByteCache ? attend_part<ByteCache> : attend_part<HalfCache>;
+  attend(d, layer, batch, block, head, part, qkv, scores, peaks, masses, values);
+}
+
+// A head's key and value of a row into its sequence's page. qkv: the row's.
 static inline void write_cache(const Decoder& d, const Layer& layer, const float* qkv, int head, int64_t page, int64_t offset) {
-  const float* keys = qkv + (int64_t)d.num_heads * d.head_dim;
-  const float* values = keys + (int64_t)d.num_kv_heads * d.head_dim;
-  const Lanes bound = set1(65504.0f), low = set1(-65504.0f);
-  const int64_t base = (page * d.num_kv_heads + head) * d.head_dim * d.page_size;
-  for (int at = 0; at < d.head_dim; at += 16) {
-    uint16_t halves[16];
-    to_half(halves, max(low, min(bound, load(keys + head * d.head_dim + at))));
-    for (int i = 0; i < 16; i++) layer.keys[base + (int64_t)(at + i) * d.page_size + offset] = halves[i];
-    to_half(layer.values + base + offset * d.head_dim + at, max(low, min(bound, load(values + head * d.head_dim + at))));
-  }
+  const float* key = qkv + (int64_t)(d.num_heads + head) * d.head_dim;
+  const float* value = key + (int64_t)d.num_kv_heads * d.head_dim;
+  const bool is_bytes = d.cache_kind == kByteCache;
+  const int64_t place = (page * d.num_kv_heads + head) * (is_bytes ? ByteCache::head_bytes(d) : HalfCache::head_bytes(d));
+  (is_bytes ? ByteCache::write : HalfCache::write)(d, key, value, layer.keys + place, layer.values + place, offset);
 }
 
 }  // namespace llmos::LLMOS_ISA

@@ -74,6 +74,7 @@ static void rotate_and_write(Work& w, const Layer& layer, int64_t row, int first
     float* x = qkv + (int64_t)head * d.head_dim;
     if (norm) rms_norm(x, norm, d.eps, d.head_dim, x);
     rotate(x, d.cos + place, d.sin + place, d.head_dim);
+    if (d.cache_kind == kByteCache) ByteCache::spread(d, x);
   };
   for (int head = first_head; head < first_head + num_heads; head++) {
     for (int i = 0; i < group; i++) turn(head * group + i, layer.q_norm);

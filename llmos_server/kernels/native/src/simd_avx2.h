@@ -179,4 +179,9 @@ static inline void dot_bytes(auto&& weights, const int8_t* x, int64_t stride, co
   }
 }
 
+static inline Lanes from_bytes(const int8_t* p) {
+  return {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i*)p))),
+          _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i*)(p + 8))))};
+}
+
 }  // namespace llmos::LLMOS_ISA

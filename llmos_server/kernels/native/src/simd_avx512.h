@@ -104,4 +104,8 @@ static inline void dot_bytes(auto&& weights, const int8_t* x, int64_t stride, co
   }
 }
 
+static inline Lanes from_bytes(const int8_t* p) {
+  return {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i*)p)))};
+}
+
 }  // namespace llmos::LLMOS_ISA

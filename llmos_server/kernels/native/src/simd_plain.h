@@ -144,4 +144,10 @@ static inline void dot_bytes(auto&& weights, const int8_t* x, int64_t stride, co
   }
 }
 
+static inline Lanes from_bytes(const int8_t* p) {
+  Lanes r;
+  for (int i = 0; i < 16; i++) r.v[i] = (float)p[i];
+  return r;
+}
+
 }  // namespace llmos::LLMOS_ISA

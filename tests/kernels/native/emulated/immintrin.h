@@ -13,6 +13,8 @@ typedef uint16_t __mmask16;
 #define F static inline
 #define EACH(T, e) T r; for (int i = 0; i < 16; i++) r.v[i] = (e); return r;
 F __m512 _mm512_loadu_ps(const void* p) { __m512 r; memcpy(&r, p, 64); return r; }
+F __m128i _mm_loadu_si128(const __m128i* p) { __m128i r; memcpy(&r, p, 16); return r; }
+F __m512i _mm512_cvtepi8_epi32(__m128i a) { EACH(__m512i, a.b[i]) }
 F void _mm512_storeu_ps(void* p, __m512 a) { memcpy(p, &a, 64); }
 F __m512 _mm512_set1_ps(float a) { EACH(__m512, a) }
 F __m512 _mm512_add_ps(__m512 a, __m512 b) { EACH(__m512, a.v[i] + b.v[i]) }
