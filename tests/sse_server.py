@@ -1,10 +1,11 @@
 """A scripted server of OpenAI's streaming API on loopback, for the CLI's own clients.
 
-usage: python sse_server.py PORT TEXTS FILE     a process of its own, with a child that sleeps; its pid is in FILE
+usage: python sse_server.py PORT FILE     a process of its own, with a child that sleeps, whose pid is in FILE
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -17,7 +18,8 @@ from typing import Any
 
 
 class SseServer:
-    """Answers every chat with `texts`, one chunk each, and a usage of the prompt's words.
+    """Answers every chat with `texts`, one chunk each, and a usage of the prompt's words; without any, with as many as
+    tokens are asked for.
 
     failures: how many of the first chats get a 503. cut: the stream ends after the texts, without usage and [DONE].
     error: sent as an error event after the texts. `bodies` holds what was asked, `connections` who came.
@@ -60,8 +62,9 @@ class SseServer:
             self._in_flight -= 1
 
     def events(self, body: dict[str, Any]) -> Iterator[str]:
+        texts = self.texts or [" word"] * body["max_tokens"]
         yield _chunk({"role": "assistant", "content": ""})
-        for text in self.texts:
+        for text in texts:
             yield ": ping\n\n"
             yield _chunk({"content": text})
         if self.error is not None:
@@ -72,7 +75,7 @@ class SseServer:
         if body.get("stream_options", {}).get("include_usage"):
             usage = {
                 "prompt_tokens": len(body["messages"][-1]["content"].split()),
-                "completion_tokens": len(self.texts),
+                "completion_tokens": len(texts),
                 "prompt_tokens_details": {"cached_tokens": self.cached_tokens},
             }
             yield f"data: {json.dumps({'choices': [], 'usage': usage})}\n\n"
@@ -104,6 +107,10 @@ def serving(texts: list[str], port: int = 0) -> Iterator[SseServer]:
         def setup(self) -> None:
             super().setup()
             server.connections.add(self.client_address)
+
+        def handle(self) -> None:
+            with contextlib.suppress(ConnectionError):  # The client has closed a connection that was kept open.
+                super().handle()
 
         def do_GET(self) -> None:
             server.authorization.add(self.headers["Authorization"])
@@ -139,6 +146,6 @@ def serving(texts: list[str], port: int = 0) -> Iterator[SseServer]:
 
 if __name__ == "__main__":
     child = subprocess.Popen(["sleep", "600"])
-    Path(sys.argv[3]).write_text(str(child.pid))
-    with serving([" word"] * int(sys.argv[2]), int(sys.argv[1])):
+    Path(sys.argv[2]).write_text(str(child.pid))
+    with serving([], int(sys.argv[1])):
         child.wait()
