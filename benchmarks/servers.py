@@ -69,7 +69,8 @@ class Server:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._end()
-        self.log.unlink()
+        if kind is None:
+            self.log.unlink()
 
     @property
     def pid(self) -> int:

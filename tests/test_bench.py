@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -76,6 +77,8 @@ def test_conversations_share_the_system_prompt_and_no_question() -> None:
     assert found[0].opening == found[1].opening == found[2].opening
     assert len({question for each in found for question in each.questions}) == 6
     assert next(conversations(options, "1")) == found[0]
+    longer = next(conversations(dataclasses.replace(options, prompt_words=20), "1"))
+    assert not longer.questions[0].startswith(found[0].questions[0])
     assert next(conversations(BenchOptions(url="", prompt_words=10, seed=1), "1")).questions != found[0].questions[:1]
 
 
