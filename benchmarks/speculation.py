@@ -20,12 +20,13 @@ from tokenizers import Tokenizer
 from llmos_server.contracts import EngineInfo, EngineStats, GenerateRequest, ModelVersion, SamplingParams
 from llmos_server.engine.block_manager import BlockManager
 from llmos_server.engine.core import EngineCore
+from llmos_server.engine.draft_loading import create_pair
 from llmos_server.engine.launcher import num_usable_cores
-from llmos_server.engine.messages import WorkerConfig
+from llmos_server.engine.messages import DraftConfig, WorkerConfig
 from llmos_server.engine.model_runner import create_runner
 from llmos_server.engine.ngram import NgramProposer
 from llmos_server.engine.scheduler import Scheduler
-from llmos_server.engine.step import Runner
+from llmos_server.engine.speculation import DraftingRunner
 from llmos_server.registry.registry import Registry
 from llmos_server.settings import EngineSettings, load_settings
 
@@ -65,13 +66,18 @@ WORKLOADS: dict[str, Callable[[int], tuple[str, float]]] = {
 
 class Bench:
     def __init__(
-        self, version: ModelVersion, settings: EngineSettings, threads: int, clock: Callable[[], float]
+        self,
+        version: ModelVersion,
+        draft: ModelVersion | None,
+        settings: EngineSettings,
+        threads: int,
+        clock: Callable[[], float],
     ) -> None:
         self._settings = settings
         self._clock = clock
         self._tokenizer = Tokenizer.from_file(str(Path(version.folder, "tokenizer.json")))
         self._end = self._tokenizer.token_to_id("<|im_end|>")
-        self._runner, self._info = load(version, settings, threads)
+        self._runner, self._info = load(version, draft, settings, threads, clock)
         self._number = itertools.count()
 
     def run(
@@ -107,36 +113,44 @@ class Bench:
             max_num_seqs=settings.max_num_seqs,
             max_num_batched_tokens=settings.max_num_batched_tokens,
             max_step_seconds=settings.max_step_ms / 1000,
-            proposer=NgramProposer() if num_draft_tokens else None,
+            proposer=(self._runner.draft or NgramProposer()) if num_draft_tokens else None,
             max_draft_tokens=num_draft_tokens,
         )
         return EngineCore(scheduler, self._runner, info, self._clock)
 
 
-def load(version: ModelVersion, settings: EngineSettings, threads: int) -> tuple[Runner, EngineInfo]:
-    return create_runner(
-        WorkerConfig(
-            epoch=0,
-            commands_endpoint="",
-            reports_endpoint="",
-            model_digest=version.digest,
-            model_folder=version.folder,
-            weights=version.weights,
-            device="cpu",
-            threads=threads,
-            page_size=settings.page_size,
-            cache_bytes=2**30,
-            max_num_seqs=settings.max_num_seqs,
-            max_num_batched_tokens=settings.max_num_batched_tokens,
-            prefix_caching=True,
-            numerics=settings.numerics,
-        )
+def load(
+    version: ModelVersion,
+    draft: ModelVersion | None,
+    settings: EngineSettings,
+    threads: int,
+    clock: Callable[[], float],
+) -> tuple[DraftingRunner, EngineInfo]:
+    config = WorkerConfig(
+        epoch=0,
+        commands_endpoint="",
+        reports_endpoint="",
+        model_digest=version.digest,
+        model_folder=version.folder,
+        weights=version.weights,
+        device="cpu",
+        threads=threads,
+        page_size=settings.page_size,
+        cache_bytes=2**30,
+        max_num_seqs=settings.max_num_seqs,
+        max_num_batched_tokens=settings.max_num_batched_tokens,
+        prefix_caching=True,
+        numerics=settings.numerics,
     )
+    if draft is None:
+        return create_runner(config)
+    return create_pair(config, DraftConfig(draft.name, draft.folder, draft.weights), clock)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="smollm2:135m")
+    parser.add_argument("--draft", default="", help="a draft model, instead of the look-up")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 32])
     parser.add_argument("--max-tokens", type=int, default=128)
@@ -147,9 +161,11 @@ def main() -> None:
         "--cpu-time", action="store_true", help="for a busy machine: this process' time; with --threads 1"
     )
     args = parser.parse_args()
-    version = Registry(load_settings().home, {}, 1.0).get(args.model)
+    registry = Registry(load_settings().home, {}, 1.0)
+    version, draft = registry.get(args.model), registry.get(args.draft) if args.draft else None
     bench = Bench(
         version,
+        draft,
         EngineSettings(numerics=args.numerics),
         args.threads,
         time.process_time if args.cpu_time else time.perf_counter,

@@ -58,6 +58,9 @@ def _serve(settings: Settings) -> None:
     registry = create_registry(settings)
     progress = create_progress()
     versions = [registry.pull(name, progress) for name in (settings.models.default, *settings.models.load)]
+    if settings.engine.speculation != "off":
+        for name in settings.models.drafts.values():
+            registry.pull(name, progress)
     api = create_app(settings, registry, versions)
     host, port = listener.getsockname()[:2]
     log.info("serving", url=f"http://{host}:{port}/v1", model=versions[0].name, docs=f"http://{host}:{port}/docs")
@@ -114,20 +117,36 @@ async def _bring_up_to_date(settings: Settings) -> None:
 def create_fleet(settings: Settings, registry: Registry) -> EngineFleet:
     """Workers of either kind, under the memory budget."""
     memory = MemoryBudget(settings.engine, memory_limit())
+    drafts = find_drafts(settings, registry)
+
+    def measure(version: ModelVersion, num_decoders: int) -> Footprint:
+        return memory.measure(version, num_decoders, drafts.get(version.name))
 
     def create_worker(version: ModelVersion, footprint: Footprint) -> Worker:
         engine = dataclasses.replace(settings.engine, cache_bytes=footprint.cache)
         if version.kind == "encoder":
             return EncoderClient(version, engine, settings.log)
-        return EngineClient(version, engine, settings.log)
+        return EngineClient(version, engine, settings.log, draft=drafts.get(version.name))
 
     return EngineFleet(
         memory.num_bytes,
-        memory.measure,
+        measure,
         create_worker,
         pinned={registry.resolve(name) for name in settings.models.pinned},
         idle_seconds=settings.models.idle_seconds,
     )
+
+
+def find_drafts(settings: Settings, registry: Registry) -> dict[str, ModelVersion]:
+    """Draft models, by the name of the model that they guess for. Raises SettingsError for what can't be one."""
+    names = settings.models.drafts if settings.engine.speculation != "off" else {}
+    drafts = {registry.resolve(name): registry.get(draft) for name, draft in names.items()}
+    for name, draft in drafts.items():
+        if draft.kind != "decoder" or draft.code:
+            raise SettingsError(
+                f"models.drafts: {draft.name!r} can't guess for {name!r}; name a decoder without code of its own."
+            )
+    return drafts
 
 
 def require_room(fleet: FleetStatus, names: Sequence[str]) -> None:

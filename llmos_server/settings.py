@@ -80,6 +80,8 @@ class ModelsSettings:
     """A model that nobody has used for so long is unloaded; 0: only when its memory is needed."""
     aliases: dict[str, str] = field(default_factory=dict)
     """Other names for served models, e.g. "gpt-4o-mini" = "smollm2:135m"."""
+    drafts: dict[str, str] = field(default_factory=dict)
+    """Draft models, by the model that they guess for: "big" = "small", of the same vocabulary."""
     remote_code: tuple[str, ...] = ()
     """Repositories (hf:owner/name, or with @revision) and folders whose own Python code may be fetched and run."""
     hub_timeout_seconds: SomeSeconds = 5.0

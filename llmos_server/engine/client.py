@@ -13,7 +13,15 @@ from llmos_server.engine.backoff import Backoff
 from llmos_server.engine.connection import Endpoints
 from llmos_server.engine.generation import EngineGeneration
 from llmos_server.engine.launcher import Launcher, SubprocessLauncher, num_usable_cores
-from llmos_server.engine.messages import AbortRequest, AddRequest, Report, RequestFailed, StepOutput, WorkerConfig
+from llmos_server.engine.messages import (
+    AbortRequest,
+    AddRequest,
+    DraftConfig,
+    Report,
+    RequestFailed,
+    StepOutput,
+    WorkerConfig,
+)
 from llmos_server.engine.queue_estimate import QueueEstimate, bounded_retry, has_filled_its_share
 from llmos_server.engine.worker_client import WorkerClient
 from llmos_server.errors import EngineBusy, EngineFailed, InvalidRequest, LLMOSError, ModelFault
@@ -36,9 +44,12 @@ class EngineClient(WorkerClient[EngineInfo, StepOutput | RequestFailed]):
         *,
         launcher: Launcher | None = None,
         backoff: Backoff | None = None,
+        draft: ModelVersion | None = None,
     ) -> None:
-        """log: how the worker logs. launcher and backoff: None for a process on this machine and the usual delays."""
+        """log: how the worker logs. launcher and backoff: None for a process on this machine and the usual delays.
+        draft: a model that guesses for this one."""
         super().__init__(model, settings, log, launcher or SubprocessLauncher(), backoff, reports=Report)
+        self._draft = DraftConfig(draft.name, draft.folder, draft.weights) if draft else None
         self._stats = EngineStats()
         self._open: dict[str, EngineGeneration] = {}
         self._queue = QueueEstimate()
@@ -104,6 +115,7 @@ class EngineClient(WorkerClient[EngineInfo, StepOutput | RequestFailed]):
             speculation=settings.speculation,
             num_speculative_tokens=settings.num_speculative_tokens,
             cache_dtype=settings.cache_dtype,
+            draft=self._draft,
             log=self._log,
             heartbeat_seconds=self._heartbeat_seconds,
         )

@@ -59,6 +59,10 @@ class CostModel:
     def per_draft(self) -> float:
         return self._scaled[4] / SCALES[4]
 
+    def decode_seconds(self, num_sequences: int) -> float:
+        """Of a step of so many decodes, their attention aside; 0 before anything is known."""
+        return self.fixed + (self.per_token + self.per_chunk) * num_sequences
+
     def estimate(self, plan: StepPlan) -> float:
         """Seconds; 0 before anything is known."""
         return sum(size * value / scale for size, value, scale in zip(_shape(plan), self._scaled, SCALES, strict=True))

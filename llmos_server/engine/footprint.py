@@ -48,8 +48,8 @@ class MemoryBudget:
         self._limit = limit
         self.num_bytes = settings.memory_bytes or default_budget_bytes(limit)
 
-    def measure(self, version: ModelVersion, num_decoders: int) -> Footprint:
-        """num_decoders: how many share the default for KV caches.
+    def measure(self, version: ModelVersion, num_decoders: int, draft: ModelVersion | None = None) -> Footprint:
+        """num_decoders: how many share the default for KV caches. draft: its draft model, which shares its cache.
 
         On CUDA the budget has to be told, for this process can't see the device; untold, one model at a time takes it.
         Without the number of parameters (an import of old), the size of the files stands in for them.
@@ -57,17 +57,25 @@ class MemoryBudget:
         settings = self._settings
         if settings.device == "cuda" and not settings.memory_bytes:
             return Footprint(weights=self.num_bytes - settings.cache_bytes - WORKER_BYTES, cache=settings.cache_bytes)
-        weights = version.num_parameters * FLOAT_BYTES or version.size_bytes
         if version.kind == "encoder":
-            return Footprint(weights=weights, cache=0)
+            return Footprint(weights=_float_bytes(version), cache=0)
         shares = max(1, min(num_decoders, MAX_CACHE_SHARES))
         cache = settings.cache_bytes or default_cache_bytes(self._limit) // shares
-        config = _read_config(version)
-        is_fast = is_packed(config, settings)
-        if is_fast:
-            weights = packed_bytes(version.elements) or version.size_bytes
-        useful = _useful_cache_bytes(config, settings, is_fast)
-        return Footprint(weights=weights, cache=min(cache, useful or cache))
+        versions = [version] if draft is None else [version, draft]
+        weights, useful = zip(*(_measure_decoder(each, settings) for each in versions), strict=True)
+        return Footprint(weights=sum(weights), cache=min(cache, sum(useful) if all(useful) else cache))
+
+
+def _measure_decoder(version: ModelVersion, settings: EngineSettings) -> tuple[int, int]:
+    """Bytes of its weights, and of the largest cache that is of use; 0 when config.json doesn't tell that."""
+    config = _read_config(version)
+    is_fast = is_packed(config, settings)
+    weights = packed_bytes(version.elements) or version.size_bytes if is_fast else _float_bytes(version)
+    return weights, _useful_cache_bytes(config, settings, is_fast)
+
+
+def _float_bytes(version: ModelVersion) -> int:
+    return version.num_parameters * FLOAT_BYTES or version.size_bytes
 
 
 def is_packed(config: dict[str, Any], settings: EngineSettings) -> bool:
@@ -95,8 +103,8 @@ def _read_config(version: ModelVersion) -> dict[str, Any]:
     return config if isinstance(config, dict) else {}
 
 
-def _useful_cache_bytes(config: dict[str, Any], settings: EngineSettings, is_fast: bool) -> int | None:
-    """What CACHED_BATCHES take. None when config.json doesn't tell the shape of keys and values."""
+def _useful_cache_bytes(config: dict[str, Any], settings: EngineSettings, is_fast: bool) -> int:
+    """What CACHED_BATCHES take. 0 when config.json doesn't tell the shape of keys and values."""
     try:
         num_heads = config["num_attention_heads"]
         head_dim = config.get("head_dim") or config["hidden_size"] // num_heads
@@ -108,4 +116,4 @@ def _useful_cache_bytes(config: dict[str, Any], settings: EngineSettings, is_fas
         pages_per_sequence = -(-config["max_position_embeddings"] // settings.page_size)
         return int(CACHED_BATCHES * settings.max_num_seqs * pages_per_sequence * settings.page_size * token_bytes)
     except (LookupError, TypeError, ValueError):
-        return None
+        return 0

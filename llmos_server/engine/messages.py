@@ -121,6 +121,14 @@ class ProcessConfig(msgspec.Struct, frozen=True, kw_only=True):
     heartbeat_seconds: float = 2.0
 
 
+class DraftConfig(msgspec.Struct, frozen=True):
+    """Where a draft model is."""
+
+    name: str
+    folder: str
+    weights: list[str]
+
+
 class WorkerConfig(ProcessConfig, frozen=True, kw_only=True):
     """A decoder's."""
 
@@ -134,6 +142,8 @@ class WorkerConfig(ProcessConfig, frozen=True, kw_only=True):
     speculation: Literal["off", "ngram"] = "off"
     num_speculative_tokens: int = 0
     cache_dtype: Literal["auto", "int8"] = "auto"
+    draft: DraftConfig | None = None
+    """Guesses instead of the look-up, unless speculation is off."""
     code: dict[str, str] = {}
     """The model's own Python files, name -> sha256, that are run; empty runs none."""
 

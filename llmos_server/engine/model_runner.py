@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from itertools import accumulate
 
 import torch
 
@@ -12,7 +13,9 @@ from llmos_server.engine.kv_cache import KVCache, default_budget, num_pages_for,
 from llmos_server.engine.memory import CACHED_BATCHES
 from llmos_server.engine.messages import WorkerConfig
 from llmos_server.engine.numerics import open_by_numerics
-from llmos_server.engine.sampler import Draw, sample_rows, token_logprobs, verify_rows
+from llmos_server.engine.sampler import Draw, choose_tokens, sample_rows, token_logprobs, verify_rows
+from llmos_server.engine.sequence import Ahead
+from llmos_server.engine.speculation import Proposer
 from llmos_server.engine.step import Chunk, SampledToken, StepPlan, StepResult
 from llmos_server.errors import EngineFailed
 from llmos_server.kernels.base import PagedBatch, PageFormat, Span
@@ -31,6 +34,7 @@ class ModelRunner:
         self._cache = cache
         self._pages = pages
         self._draw = draw
+        self.draft: Proposer | None = None
         self._device = cache.layers[0].keys.device
         self.is_batch_invariant = model.is_batch_invariant and self._device.type == "cpu"
 
@@ -78,6 +82,18 @@ class ModelRunner:
         }
         return StepResult(sampled, prompt_logprobs)
 
+    @torch.inference_mode()
+    def draw_last(self, plan: StepPlan, hidden: torch.Tensor, histories: list[Ahead]) -> list[int | None]:
+        """One token from the last row of each chunk that samples, for whom `histories` tells; None where that row isn't
+        finite. hidden: what `forward` returned for the same plan."""
+        ends = accumulate(chunk.num_tokens for chunk in plan.chunks)
+        rows = [end - 1 for end, chunk in zip(ends, plan.chunks, strict=True) if chunk.sample_for]
+        tokens: list[int | None] = []
+        for first in range(0, len(rows), HEAD_ROWS):
+            logits = self._model.logits(hidden[rows[first : first + HEAD_ROWS]])
+            tokens += choose_tokens(logits, histories[first : first + HEAD_ROWS], self._draw)
+        return tokens
+
     def _sample_chunks(self, logits: torch.Tensor, chunks: list[Chunk]) -> list[SampledToken]:
         """chunks: those without guesses first, one row each; then those with, a row for each guess more."""
         num_single = sum(1 for chunk in chunks if not chunk.draft_ids)
@@ -116,22 +132,20 @@ def _groups(drawing: list[tuple[int, Chunk]]) -> Iterator[list[tuple[int, Chunk]
         yield group
 
 
-def create_runner(config: WorkerConfig) -> tuple[ModelRunner, EngineInfo]:
-    """Load the model and lay out its cache.
+def create_runner(config: WorkerConfig, draft_page_bytes: int = 0) -> tuple[ModelRunner, EngineInfo]:
+    """Load the model and lay out its cache. draft_page_bytes: what a page takes besides, of the same budget.
 
     Sets torch's thread count for the whole process. Raises UnsupportedModel for a checkpoint that can't be computed,
     EngineFailed for a device or budget that can't be used.
     """
     started = time.monotonic()
-    if config.threads > 0:
-        torch.set_num_threads(config.threads)
-    device = choose_device(config.device)
+    device = prepare_torch(config)
     with torch.inference_mode():
         model, pages, dtype, draw = open_by_numerics(config, device)
         pages_per_sequence = -(-model.context_length // config.page_size)
         max_useful = CACHED_BATCHES * config.max_num_seqs * pages_per_sequence
         budget = config.cache_bytes or default_budget(device)
-        num_pages = num_pages_for(budget, page_bytes(pages, model.layouts), max_useful)
+        num_pages = num_pages_for(budget, page_bytes(pages, model.layouts) + draft_page_bytes, max_useful)
         max_model_len = min(model.context_length, num_pages * config.page_size)
         cache = KVCache(pages, model.layouts, num_pages, device)
         model.prepare(cache.layers, max_model_len)
@@ -149,6 +163,13 @@ def create_runner(config: WorkerConfig) -> tuple[ModelRunner, EngineInfo]:
         load_seconds=time.monotonic() - started,
     )
     return ModelRunner(model, cache, pages, draw), info
+
+
+def prepare_torch(config: WorkerConfig) -> torch.device:
+    """Its number of threads, and the device. Raises EngineFailed when that isn't there."""
+    if config.threads > 0:
+        torch.set_num_threads(config.threads)
+    return choose_device(config.device)
 
 
 def choose_device(name: str) -> torch.device:

@@ -9,6 +9,7 @@ from array import array
 from collections.abc import Mapping
 
 from llmos_server.engine.sequence import Sequence
+from llmos_server.engine.step import StepPlan
 
 MIN_TOKENS, MAX_TOKENS = 2, 4
 """How many of the last tokens have to occur before, and how many are looked at to choose among several places."""
@@ -20,11 +21,15 @@ class NgramProposer:
     """A speculation.Proposer. Keeps each sequence's tokens as bytes, in which a search is as fast as in a text."""
 
     is_free = True
+    seconds = 0.0
 
     def __init__(self) -> None:
         self._histories: dict[Sequence, bytearray] = {}
 
-    def propose(self, wanted: Mapping[Sequence, int]) -> dict[Sequence, list[int]]:
+    def seconds_per_guess(self, num_sequences: int) -> float:
+        return 0.0
+
+    def propose(self, plan: StepPlan, wanted: Mapping[Sequence, int]) -> dict[Sequence, list[int]]:
         return {sequence: self._look_up(sequence, num_tokens) for sequence, num_tokens in wanted.items()}
 
     def forget(self, sequence: Sequence) -> None:

@@ -46,6 +46,15 @@ def sample_rows(
     ]
 
 
+def choose_tokens(logits: torch.Tensor, histories: Many[History], draw_any: Draw | None = None) -> list[int | None]:
+    """One token a row, without log-probabilities; None from a row that isn't finite. logits: float32 [rows, vocab]."""
+    is_finite, best = _peaks(logits)
+    return [
+        _choose(logits[row], best[row], history, draw_any) if is_finite[row] else None
+        for row, history in enumerate(histories)
+    ]
+
+
 def verify_rows(
     logits: torch.Tensor, sequence: Sequence, draft_ids: list[int], draw_any: Draw | None = None
 ) -> list[SampledToken]:

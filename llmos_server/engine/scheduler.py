@@ -118,16 +118,18 @@ class Scheduler:
                 plan.chunks.append(self._chunk(sequence, num_tokens))
         if self._num_preemptions == num_preemptions:
             self._admit(plan, budget, now)
-        if self._speculation:
-            self._speculation.extend(plan, budget)
+        room = self._speculation.reserve(plan, budget) if self._speculation else {}
         plan.page_clears = self.blocks.page_clears
         plan.page_copies = self.blocks.page_copies
+        if self._speculation and plan.chunks:
+            self._speculation.extend(plan, room)
         return plan
 
     def postprocess(self, plan: StepPlan, result: StepResult, now: float) -> list[ChoiceDelta]:
         """Book what the step has computed and sampled; one delta for each choice that got on."""
         self.blocks.finish_step()
-        self.costs.observe(plan, now - self._step_started)
+        guessing = self._speculation.seconds if self._speculation else 0.0
+        self.costs.observe(plan, now - self._step_started - guessing)
         drawn = result.by_sequence
         for number, chunk in enumerate(plan.chunks):
             if chunk.draft_ids and chunk.sequence not in drawn:
@@ -324,7 +326,7 @@ class Scheduler:
             self._owners.charge(sequence.request.owner, len(chunk.draft_ids) - num_accepted, is_decode=False)
             sequence.num_computed_tokens += num_accepted
             self.blocks.register(sequence)
-            self.blocks.shrink(sequence, len(sequence.token_ids))
+        self.blocks.shrink(sequence, len(sequence.token_ids))
 
     def _redo(self, sequence: Sequence) -> None:
         """Its rows are not finite, which may be the fault of a guess: compute the step again, on clean pages."""

@@ -15,7 +15,7 @@ from llmos_server.engine.block_manager import BlockManager
 from llmos_server.engine.cost_model import CostModel, StepBudget
 from llmos_server.engine.owners import DECODE_WEIGHT
 from llmos_server.engine.sequence import Sequence
-from llmos_server.engine.step import Chunk, StepPlan
+from llmos_server.engine.step import Chunk, Runner, StepPlan
 
 PRIOR_CHANCE, PRIOR_WEIGHT = 0.5, 1.0
 """What a sequence's guesses are trusted before any was tried, as if so many had been."""
@@ -26,7 +26,7 @@ MIN_CHANCE = 0.2
 MARGIN = 1.2
 """What a guess must promise over what it costs: the costs are estimates."""
 PROBE_STEPS = 64
-"""In one step of so many guesses are computed whatever they seem to cost, so that a wrong estimate mends."""
+"""In one step of so many one sequence gets a guess whatever is known of it, so that a wrong estimate mends."""
 
 
 class Proposer(Protocol):
@@ -37,13 +37,32 @@ class Proposer(Protocol):
         """Whether a guess costs next to nothing, so that it is worth making even if it won't be computed."""
         ...
 
-    def propose(self, wanted: Mapping[Sequence, int]) -> dict[Sequence, list[int]]:
-        """At most so many tokens after each sequence's token_ids."""
+    @property
+    def seconds(self) -> float:
+        """What the last `propose` took."""
+        ...
+
+    def seconds_per_guess(self, num_sequences: int) -> float:
+        """What one more guess for each of so many sequences takes, a sequence; 0 while that isn't known."""
+        ...
+
+    def propose(self, plan: StepPlan, wanted: Mapping[Sequence, int]) -> dict[Sequence, list[int]]:
+        """At most so many tokens after each sequence's token_ids. plan: what the step computes beside them. Unless
+        guesses are free, it tells which pages change hands, they have pages, and this is called at every step."""
         ...
 
     def forget(self, sequence: Sequence) -> None:
         """It has ended. Unknown ones are no error."""
         ...
+
+
+class DraftingRunner(Runner, Protocol):
+    """What a worker loads."""
+
+    is_batch_invariant: bool
+    """Whether a sequence's logits have the same bits in any batch and in any chunks. What isn't gets no guesses."""
+    draft: Proposer | None
+    """A draft model, if one was loaded beside the model."""
 
 
 @dataclass(slots=True)
@@ -88,17 +107,34 @@ class Speculation:
         self._records: dict[Sequence, _Record] = {}
         self._num_steps = 0
 
-    def extend(self, plan: StepPlan, budget: StepBudget) -> None:
-        """Lengthen the plan's decodes by guesses. budget: what the step has left."""
+    @property
+    def seconds(self) -> float:
+        """What guessing took in this step."""
+        return self._proposer.seconds
+
+    def reserve(self, plan: StepPlan, budget: StepBudget) -> dict[Chunk, int]:
+        """How many guesses each decode of the plan gets, with pages for them. budget: what the step has left."""
         self._num_steps += 1
-        chunks = {chunk.sequence: chunk for chunk in plan.chunks if _is_decode(chunk)}
+        chunks = [chunk for chunk in plan.chunks if _is_decode(chunk)]
         worth = self._worth_a_second(plan)
-        limits = {sequence: self._limit(chunk, worth) for sequence, chunk in chunks.items()}
-        at_least = int(self._proposer.is_free)
-        wanted = {sequence: max(limit, at_least) for sequence, limit in limits.items() if limit or at_least}
-        for sequence, guess in self._proposer.propose(wanted).items():
-            self._records[sequence].guess = guess
-            self._append(chunks[sequence], guess[: limits[sequence]], budget)
+        guessing = self._proposer.seconds_per_guess(len(chunks)) if chunks else 0.0
+        limits = {chunk: self._limit(chunk, worth, guessing) for chunk in chunks}
+        num_probes, is_other_step = divmod(self._num_steps, PROBE_STEPS)
+        if chunks and not is_other_step:
+            chunk = chunks[num_probes % len(chunks)]
+            limits[chunk] = max(limits[chunk], min(1, self._most(chunk)))
+        if self._proposer.is_free:
+            self._ask(plan, {chunk: max(limit, 1) for chunk, limit in limits.items()})
+            limits = {chunk: min(limit, len(self._records[chunk.sequence].guess)) for chunk, limit in limits.items()}
+        return {chunk: self._find_room(chunk, limit, budget) for chunk, limit in limits.items()}
+
+    def extend(self, plan: StepPlan, room: Mapping[Chunk, int]) -> None:
+        """Lengthen the plan's decodes by guesses. room: what `reserve` has returned."""
+        if not self._proposer.is_free:
+            self._ask(plan, room)
+        for chunk, num_tokens in room.items():
+            chunk.draft_ids = self._records[chunk.sequence].guess[:num_tokens]
+            chunk.num_tokens += len(chunk.draft_ids)
 
     def settle(self, chunk: Chunk, token_ids: list[int | None], num_appended: int) -> int:
         """A decode's step has been carried out. token_ids: all that were drawn; num_appended: those that became output.
@@ -125,34 +161,44 @@ class Speculation:
         self._records.pop(sequence, None)
         self._proposer.forget(sequence)
 
+    def _ask(self, plan: StepPlan, wanted: Mapping[Chunk, int]) -> None:
+        guesses = self._proposer.propose(plan, {chunk.sequence: num for chunk, num in wanted.items() if num})
+        for chunk in wanted:
+            self._records[chunk.sequence].guess = guesses.get(chunk.sequence, [])
+
     def _worth_a_second(self, plan: StepPlan) -> float:
         """What the step gets done in a second without guesses, in generated tokens; 0 while costs aren't known."""
         seconds = self._costs.estimate(plan)
         num_decodes = sum(1 for chunk in plan.chunks if chunk.sample_for)
         return (num_decodes + (plan.num_tokens - num_decodes) / DECODE_WEIGHT) / seconds if seconds else 0.0
 
-    def _limit(self, chunk: Chunk, worth: float) -> int:
+    def _limit(self, chunk: Chunk, worth: float, guessing: float) -> int:
         """How many guesses pay: as long as all so far are right with a chance that is worth what the next one costs."""
         sequence = chunk.sequence
         record = self._records.setdefault(sequence, _Record())
-        room = sequence.request.sampling.max_tokens - sequence.num_output_tokens - 1
-        most = min(self._max_tokens, room)
-        if record.is_barred or most <= 0:
+        most = self._most(chunk)
+        if not most:
             return 0
         costs = self._costs
-        seconds = costs.per_token + costs.per_draft + costs.per_pair * (chunk.start + 1)
-        needed = max(MIN_CHANCE, MARGIN * seconds * worth) if self._num_steps % PROBE_STEPS else MIN_CHANCE
+        seconds = guessing + costs.per_token + costs.per_draft + costs.per_pair * (chunk.start + 1)
+        needed = max(MIN_CHANCE, MARGIN * seconds * worth)
         if needed >= 1 or record.chance < needed:
             return 0
         return most if record.chance >= 1 else min(most, int(math.log(needed) / math.log(record.chance)))
 
-    def _append(self, chunk: Chunk, guess: list[int], budget: StepBudget) -> None:
+    def _most(self, chunk: Chunk) -> int:
+        """Guesses that may be computed at all: what is drawn after the last one has to be part of the answer."""
+        sequence = chunk.sequence
+        if self._records[sequence].is_barred:
+            return 0
+        return min(self._max_tokens, sequence.request.sampling.max_tokens - sequence.num_output_tokens - 1)
+
+    def _find_room(self, chunk: Chunk, limit: int, budget: StepBudget) -> int:
         sequence, end = chunk.sequence, chunk.start + chunk.num_tokens
-        num_tokens = budget.take(len(guess), end, opens_chunk=False) if guess else 0
+        num_tokens = budget.take(limit, end, opens_chunk=False) if limit else 0
         if not self._blocks.grow(sequence, end + num_tokens):
             num_tokens = min(num_tokens, len(sequence.pages) * self._blocks.page_size - end)
-        chunk.draft_ids = guess[:num_tokens]
-        chunk.num_tokens += num_tokens
+        return num_tokens
 
 
 def _is_decode(chunk: Chunk) -> bool:

@@ -9,7 +9,7 @@ from llmos_server.contracts import TokenLogprob
 from llmos_server.engine.sequence import Sequence
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Chunk:
     """Compute num_tokens of sequence.token_ids + draft_ids from `start` on; keys and values go into sequence.pages.
 
@@ -80,9 +80,6 @@ class StepResult:
 
 class Runner(Protocol):
     """The tensor side of the engine. Forward and sample are separate, so that masks can be built in between."""
-
-    is_batch_invariant: bool
-    """Whether a sequence's logits have the same bits in any batch and in any chunks. What isn't gets no guesses."""
 
     def forward(self, plan: StepPlan) -> Any:
         """Write keys and values of every chunk, return what `sample` needs (opaque: hidden states or logits)."""

@@ -21,11 +21,10 @@ from llmos_server.engine.messages import (
 from llmos_server.engine.ngram import NgramProposer
 from llmos_server.engine.process import Link, run_process
 from llmos_server.engine.scheduler import Scheduler
-from llmos_server.engine.speculation import Proposer
-from llmos_server.engine.step import Runner
+from llmos_server.engine.speculation import DraftingRunner, Proposer
 from llmos_server.errors import InvalidRequest
 
-CreateRunner = Callable[[WorkerConfig], tuple[Runner, EngineInfo]]
+CreateRunner = Callable[[WorkerConfig], tuple[DraftingRunner, EngineInfo]]
 
 IDLE_MS = 1000
 """An engine that has had nothing to do for so long checks its page bookkeeping: nobody waits for it then."""
@@ -83,19 +82,23 @@ def _apply(command: AddRequest | AbortRequest, core: EngineCore, link: Link[Comm
         link.send(RequestFailed(epoch=link.epoch, request_id=command.request.request_id, message=str(error)))
 
 
-def create_proposer(config: WorkerConfig, runner: Runner) -> Proposer | None:
+def create_proposer(config: WorkerConfig, runner: DraftingRunner) -> Proposer | None:
     """None where guesses are switched off, or would change the text: what isn't batch invariant gets other bits."""
     if config.speculation == "off" or not runner.is_batch_invariant:
         return None
-    return NgramProposer()
+    return runner.draft or NgramProposer()
 
 
-def create_torch_runner(config: WorkerConfig) -> tuple[Runner, EngineInfo]:
+def create_torch_runner(config: WorkerConfig) -> tuple[DraftingRunner, EngineInfo]:
     from llmos_server.engine.model_code import prepare_code
 
     prepare_code(config)
     from llmos_server.engine.model_runner import create_runner
 
+    if config.draft is not None and config.speculation != "off":
+        from llmos_server.engine.draft_loading import create_pair
+
+        return create_pair(config, config.draft)
     return create_runner(config)
 
 

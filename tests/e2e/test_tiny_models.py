@@ -13,6 +13,7 @@ import tiny_models
 import torch
 from transformers import PreTrainedModel
 
+from llmos_server.engine.speculation import PROBE_STEPS
 from llmos_server.registry.gguf_tokenizer import build_tokenizer
 
 NUM_TOKENS = 12
@@ -82,18 +83,20 @@ def checkpoint(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, Pre
 
 
 @pytest.fixture
-def url(checkpoint: tuple[str, PreTrainedModel], tmp_path: Path, start_server: Any) -> Iterator[str]:
-    home = {"LLMOS_HOME": str(tmp_path / "home")}
-    server = start_server(tmp_path, checkpoint[0], "--threads", "1", env={**home, **EXACT})
+def server(checkpoint: tuple[str, PreTrainedModel], tmp_path: Path, start_server: Any) -> Iterator[Any]:
+    """The model is its own draft model."""
+    name, _ = checkpoint
+    env = {"LLMOS_HOME": str(tmp_path / "home"), "LLMOS_MODELS__DRAFTS": json.dumps({name: name})}
+    server = start_server(tmp_path, name, "--threads", "1", env={**env, **EXACT})
     server.wait_until_ready()
-    yield server.url
+    yield server
     assert server.stop() == 0
 
 
 def test_a_checkpoint_of_ones_own_gives_the_tokens_of_generate(
-    checkpoint: tuple[str, PreTrainedModel], url: str
+    checkpoint: tuple[str, PreTrainedModel], server: Any
 ) -> None:
-    _, model = checkpoint
+    url, (_, model) = server.url, checkpoint
     tokenizer = tiny_models.train_tokenizer()
     prompt = tokenizer.encode(TEXT).ids
     assert post(f"{url}/tokenize", {"prompt": TEXT})["tokens"] == prompt
@@ -109,6 +112,11 @@ def test_a_checkpoint_of_ones_own_gives_the_tokens_of_generate(
     rendered = tokenizer.encode("<|im_start|>user\nWhere is the sea?<|im_end|>\n<|im_start|>assistant\n").ids
     chat = post(f"{url}/v1/chat/completions", {"model": name, "messages": question, "max_tokens": 8, "temperature": 0})
     assert chat["usage"]["prompt_tokens"] == len(rendered)
+
+    long = {"model": name, "prompt": TEXT, "max_tokens": PROBE_STEPS + 9, "temperature": 0, "ignore_eos": True}
+    assert post(f"{url}/v1/completions", long)["usage"]["completion_tokens"] == PROBE_STEPS + 9
+    drafted, accepted = (server.metric(f"llmos:spec_decode_num_{kind}_tokens_total") for kind in ("draft", "accepted"))
+    assert drafted == accepted > 0, "it guesses what it says"
 
 
 def test_a_decoder_that_pages_cant_serve_is_refused_by_name(tmp_path: Path, start_server: Any) -> None:

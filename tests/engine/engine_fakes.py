@@ -110,6 +110,7 @@ class ScriptedRunner:
     """A Runner. verify: recompute every fingerprint a chunk may read; step_seconds: what a forward pass takes."""
 
     is_batch_invariant = True
+    draft = None
 
     def __init__(self, num_pages: int, page_size: int, *, verify: bool = True, step_seconds: float = 0.0) -> None:
         self.plans: list[StepPlan] = []
@@ -200,12 +201,16 @@ class ScriptedProposer:
     """Guesses what the scripted model will say. errs: but for every fourth token; now and then one spoils its chunk."""
 
     is_free = True
+    seconds = 0.0
+
+    def seconds_per_guess(self, num_sequences: int) -> float:
+        return 0.0
 
     def __init__(self, *, errs: bool = True) -> None:
         self._errs = errs
         self.known: set[Sequence] = set()
 
-    def propose(self, wanted: Mapping[Sequence, int]) -> dict[Sequence, list[int]]:
+    def propose(self, plan: StepPlan, wanted: Mapping[Sequence, int]) -> dict[Sequence, list[int]]:
         self.known |= wanted.keys()
         return {sequence: self._guess(sequence, num_tokens) for sequence, num_tokens in wanted.items()}
 

@@ -69,3 +69,13 @@ def test_pages_are_half_as_large(make_version: Any) -> None:
 
 def test_the_families_are_those_of_the_decoder() -> None:
     assert OWN_FAMILIES == FAMILIES
+
+
+def test_a_draft_model_adds_its_weights_and_shares_the_cache(make_version: Any) -> None:
+    budget = MemoryBudget(EngineSettings(), 16 * GIB)
+    version = make_version()
+    alone, pair = budget.measure(version, 1), budget.measure(version, 1, version)
+    assert pair.weights == 2 * alone.weights
+    assert pair.cache == min(2 * alone.cache, 4 * GIB)
+    given = MemoryBudget(EngineSettings(cache_bytes=2**20), 16 * GIB)
+    assert given.measure(version, 1, version).cache == 2**20

@@ -9,6 +9,9 @@ from hypothesis import strategies as st
 
 from llmos_server.engine.ngram import MAX_TOKENS, MIN_TOKENS, NgramProposer, find_period
 from llmos_server.engine.sequence import Sequence
+from llmos_server.engine.step import StepPlan
+
+PLAN = StepPlan([])
 
 
 def history(token_ids: list[int]) -> bytearray:
@@ -43,15 +46,15 @@ def test_the_latest_place_with_most_of_the_last_tokens(ids: list[int]) -> None:
 )
 def test_what_followed_before_is_the_guess(token_ids: list[int], guess: list[int]) -> None:
     sequence = Sequence(make_request("r", token_ids), 0, 0.0)
-    assert NgramProposer().propose({sequence: 4}) == {sequence: guess}
+    assert NgramProposer().propose(PLAN, {sequence: 4}) == {sequence: guess}
 
 
 def test_each_sequence_has_its_own_growing_history() -> None:
     proposer = NgramProposer()
     first, second = (Sequence(make_request("r", ids), 0, 0.0) for ids in ([1, 2, 3, 1], [5, 6, 7]))
-    assert proposer.propose({first: 2, second: 2}) == {first: [], second: []}
+    assert proposer.propose(PLAN, {first: 2, second: 2}) == {first: [], second: []}
     first.token_ids.append(2)
     second.token_ids += [5, 6]
-    assert proposer.propose({first: 2, second: 3}) == {first: [3, 1], second: [7, 5, 6]}
+    assert proposer.propose(PLAN, {first: 2, second: 3}) == {first: [3, 1], second: [7, 5, 6]}
     proposer.forget(first)
-    assert proposer.propose({first: 1}) == {first: [3]}
+    assert proposer.propose(PLAN, {first: 1}) == {first: [3]}

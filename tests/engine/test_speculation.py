@@ -19,11 +19,15 @@ class Always:
     """Guesses the same, whatever came before."""
 
     is_free = True
+    seconds = 0.0
+
+    def seconds_per_guess(self, num_sequences: int) -> float:
+        return 0.0
 
     def __init__(self, *guess: int) -> None:
         self._guess = list(guess)
 
-    def propose(self, wanted: Mapping[Sequence, int]) -> dict[Sequence, list[int]]:
+    def propose(self, plan: StepPlan, wanted: Mapping[Sequence, int]) -> dict[Sequence, list[int]]:
         return {sequence: self._guess[:num_tokens] for sequence, num_tokens in wanted.items()}
 
     def forget(self, sequence: Sequence) -> None:
@@ -105,7 +109,8 @@ def costs(*, fixed: float, per_token: float) -> CostModel:
 
 
 def guesses(speculation: Speculation, chunks: list[Chunk], num_tokens: int = 512) -> list[int]:
-    speculation.extend(StepPlan(chunks), StepBudget(CostModel(), num_tokens, NO_LIMIT))
+    plan = StepPlan(chunks)
+    speculation.extend(plan, speculation.reserve(plan, StepBudget(CostModel(), num_tokens, NO_LIMIT)))
     return [len(chunk.draft_ids) for chunk in chunks]
 
 

@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import msgspec
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -18,6 +19,7 @@ from llmos_server.engine.ngram import NgramProposer
 from llmos_server.engine.scheduler import Scheduler
 from llmos_server.engine.sequence import Sequence
 from llmos_server.engine.speculation import Proposer
+from llmos_server.engine.step import StepPlan
 
 PACKABLE = {"hidden_size": 64, "intermediate_size": 96, "num_attention_heads": 4, "head_dim": 16}
 PAGE_SIZE = 16
@@ -41,11 +43,15 @@ class Replayer:
     """Guesses what was answered before, but for every fifth token, by (request, choice)."""
 
     is_free = True
+    seconds = 0.0
+
+    def seconds_per_guess(self, num_sequences: int) -> float:
+        return 0.0
 
     def __init__(self, answers: Answers) -> None:
         self._answers = answers
 
-    def propose(self, wanted: Mapping[Sequence, int]) -> dict[Sequence, list[int]]:
+    def propose(self, plan: StepPlan, wanted: Mapping[Sequence, int]) -> dict[Sequence, list[int]]:
         return {sequence: self._guess(sequence, num_tokens) for sequence, num_tokens in wanted.items()}
 
     def forget(self, sequence: Sequence) -> None:
@@ -57,11 +63,14 @@ class Replayer:
         return [token if place % 5 else (token + 1) % 90 for place, token in enumerate(tokens, first)]
 
 
-@pytest.fixture(scope="module", params=["fast", "exact"])
+@pytest.fixture(scope="module", params=["fast", "exact", "int8"])
 def loaded(request: pytest.FixtureRequest, checkpoint: Callable[..., Any], make_worker_config: Any) -> Any:
     folder = checkpoint("llama", **PACKABLE).folder
     files = [str(path) for path in folder.glob("*.safetensors")]
-    runner, info = create_runner(make_worker_config(folder, files, PAGE_SIZE, 2**23, request.param))
+    config = make_worker_config(folder, files, PAGE_SIZE, 2**23, "exact" if request.param == "exact" else "fast")
+    if request.param == "int8":
+        config = msgspec.structs.replace(config, cache_dtype="int8")
+    runner, info = create_runner(config)
     assert runner.is_batch_invariant
     return runner, info
 
@@ -134,7 +143,7 @@ def test_a_guess_whose_numbers_are_not_finite_harms_nobody(
     (tmp_path / "config.json").write_text((folder / "config.json").read_text())
 
     class Spoiler(NgramProposer):
-        def propose(self, wanted: Mapping[Sequence, int]) -> dict[Sequence, list[int]]:
+        def propose(self, plan: StepPlan, wanted: Mapping[Sequence, int]) -> dict[Sequence, list[int]]:
             return {sequence: [bad, 8][:num_tokens] for sequence, num_tokens in wanted.items()}
 
     for numerics in ("fast", "exact"):
