@@ -1,6 +1,7 @@
-"""How long a GGUF takes to load on the compiled kernels, and how much memory at most.
+"""How long a model takes to load on the compiled kernels, and how much memory at most.
 
 python benchmarks/load.py random-1b.gguf --threads 2
+python benchmarks/load.py folder-with-safetensors --quantization int4
 """
 
 from __future__ import annotations
@@ -30,15 +31,16 @@ def import_configs(weights: Path, folder: Path) -> None:
     import_gguf(weights, folder)
 
 
-def load(weights: Path, folder: Path, threads: int, queue: Any) -> None:
+def load(weights: list[str], folder: Path, threads: int, quantization: Any, queue: Any) -> None:
     """As a worker does it."""
     from llmos_server.engine.messages import WorkerConfig
     from llmos_server.engine.model_runner import create_runner
 
     config = WorkerConfig(
         epoch=0, commands_endpoint="", reports_endpoint="", model_digest="", model_folder=str(folder),
-        weights=[str(weights)], device="cpu", threads=threads, page_size=16, cache_bytes=PAGES_BYTES, max_num_seqs=8,
+        weights=weights, device="cpu", threads=threads, page_size=16, cache_bytes=PAGES_BYTES, max_num_seqs=8,
         max_num_batched_tokens=512, prefix_caching=True, numerics="fast",
+        quantization=quantization,
     )  # fmt: skip
     before, started, busy = resident("VmRSS"), time.monotonic(), time.process_time()
     _, info = create_runner(config)
@@ -46,22 +48,29 @@ def load(weights: Path, folder: Path, threads: int, queue: Any) -> None:
     queue.put((info.dtype, seconds, busy, before, resident("VmHWM"), resident("VmRSS")))
 
 
+def run(process: Any) -> None:
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("file", type=Path)
+    parser.add_argument("model", type=Path, help="a .gguf, or a folder with config.json and safetensors")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--quantization", choices=("none", "int8", "int4"), default="none")
     args = parser.parse_args()
     fresh = multiprocessing.get_context("spawn")
     queue = fresh.Queue()
-    with tempfile.TemporaryDirectory() as folder:
-        for target, values in ((import_configs, ()), (load, (args.threads, queue))):
-            process = fresh.Process(target=target, args=(args.file, Path(folder), *values))
-            process.start()
-            process.join()
-            assert process.exitcode == 0
+    files = sorted(args.model.glob("*.safetensors")) if args.model.is_dir() else [args.model]
+    with tempfile.TemporaryDirectory() as made:
+        folder = args.model if args.model.is_dir() else Path(made)
+        if not args.model.is_dir():
+            run(fresh.Process(target=import_configs, args=(args.model, folder)))
+        run(fresh.Process(target=load, args=([*map(str, files)], folder, args.threads, args.quantization, queue)))
     dtype, seconds, busy, before, peak, after = queue.get()
-    size, pages = args.file.stat().st_size / MIB, PAGES_BYTES / MIB
-    print(f"{args.file.name}: {size:.0f} MiB, {dtype}, loaded in {seconds:.1f} s ({busy:.1f} s of processor time)")
+    size, pages = sum(file.stat().st_size for file in files) / MIB, PAGES_BYTES / MIB
+    print(f"{args.model.name}: {size:.0f} MiB, {dtype}, loaded in {seconds:.1f} s ({busy:.1f} s of processor time)")
     print(f"resident: {before:.0f} MiB before, {peak:.0f} at most, {after:.0f} after; {pages:.0f} of them are pages")
     whole, alone = (peak - pages) / size, (peak - before - pages) / size
     print(f"at most, without pages: {whole:.2f} times the file; without what was there before: {alone:.2f}")

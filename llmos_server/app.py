@@ -28,11 +28,13 @@ from llmos_server.engine.fleet_engine import EngineFleet
 from llmos_server.engine.fleet_member import Worker
 from llmos_server.engine.footprint import Footprint, MemoryBudget
 from llmos_server.engine.memory import memory_limit
-from llmos_server.errors import SettingsError
+from llmos_server.engine.quantization import check_quantization
+from llmos_server.errors import LLMOSError, SettingsError
 from llmos_server.fleet_contracts import FleetStatus
 from llmos_server.hosts import is_loopback
 from llmos_server.logs import configure_logging
 from llmos_server.registry.home import home_id
+from llmos_server.registry.parameters import with_elements
 from llmos_server.registry.progress import create_progress
 from llmos_server.registry.registry import Registry, create_registry
 from llmos_server.settings import Settings
@@ -81,6 +83,7 @@ def create_app(settings: Settings, registry: Registry, started: Sequence[ModelVe
         default=started[0].name,
         aliases={alias: registry.resolve(alias) for alias in settings.models.aliases},
     )
+    check_options(settings, registry)
     directory.list()  # How many models share the memory is known from here on.
     names = list(dict.fromkeys(version.name for version in started))
     require_room(fleet.status(), names)
@@ -147,6 +150,16 @@ def find_drafts(settings: Settings, registry: Registry) -> dict[str, ModelVersio
                 f"models.drafts: {draft.name!r} can't guess for {name!r}; name a decoder without code of its own."
             )
     return drafts
+
+
+def check_options(settings: Settings, registry: Registry) -> None:
+    """Raises SettingsError for a table below [models.options] that names no model or can't be honoured."""
+    for name in settings.models.options:
+        try:
+            version = with_elements(registry.get(name))
+            check_quantization(version, version.quantization, settings.engine)
+        except LLMOSError as error:
+            raise SettingsError(f'models.options."{name}": {error}') from None
 
 
 def require_room(fleet: FleetStatus, names: Sequence[str]) -> None:

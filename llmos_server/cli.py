@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from cyclopts import App
 
 from llmos_server import __version__
-from llmos_server.commands import backup, keys, machine, models, serving, talking, usage
+from llmos_server.commands import backup, keys, machine, measuring, models, serving, talking, usage
 from llmos_server.errors import LLMOSError
 
 app = App(
@@ -27,6 +27,7 @@ app.command(models.load)
 app.command(models.unload)
 app.command(talking.chat)
 app.command(talking.bench)
+app.command(measuring.perplexity)
 app.command(keys.keys)
 app.command(usage.usage)
 app.command(backup.backup)

@@ -276,7 +276,7 @@ class ModelVersion(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     """The full reference that it was pulled from."""
     digest: str
-    """sha256 over weights, config, tokenizer and template: "sha256:<64 hex>"."""
+    """sha256 over weights, config, tokenizer and template: "sha256:<64 hex>"; with "+int8" or "+int4" if quantised."""
     folder: str
     """Absolute; holds config.json, tokenizer.json, generation_config.json and, if there is one, chat_template.jinja."""
     weights: list[str]
@@ -286,13 +286,13 @@ class ModelVersion(msgspec.Struct, frozen=True, kw_only=True):
     created: int
     """Unix seconds of the import."""
     kind: ModelKind = "decoder"
-    """decoder: generates text. encoder: turns text into vectors."""
     num_parameters: int = 0
-    """Elements of all weight tensors; 0 in manifests of older imports, which didn't count them."""
     elements: dict[str, int] = {}
-    """The same by type, as the files name them ("Q4_1", "F32" ...); {} in manifests of older imports."""
+    """Of all weight tensors, and by type, as the files name them ("Q4_1" ...); older imports didn't count them."""
     code: dict[str, str] = {}
     """Python files in the folder, name -> sha256, that the worker may run: only of what models.remote_code names."""
+    quantization: Literal["none", "int8", "int4"] = "none"
+    """How float weights are rounded when they are loaded, as models.options has it; not in manifests."""
 
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True):

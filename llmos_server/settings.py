@@ -26,6 +26,8 @@ NumDrafts = Annotated[int, msgspec.Meta(ge=1, le=32)]
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
 SomeSeconds = Annotated[float, msgspec.Meta(ge=0.1)]
 
+Quantization = Literal["none", "int8", "int4"]
+
 ENV_PREFIX = "LLMOS_"
 RESERVED_ENV = frozenset({"LLMOS_HOME", "LLMOS_CONFIG", "LLMOS_URL", "LLMOS_API_KEY"})
 
@@ -66,6 +68,14 @@ class ApiSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ModelOptions:
+    """A table [models.options."name"]: what holds for one model."""
+
+    quantization: Quantization = "none"
+    """Float weights are rounded when they are loaded; int4 keeps more bits where they matter most."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelsSettings:
     """The [models] section: which models are served, under which names."""
 
@@ -82,6 +92,8 @@ class ModelsSettings:
     """Other names for served models, e.g. "gpt-4o-mini" = "smollm2:135m"."""
     drafts: dict[str, str] = field(default_factory=dict)
     """Draft models, by the model that they guess for: "big" = "small", of the same vocabulary."""
+    options: dict[str, ModelOptions] = field(default_factory=dict)
+    """Settings of one model, by its name or alias."""
     remote_code: tuple[str, ...] = ()
     """Repositories (hf:owner/name, or with @revision) and folders whose own Python code may be fetched and run."""
     hub_timeout_seconds: SomeSeconds = 5.0
@@ -257,6 +269,16 @@ def _build(cls: type[Any], values: dict[str, Any], section: str) -> Any:
     return cls(**converted)
 
 
+def _build_table(cls: Any, values: Any, where: str) -> Any:
+    if not isinstance(values, Mapping):
+        raise SettingsError(f"{where} is a table, write [{where}] and keys below it.")
+    known = {f.name for f in dataclasses.fields(cls)}
+    for key in values:
+        if key not in known:
+            raise SettingsError(f"Unknown key {where}.{key}.{_nearest(key, known)}")
+    return _build(cls, dict(values), where)
+
+
 def _convert(value: Any, hint: Any, where: str) -> Any:
     """Strings (from the environment) are read as the type asks: JSON for tables and lists, or commas for lists."""
     kind = typing.get_origin(hint)
@@ -268,6 +290,8 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
                 value = msgspec.json.decode(value)
             except msgspec.DecodeError:
                 raise SettingsError(f"{where}: {value!r} is not JSON.") from None
+    if kind is dict and isinstance(value, Mapping) and dataclasses.is_dataclass(table := typing.get_args(hint)[1]):
+        return {name: _build_table(table, keys, f'{where}."{name}"') for name, keys in value.items()}
     try:
         return msgspec.convert(value, hint, strict=not isinstance(value, str))
     except msgspec.ValidationError as error:

@@ -39,6 +39,7 @@ ARROWS: dict[str, set[str]] = {
     "bench": {"http_client"},
     "terminal_chat": {"http_client"},
     "doctor": {"engine", "kernels", "registry", "store"},
+    "perplexity": {"engine"},
     "torch_check": set(),
     "app": {"access", "api", "chat", "doctor", "engine", "hosts", "registry", "logs", "store"},
     "commands": {
@@ -48,7 +49,9 @@ ARROWS: dict[str, set[str]] = {
         "bench",
         "doctor",
         "hosts",
+        "engine",
         "http_client",
+        "perplexity",
         "registry",
         "store",
         "terminal_chat",

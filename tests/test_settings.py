@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from llmos_server.errors import SettingsError
-from llmos_server.settings import Settings, load_settings
+from llmos_server.settings import ModelOptions, Settings, load_settings
 
 
 @pytest.fixture(autouse=True)
@@ -66,6 +66,13 @@ def test_the_files_are_looked_for_in_order(tmp_path: Path) -> None:
             "aliases",
             {"gpt-4o-mini": "smollm2:135m"},
         ),
+        (
+            "LLMOS_MODELS__OPTIONS",
+            '{"hf:org/name": {"quantization": "int4"}, "b": {}}',
+            "models",
+            "options",
+            {"hf:org/name": ModelOptions(quantization="int4"), "b": ModelOptions()},
+        ),
         ("LLMOS_MODELS__DEFAULT", "123", "models", "default", "123"),
         ("LLMOS_ENGINE__DEVICE", "cuda", "engine", "device", "cuda"),
     ],
@@ -83,6 +90,12 @@ def test_the_environment_is_read_by_type(name: str, text: str, section: str, key
         ({"LLMOS_MODELS__ALIASES": "a=b"}, "not JSON"),
         ({"LLMOS_ENGINE__DEVICE": "tpu"}, "engine.device"),
         ({"LLMOS_LOG__LEVEL": "loud"}, "log.level"),
+        (
+            {"LLMOS_MODELS__OPTIONS": '{"a": {"quantisation": "int4"}}'},
+            r'models.options."a".quantisation.*\'quantization\'',
+        ),
+        ({"LLMOS_MODELS__OPTIONS": '{"a": {"quantization": "int3"}}'}, r'models.options."a".quantization = \'int3\''),
+        ({"LLMOS_MODELS__OPTIONS": '{"a": "int4"}'}, r'write \[models.options."a"\]'),
     ],
 )
 def test_what_is_wrong_is_named(env: dict[str, str], words: str) -> None:
@@ -99,6 +112,7 @@ def test_what_is_wrong_is_named(env: dict[str, str], words: str) -> None:
         ('[api]\nport = "many"\n', "api.port"),
         ("[api\n", "not valid TOML"),
         ("[api]\nstrict = 1\n", "api.strict"),
+        ('[models.options."a"]\nquant = "int8"\n', "'quantization'"),
     ],
 )
 def test_a_wrong_file_names_itself_or_the_key(tmp_path: Path, text: str, words: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 
 import msgspec
 
@@ -14,7 +13,7 @@ from llmos_server.api.served import ListedModel, ServedModel, preference
 from llmos_server.contracts import ModelVersion
 from llmos_server.errors import InvalidRequest, ModelNotFound, PullError, UnsupportedModel
 from llmos_server.fleet_contracts import EngineFleet
-from llmos_server.registry.parameters import count_elements
+from llmos_server.registry.parameters import with_elements
 from llmos_server.registry.registry import Registry
 
 
@@ -38,7 +37,7 @@ class RegistryDirectory:
         self._renderers = renderers
         self._default = default
         self._aliases = dict(aliases)
-        self._elements: dict[str, dict[str, int]] = {}
+        self._counted: dict[str, ModelVersion] = {}
 
     async def get(self, name: str | None) -> ServedModel:
         """See served.Directory."""
@@ -82,14 +81,12 @@ class RegistryDirectory:
         return ListedModel(id=version.name, created=version.created, engine=engine, kind=version.kind, version=version)
 
     def _with_elements(self, version: ModelVersion) -> ModelVersion:
-        """Imports of old didn't count them, and the memory budget needs the numbers."""
+        """The memory budget needs the numbers. Read once a file."""
         if version.elements:
             return version
-        if version.digest not in self._elements:
-            self._elements[version.digest] = {}
+        if version.digest not in self._counted:
+            self._counted[version.digest] = version
             with suppress(PullError, UnsupportedModel):  # Damaged: its load will tell.
-                self._elements[version.digest] = count_elements([Path(path) for path in version.weights])
-        elements = self._elements[version.digest]
-        return msgspec.structs.replace(
-            version, elements=elements, num_parameters=sum(elements.values()) or version.num_parameters
-        )
+                self._counted[version.digest] = with_elements(version)
+        counted = self._counted[version.digest]
+        return msgspec.structs.replace(version, elements=counted.elements, num_parameters=counted.num_parameters)

@@ -65,10 +65,11 @@ class ListedModel:
 
     @property
     def fingerprint(self) -> str:
-        """Changes with the weights, the tokenizer or the template."""
+        """Changes with the weights, their quantisation, the tokenizer or the template."""
         info = self.engine.info
-        digest = self.version.digest if self.version is not None else info.model_digest if info is not None else self.id
-        return "fp_" + digest.removeprefix("sha256:")[:12]
+        named = self.version.digest if self.version is not None else info.model_digest if info else self.id
+        digest, _, quantization = named.removeprefix("sha256:").partition("+")
+        return f"fp_{digest[:12]}" + (f"_{quantization}" if quantization else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -49,7 +49,7 @@ class EngineClient(WorkerClient[EngineInfo, StepOutput | RequestFailed]):
         """log: how the worker logs. launcher and backoff: None for a process on this machine and the usual delays.
         draft: a model that guesses for this one."""
         super().__init__(model, settings, log, launcher or SubprocessLauncher(), backoff, reports=Report)
-        self._draft = DraftConfig(draft.name, draft.folder, draft.weights) if draft else None
+        self._draft = DraftConfig(draft.name, draft.folder, draft.weights, draft.quantization) if draft else None
         self._stats = EngineStats()
         self._open: dict[str, EngineGeneration] = {}
         self._queue = QueueEstimate()
@@ -116,6 +116,7 @@ class EngineClient(WorkerClient[EngineInfo, StepOutput | RequestFailed]):
             num_speculative_tokens=settings.num_speculative_tokens,
             cache_dtype=settings.cache_dtype,
             draft=self._draft,
+            quantization=self._model.quantization,
             log=self._log,
             heartbeat_seconds=self._heartbeat_seconds,
         )

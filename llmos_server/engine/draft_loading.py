@@ -33,7 +33,9 @@ def create_pair(
     check_vocabulary(config, draft)
     device = prepare_torch(config)
     with torch.inference_mode():
-        own = msgspec.structs.replace(config, model_folder=draft.folder, weights=draft.weights, code={})
+        own = msgspec.structs.replace(
+            config, model_folder=draft.folder, weights=draft.weights, quantization=draft.quantization, code={}
+        )
         opened = open_by_numerics(own, device)
     runner, info = create_runner(config, page_bytes(opened.pages, opened.model.layouts))
     if runner.is_batch_invariant:

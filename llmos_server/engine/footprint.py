@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from llmos_server.engine.memory import CACHED_BATCHES, default_budget_bytes, def
 from llmos_server.errors import KernelsUnavailable
 from llmos_server.kernels.native.build import find_compiler
 from llmos_server.kernels.native.shapes import DecoderShape, cached_row_bytes, check_shape
-from llmos_server.models.packed_types import packed_bytes
+from llmos_server.models.packed_types import packed_bytes, rounded_type
 from llmos_server.settings import EngineSettings
 
 FLOAT_BYTES = 4
@@ -68,9 +70,9 @@ class MemoryBudget:
 
 def _measure_decoder(version: ModelVersion, settings: EngineSettings) -> tuple[int, int]:
     """Bytes of its weights, and of the largest cache that is of use; 0 when config.json doesn't tell that."""
-    config = _read_config(version)
-    is_fast = is_packed(config, settings)
-    weights = packed_bytes(version.elements) or version.size_bytes if is_fast else _float_bytes(version)
+    config = read_model_config(version)
+    is_fast = explain_unpacked(config, settings) is None
+    weights = _packed_bytes(version, config) if is_fast else _float_bytes(version)
     return weights, _useful_cache_bytes(config, settings, is_fast)
 
 
@@ -78,10 +80,12 @@ def _float_bytes(version: ModelVersion) -> int:
     return version.num_parameters * FLOAT_BYTES or version.size_bytes
 
 
-def is_packed(config: dict[str, Any], settings: EngineSettings) -> bool:
-    """Whether the worker will compute this decoder on the compiled kernels."""
-    if settings.numerics != "fast" or settings.device != "cpu" or config.get("model_type") not in OWN_FAMILIES:
-        return False
+def explain_unpacked(config: dict[str, Any], settings: EngineSettings) -> str | None:
+    """Why the worker can't compute this decoder on the compiled kernels; None where it will."""
+    if settings.numerics != "fast" or settings.device != "cpu":
+        return "engine.numerics or engine.device asks for other kernels."
+    if config.get("model_type") not in OWN_FAMILIES:
+        return f"Transformers' code computes {config.get('model_type')!r}, not the compiled kernels."
     try:
         num_heads = config["num_attention_heads"]
         head_dim = config.get("head_dim") or config["hidden_size"] // num_heads
@@ -89,12 +93,41 @@ def is_packed(config: dict[str, Any], settings: EngineSettings) -> bool:
         num_kv_heads = config.get("num_key_value_heads") or num_heads
         check_shape(DecoderShape(*sizes, num_kv_heads, head_dim, settings.page_size))
         find_compiler()
-    except (LookupError, TypeError, ZeroDivisionError, KernelsUnavailable):
-        return False
-    return True
+    except KernelsUnavailable as error:
+        return str(error)
+    except (LookupError, TypeError, ZeroDivisionError):
+        return "config.json doesn't tell the shape of the model."
+    return None
 
 
-def _read_config(version: ModelVersion) -> dict[str, Any]:
+def _packed_bytes(version: ModelVersion, config: dict[str, Any]) -> int:
+    """Of the weights on the compiled kernels."""
+    elements: Mapping[str, int] = version.elements
+    if version.quantization != "none" and elements:
+        elements = _rounded_elements(version, config)
+    return packed_bytes(elements) or version.size_bytes
+
+
+def _rounded_elements(version: ModelVersion, config: dict[str, Any]) -> Mapping[str, int]:
+    """As version.elements, after the rounding. config: of a shape that the compiled kernels can compute."""
+    hidden, heads = config["hidden_size"], config["num_attention_heads"]
+    kv_size = (config.get("num_key_value_heads") or heads) * (config.get("head_dim") or hidden // heads)
+    layers = config.get("num_hidden_layers", 0)
+    sizes = {
+        "embed_tokens": config.get("vocab_size", 0) * hidden,
+        "lm_head": 0 if config.get("tie_word_embeddings") else config.get("vocab_size", 0) * hidden,
+        "k_proj": layers * kv_size * hidden,
+        "v_proj": layers * kv_size * hidden,
+        "down_proj": layers * config["intermediate_size"] * hidden,
+    }
+    sizes["others"] = version.num_parameters - sum(sizes.values())
+    elements: Counter[str] = Counter()
+    for name, size in sizes.items():
+        elements[rounded_type(name, version.quantization)] += size
+    return elements
+
+
+def read_model_config(version: ModelVersion) -> dict[str, Any]:
     """What config.json holds; {} when it can't be read."""
     try:
         config = json.loads(Path(version.folder, "config.json").read_text(encoding="utf-8"))

@@ -10,8 +10,15 @@ from typing import Generic, Literal, TypeVar
 
 import msgspec
 
-from llmos_server.contracts import ChoiceDelta, EncodeRequest, EncoderInfo, EngineInfo, EngineStats, GenerateRequest
-from llmos_server.settings import LogSettings
+from llmos_server.contracts import (
+    ChoiceDelta,
+    EncodeRequest,
+    EncoderInfo,
+    EngineInfo,
+    EngineStats,
+    GenerateRequest,
+)
+from llmos_server.settings import LogSettings, Quantization
 
 Info = TypeVar("Info", bound=EngineInfo | EncoderInfo)
 
@@ -127,6 +134,7 @@ class DraftConfig(msgspec.Struct, frozen=True):
     name: str
     folder: str
     weights: list[str]
+    quantization: Quantization = "none"
 
 
 class WorkerConfig(ProcessConfig, frozen=True, kw_only=True):
@@ -144,6 +152,8 @@ class WorkerConfig(ProcessConfig, frozen=True, kw_only=True):
     cache_dtype: Literal["auto", "int8"] = "auto"
     draft: DraftConfig | None = None
     """Guesses instead of the look-up, unless speculation is off."""
+    quantization: Quantization = "none"
+    """How float weights are rounded."""
     code: dict[str, str] = {}
     """The model's own Python files, name -> sha256, that are run; empty runs none."""
 

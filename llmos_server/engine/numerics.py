@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 
 from llmos_server.engine.messages import WorkerConfig
+from llmos_server.engine.quantization import cant_quantize
 from llmos_server.engine.sampler import Draw
 from llmos_server.errors import EngineFailed, KernelsUnavailable
 from llmos_server.kernels.base import PageFormat
@@ -41,17 +42,28 @@ def open_by_numerics(config: WorkerConfig, device: torch.device) -> Opened:
     folder, weights = Path(config.model_folder), [Path(path) for path in config.weights]
     if config.numerics == "fast" and device.type == "cpu":
         try:
-            library = Library(find_or_build(find_home() / KERNEL_CACHE), torch.get_num_threads())
-            model = open_packed(folder, weights, library, config.page_size, config.code)
-            pages = NativePages(torch.int8 if config.cache_dtype == "int8" else torch.float16)
-            return Opened(model, pages, f"packed ({library.backend})", model.draw)
+            return _open_packed(config, folder, weights)
         except KernelsUnavailable as error:
             reason = str(error)
-            log.warning("%s runs on the exact kernels, many times slower: %s", folder.name, error)
+    if config.quantization != "none":
+        raise cant_quantize(folder.name, config.quantization, reason)
     if config.cache_dtype != "auto":
         raise EngineFailed(
             f'engine.cache_dtype = "{config.cache_dtype}" needs the compiled kernels, and {folder.name} would run on '
             f'the exact ones, whose KV cache is float32: {reason} Set engine.cache_dtype = "auto" to run it.'
         )
+    if config.numerics == "fast" and device.type == "cpu":
+        log.warning("%s runs on the exact kernels, many times slower: %s", folder.name, reason)
     kernels = ReferenceKernels(device)
     return Opened(open_model(folder, weights, kernels, device, config.page_size, config.code), kernels, "float32")
+
+
+def _open_packed(config: WorkerConfig, folder: Path, weights: list[Path]) -> Opened:
+    library = Library(find_or_build(find_home() / KERNEL_CACHE), torch.get_num_threads())
+    model = open_packed(folder, weights, library, config.page_size, config.code, config.quantization)
+    rounded = "" if config.quantization == "none" else f"{config.quantization} "
+    if rounded:
+        errors = ", ".join(f"{name} {error:.2%}" for name, error in model.rounding_errors.items())
+        log.info("%s: weights are off by %s; llmos perplexity tells what that costs.", folder.name, errors)
+    pages = NativePages(torch.int8 if config.cache_dtype == "int8" else torch.float16)
+    return Opened(model, pages, f"packed {rounded}({library.backend})", model.draw)

@@ -16,6 +16,7 @@ from llmos_server.models.packed_decoder import PackedDecoder
 from llmos_server.models.packed_weights import PackedLoader
 from llmos_server.models.paged_model import PagedModel
 from llmos_server.models.weights import WeightLoader, open_weights
+from llmos_server.settings import Quantization
 
 
 def open_model(
@@ -45,7 +46,12 @@ def open_model(
 
 
 def open_packed(
-    folder: Path, weights: Sequence[Path], library: Library, page_size: int, code: Mapping[str, str]
+    folder: Path,
+    weights: Sequence[Path],
+    library: Library,
+    page_size: int,
+    code: Mapping[str, str],
+    quantization: Quantization = "none",
 ) -> PackedDecoder:
     """On the compiled kernels; packed by as many threads as torch has.
 
@@ -57,5 +63,5 @@ def open_packed(
         config = read_config(load_values(folder))
     except UnsupportedModel:
         raise KernelsUnavailable("They compute the decoder of our own only, not this architecture.") from None
-    loader = PackedLoader(open_weights(weights, config), num_threads=torch.get_num_threads())
+    loader = PackedLoader(open_weights(weights, config), torch.get_num_threads(), quantization)
     return PackedDecoder(config, library, loader, page_size)

@@ -68,10 +68,10 @@ class PackedDecoder:
         self._library = library
         self._page_size = page_size
         self._layers = [_LayerWeights(config, loader, index) for index in range(config.num_layers)]
-        self._embedding = loader.stack([EMBEDDING.removesuffix(".weight")], ACTIVATION_BITS)
-        self._head = (
-            self._embedding if config.is_tied else loader.stack([HEAD.removesuffix(".weight")], ACTIVATION_BITS)
-        )
+        embedding, head = ([name.removesuffix(".weight")] for name in (EMBEDDING, HEAD))
+        self._embedding = loader.stack(embedding, ACTIVATION_BITS)
+        self._head = self._embedding if config.is_tied else loader.stack(head, ACTIVATION_BITS)
+        self.rounding_errors = loader.rounding_errors
         self._final_norm = loader.vector(FINAL_NORM)
         divisors = torch.from_numpy(loader.vector(ROPE_DIVISORS)) if loader.has(ROPE_DIVISORS) else None
         self._frequencies = rope_frequencies(config.rope, config.head_dim, divisors)

@@ -1,12 +1,14 @@
-"""A checkpoint's matrices for the compiled kernels: packed as the file packs them, or floats as they are."""
+"""A checkpoint's matrices for the compiled kernels: packed as the file packs them, floats as they are or rounded."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 
+from llmos_server.errors import UnsupportedModel
 from llmos_server.kernels.native.packing import (
     Array,
     PackedMatrix,
@@ -15,20 +17,43 @@ from llmos_server.kernels.native.packing import (
     pack_int8,
     pack_uint,
 )
-from llmos_server.models.packed_types import LAYOUTS
+from llmos_server.models.packed_types import LAYOUTS, rounded_type
+from llmos_server.models.quantize import to_int6, to_int8, to_uint4
 from llmos_server.models.row_chunks import pack_by_rows
-from llmos_server.models.weights import PackedTensor, TensorSource
+from llmos_server.models.weights import PackedTensor, TensorSource, some
+from llmos_server.settings import Quantization
+
+ROUNDING = {"Q8_0": to_int8, "Q6_K": to_int6, "Q4_1": to_uint4}
+"""Floats to integers as GGUF's types have them."""
 
 
 class PackedLoader:
     """Reads a source, matrix by matrix."""
 
-    def __init__(self, source: TensorSource, num_threads: int) -> None:
+    def __init__(self, source: TensorSource, num_threads: int, quantization: Quantization = "none") -> None:
+        """quantization: of floats. Raises UnsupportedModel where the file holds integers already."""
         self._source = source
         self._num_threads = num_threads
+        self._quantization = quantization
+        self._rounded: list[tuple[str, float, float]] = []
+        packed = [name for name in source.shapes if source.is_packed(name)]
+        if quantization != "none" and packed:
+            raise UnsupportedModel(
+                f'quantization = "{quantization}" rounds floats, and {some(packed)} hold integers already. Remove it '
+                "from the model's table below [models.options], or take a file of the same model in F16 or BF16."
+            )
 
     def has(self, name: str) -> bool:
         return name in self._source.shapes
+
+    @property
+    def rounding_errors(self) -> dict[str, float]:
+        """GGUF's type -> relative error of all matrices that were rounded to it, as root mean squares."""
+        sums: dict[str, tuple[float, float]] = {}
+        for type_name, error, squares in self._rounded:
+            before = sums.get(type_name, (0.0, 0.0))
+            sums[type_name] = (before[0] + error, before[1] + squares)
+        return {name: math.sqrt(error / squares) if squares else 0.0 for name, (error, squares) in sums.items()}
 
     def stack(self, names: Sequence[str], bits: int) -> PackedStack:
         """Linear layers with the same inputs, side by side; names without `.weight`.
@@ -39,6 +64,8 @@ class PackedLoader:
         biases = [self.vector(f"{name}.bias") if self.has(f"{name}.bias") else None for name in names]
         if all(self._source.is_packed(weight) for weight in weights):
             return PackedStack(tuple(map(self._packed, weights, biases)), bits)
+        if self._quantization != "none":
+            return PackedStack(tuple(map(self._round, weights, biases)), bits)
         return PackedStack(tuple(map(self._floats, weights, biases)), bits=0)
 
     def vector(self, name: str) -> Array:
@@ -56,6 +83,18 @@ class PackedLoader:
 
         def pack(rows: slice) -> PackedMatrix:
             return pack_floats(weight[rows], None if bias is None else bias[rows])
+
+        return self._by_rows(name, pack)
+
+    def _round(self, name: str, bias: Array | None) -> PackedMatrix:
+        weight, type_name = self._source.read(name), rounded_type(name, self._quantization)
+
+        def pack(rows: slice) -> PackedMatrix:
+            groups, error, squares = ROUNDING[type_name](weight[rows].to(torch.float32).numpy())
+            if not math.isfinite(error + squares):
+                raise UnsupportedModel(f"{name} holds numbers that are not finite or too large to be quantised.")
+            self._rounded.append((type_name, error, squares))
+            return _pack(PackedTensor(type_name, groups), None if bias is None else bias[rows])
 
         return self._by_rows(name, pack)
 

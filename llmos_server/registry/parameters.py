@@ -8,6 +8,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import msgspec
+
+from llmos_server.contracts import ModelVersion
 from llmos_server.errors import PullError
 from llmos_server.gguf.reader import GGUFFile
 
@@ -22,6 +25,14 @@ def count_elements(weights: Sequence[Path]) -> dict[str, int]:
         for type_name, count in _gguf_tensors(path) if path.suffix == ".gguf" else _safetensors(path):
             counts[type_name] += count
     return dict(counts)
+
+
+def with_elements(version: ModelVersion) -> ModelVersion:
+    """The same, counted if it is an import of old, which wasn't. Raises as count_elements."""
+    if version.elements:
+        return version
+    elements = count_elements([Path(path) for path in version.weights])
+    return msgspec.structs.replace(version, elements=elements, num_parameters=sum(elements.values()))
 
 
 def _gguf_tensors(path: Path) -> Iterator[tuple[str, int]]:

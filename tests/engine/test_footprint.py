@@ -40,7 +40,7 @@ def weights(version: ModelVersion, **settings: Any) -> int:
 
 def test_packed_weights_take_what_their_types_take(make_version: Any) -> None:
     find_compiler()
-    for type_name, bits in {"BF16": 16, "Q8_0": 8.5, "Q4_1": 5, "Q5_K": 9, "IQ4_NL": 8.5}.items():
+    for type_name, bits in {"BF16": 16, "Q8_0": 8.5, "Q4_1": 5, "Q5_K": 6, "IQ4_NL": 8.5}.items():
         assert weights(make_version(type_name)) == 900_000 * bits / 8 + 400_000
 
 
