@@ -92,8 +92,9 @@ class DraftModel:
             self._keep_right_guesses(sequence)
             start = min(self._count_valid(sequence), len(sequence.token_ids) - 1)
             num_tokens = min(len(sequence.token_ids) - start, left)
-            token_ids = sequence.token_ids[start : start + num_tokens]
-            if token_ids and max(token_ids) < self._vocab_size:
+            # A vocabulary may be padded to different sizes; what the draft model has no row for, it can't guess behind.
+            named = [*sequence.token_ids[start : start + num_tokens], *sequence.request.sampling.logit_bias]
+            if num_tokens and max(named) < self._vocab_size:
                 left -= num_tokens
                 is_whole = start + num_tokens == len(sequence.token_ids)
                 yield Chunk(sequence, start, num_tokens, [sequence] if is_whole else [])

@@ -8,11 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from llmos_server.contracts import ChoiceDelta, GenerateRequest, SamplingParams
+from llmos_server.contracts import ChoiceDelta, GenerateRequest, ModelVersion, SamplingParams
 from llmos_server.engine.block_manager import BlockManager
 from llmos_server.engine.core import EngineCore
 from llmos_server.engine.draft_loading import create_pair
@@ -146,6 +147,22 @@ def test_beyond_the_draft_models_context_nothing_is_guessed(folder: Any, load: A
     assert 10 <= guessed[1].num_accepted_tokens <= 20
 
 
+def test_ids_that_the_draft_model_lacks_are_no_harm(folder: Any, load: Any) -> None:
+    """Both have the same tokens, but its output is padded less."""
+    loaded = load(folder("target"), folder("draft", vocab_size=90))
+    sampling = SamplingParams(max_tokens=20, seed=0, temperature=0.0, logprobs=0, repetition_penalty=1.2)
+    biased = msgspec.structs.replace(sampling, logit_bias={95: 1.0})
+    plain_one = GenerateRequest(request_id="a", prompt_ids=[1, 2, 3], sampling=sampling)
+    odd = [
+        GenerateRequest(request_id="b", prompt_ids=[1, 2, 3], sampling=biased),
+        GenerateRequest(request_id="c", prompt_ids=[1, 96, 3], sampling=sampling),
+    ]
+    plain, guessed = (answer(loaded, [plain_one, *odd], 30, is_guessing=is_guessing) for is_guessing in (False, True))
+    assert guessed[0] == plain[0]
+    assert answer(loaded, odd, 30, is_guessing=True)[1].num_draft_tokens == 0
+    assert guessed[1].num_draft_tokens > 0
+
+
 def test_a_damaged_draft_model_guesses_nothing(folder: Any, load: Any) -> None:
     loaded = load(folder("target"), folder("draft", noise=float("nan")))
     plain, guessed = (answer(loaded, requests(10), 30, is_guessing=is_guessing) for is_guessing in (False, True))
@@ -175,3 +192,13 @@ def test_pieces_with_scores_are_a_vocabulary_as_well(folder: Any, load: Any) -> 
     }
     runner, _ = load(folder("target"), folder("draft", vocabulary=unigram))
     assert runner.draft is not None
+
+
+@pytest.mark.real_model
+def test_the_default_model_guesses_for_itself(smollm2: ModelVersion, make_worker_config: Any) -> None:
+    config = make_worker_config(Path(smollm2.folder), smollm2.weights, PAGE_SIZE, 2**26, "fast")
+    draft = DraftConfig(smollm2.name, smollm2.folder, smollm2.weights)
+    loaded = create_pair(config, draft, clock=lambda: 0.0)
+    plain, guessed = (answer(loaded, requests(16), 40, is_guessing=is_guessing) for is_guessing in (False, True))
+    assert guessed[0] == plain[0]
+    assert guessed[1].num_accepted_tokens == guessed[1].num_draft_tokens > 0
