@@ -27,6 +27,8 @@ MARGIN = 1.2
 """What a guess must promise over what it costs: the costs are estimates."""
 PROBE_STEPS = 64
 """In one step of so many one sequence gets a guess whatever is known of it, so that a wrong estimate mends."""
+DEAR_PROBE_STEPS = 512
+"""The same for a proposer that is known to cost something: a draft model has to read the sequence first."""
 
 
 class Proposer(Protocol):
@@ -119,7 +121,7 @@ class Speculation:
         worth = self._worth_a_second(plan)
         guessing = self._proposer.seconds_per_guess(len(chunks)) if chunks else 0.0
         limits = {chunk: self._limit(chunk, worth, guessing) for chunk in chunks}
-        num_probes, is_other_step = divmod(self._num_steps, PROBE_STEPS)
+        num_probes, is_other_step = divmod(self._num_steps, DEAR_PROBE_STEPS if guessing else PROBE_STEPS)
         if chunks and not is_other_step:
             chunk = chunks[num_probes % len(chunks)]
             limits[chunk] = max(limits[chunk], min(1, self._most(chunk)))
