@@ -89,7 +89,7 @@ def show(name: Name, /, *, json: JsonFlag = False, url: ServerUrl = None, config
         print_json(version)
         return
     for key, value in version.items():
-        print(f"{key:<15} {' '.join(value) if isinstance(value, list) else value}")
+        print(f"{key:<15} {_in_words(value)}")
 
 
 def rm(name: Name, /, *, url: ServerUrl = None, config: ConfigFlag = None) -> None:
@@ -161,6 +161,12 @@ def _root(url: str | None) -> str:
 
 def _versions_on(server: str) -> list[dict[str, Any]]:
     return [model["version"] for model in list_on(server)]
+
+
+def _in_words(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name}: {each}" for name, each in value.items())
+    return " ".join(value) if isinstance(value, list) else str(value)
 
 
 def _described(version: Any) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from llmos_server.contracts import ModelVersion
 from llmos_server.engine.footprint import explain_unpacked, read_model_config
 from llmos_server.errors import UnsupportedModel
-from llmos_server.models.packed_types import FLOATS
+from llmos_server.models.packed_types import FLOATS, LAYOUTS
 from llmos_server.settings import EngineSettings, Quantization
 
 NEEDS_FAST = (
@@ -32,7 +32,7 @@ def _reason(version: ModelVersion, settings: EngineSettings) -> str | None:
         return "It is an encoder, and only decoders can be."
     if version.code:
         return "Its own code computes it."
-    integers = [name for name in version.elements if name not in FLOATS]
+    integers = [name for name in version.elements if name in LAYOUTS and name not in FLOATS]
     if integers:
         return f"Its file holds integers already ({', '.join(integers)}): take one of the same model in F16 or BF16."
     if settings.numerics != "fast" or settings.device != "cpu":

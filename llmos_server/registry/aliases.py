@@ -20,6 +20,10 @@ class Aliases:
             except InvalidRequest as error:
                 raise SettingsError(f"[models] aliases: {alias!r} = {target!r}: {error}") from None
 
+    @property
+    def names(self) -> list[str]:
+        return list(self._aliases)
+
     def resolve(self, name: str) -> str:
         """The canonical name of a model that can be pulled.
 

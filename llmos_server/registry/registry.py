@@ -65,7 +65,7 @@ class Registry:
         wanted = self.resolve(name)
         manifest = self._library.read(wanted)
         if manifest is None:
-            raise _not_found(name, [*CATALOG, *(version.name for version in self.list())])
+            raise _not_found(name, [*CATALOG, *self._aliases.names, *(version.name for version in self.list())])
         if not manifest.is_current():
             raise ModelNotFound(f"The files of {name!r} changed or vanished since it was pulled: llmos pull {wanted}")
         if self._lacks_code(manifest.version):

@@ -150,11 +150,9 @@ def random_weights(type_name: str, shape: tuple[int, ...], rng: np.random.Genera
     if type_name in HALVES:
         return random_blocks(type_name, *shape, rng, std=std)
     floats = (std * rng.standard_normal(shape)).astype(np.float32)
-    return (
-        floats.astype(np.float16).view(np.uint8)
-        if type_name == "F16"
-        else floats.view(np.uint16)[:, 1::2].copy().view(np.uint8)
-    )
+    if type_name == "F16":
+        return floats.astype(np.float16).view(np.uint8)
+    return floats.view(np.uint8) if type_name == "F32" else floats.view(np.uint16)[:, 1::2].copy().view(np.uint8)
 
 
 def tensors() -> dict[str, tuple[int, ...]]:
@@ -207,6 +205,17 @@ def test_the_budget_is_told_what_the_weights_take(packed_files: Any, types: tupl
     hidden, filled_up = SHAPE["hidden_size"], -97 % 16
     assert abs(model.num_bytes - told) <= 2 * filled_up * hidden * 4 + 5 * hidden * 4
     assert abs(model.num_bytes / told - 1) < 0.02
+
+
+@pytest.mark.parametrize("type_name", ["F16", "BF16", "F32"])
+def test_floats_of_a_gguf_can_be_rounded(packed_files: Any, type_name: str) -> None:
+    file = packed_files((type_name,)) / "model.gguf"
+    library = Library(find_or_build(find_home() / KERNEL_CACHE), 1, "plain")
+    as_it_is, rounded = (open_packed(file.parent, [file], library, 16, {}, how) for how in ("none", "int8"))
+    bits = 32 if type_name == "F32" else 16
+    assert rounded.num_bytes == pytest.approx(as_it_is.num_bytes * 8.5 / bits, rel=0.01)
+    assert (list(rounded.rounding_errors), list(as_it_is.rounding_errors)) == (["Q8_0"], [])
+    assert 0.001 < rounded.rounding_errors["Q8_0"] < 0.01
 
 
 def test_what_the_kernels_cant_compute_runs_exactly(checkpoint: Any, load: Any, caplog: Any) -> None:

@@ -46,9 +46,10 @@ def test_a_first_pull_shows_it(fakes: ModuleType, tmp_path: Path) -> None:
 def test_a_name_that_is_no_models(fakes: ModuleType, tmp_path: Path) -> None:
     folder, home = fakes.write_folder(tmp_path / "tiny"), tmp_path / "home"
     create_registry(settings_of(home, "none")).pull(f"file:{folder}", fakes.RecordingProgress())
-    settings = settings_of(home, "int8", "smolm2:135m")
-    with pytest.raises(SettingsError, match=r'models.options."smolm2:135m": .*Did you mean .smollm2:135m.'):
-        check_options(settings, create_registry(settings))
+    for wrong, right in {"smolm2:135m": "smollm2:135m", "mines": "mine"}.items():
+        settings = settings_of(home, "int8", wrong)
+        with pytest.raises(SettingsError, match=rf"models.options.\"{wrong}\": .*Did you mean '{right}'"):
+            check_options(settings, create_registry(settings))
 
 
 def test_what_the_start_refuses(fakes: ModuleType, tmp_path: Path) -> None:
