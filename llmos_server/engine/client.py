@@ -117,6 +117,7 @@ class EngineClient(WorkerClient[EngineInfo, StepOutput | RequestFailed]):
             cache_dtype=settings.cache_dtype,
             draft=self._draft,
             quantization=self._model.quantization,
+            activations=settings.activations,
             log=self._log,
             heartbeat_seconds=self._heartbeat_seconds,
         )

@@ -154,6 +154,7 @@ class WorkerConfig(ProcessConfig, frozen=True, kw_only=True):
     """Guesses instead of the look-up, unless speculation is off."""
     quantization: Quantization = "none"
     """How float weights are rounded."""
+    activations: Literal["auto", "int8", "int16"] = "int16"
     code: dict[str, str] = {}
     """The model's own Python files, name -> sha256, that are run; empty runs none."""
 

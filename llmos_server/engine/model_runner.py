@@ -13,13 +13,17 @@ from llmos_server.engine.kv_cache import KVCache, default_budget, num_pages_for,
 from llmos_server.engine.memory import CACHED_BATCHES
 from llmos_server.engine.messages import WorkerConfig
 from llmos_server.engine.numerics import open_by_numerics
+from llmos_server.engine.rounding import round_activations
 from llmos_server.engine.sampler import Draw, choose_tokens, sample_rows, token_logprobs, verify_rows
 from llmos_server.engine.sequence import Ahead
 from llmos_server.engine.speculation import Proposer
 from llmos_server.engine.step import Chunk, SampledToken, StepPlan, StepResult
 from llmos_server.errors import EngineFailed
 from llmos_server.kernels.base import PagedBatch, PageFormat, Span
+from llmos_server.kernels.native.build import KERNEL_CACHE
+from llmos_server.models.packed_decoder import PackedDecoder
 from llmos_server.models.paged_model import PagedModel
+from llmos_server.settings import find_home
 
 HEAD_ROWS = 64
 """Rows that the output head computes at once: 64 x 49152 floats are 12 MiB, a whole prompt's would be gigabytes."""
@@ -149,6 +153,10 @@ def create_runner(config: WorkerConfig, draft_page_bytes: int = 0) -> tuple[Mode
         max_model_len = min(model.context_length, num_pages * config.page_size)
         cache = KVCache(pages, model.layouts, num_pages, device)
         model.prepare(cache.layers, max_model_len)
+    runner = ModelRunner(model, cache, pages, draw)
+    if isinstance(model, PackedDecoder):
+        rounded = round_activations(model, runner, config, max_model_len, find_home() / KERNEL_CACHE)
+        dtype += f", activations of {', '.join(rounded)} in 8 bits" if rounded else ""
     info = EngineInfo(
         model_digest=config.model_digest,
         architecture=model.architecture,
@@ -162,7 +170,7 @@ def create_runner(config: WorkerConfig, draft_page_bytes: int = 0) -> tuple[Mode
         cache_dtype=str(pages.cache_dtype).removeprefix("torch."),
         load_seconds=time.monotonic() - started,
     )
-    return ModelRunner(model, cache, pages, draw), info
+    return runner, info
 
 
 def prepare_torch(config: WorkerConfig) -> torch.device:

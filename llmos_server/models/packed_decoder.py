@@ -5,7 +5,7 @@ Same networks as decoder.py, which is the truth that this one is held to.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -21,9 +21,8 @@ from llmos_server.models.names import EMBEDDING, FINAL_NORM, HEAD, ROPE_DIVISORS
 from llmos_server.models.packed_weights import PackedLoader
 from llmos_server.models.rope import rope_frequencies, rope_table
 
-ACTIVATION_BITS = 16
-"""Of the integers that activations are rounded to. With 8, as other engines have it, log-probabilities of smollm2:135m
-are 0.057 off on average and near ties fall the other way; with 16, 0.0008."""
+PRODUCTS = ("qkv", "out", "gate_up", "down", "head")
+"""The matrix products whose activations may be rounded to integers of 8 bits instead of 16."""
 
 
 def shape_of(config: ModelConfig, page_size: int) -> DecoderShape:
@@ -34,10 +33,10 @@ def shape_of(config: ModelConfig, page_size: int) -> DecoderShape:
 class _LayerWeights:
     def __init__(self, config: ModelConfig, loader: PackedLoader, index: int) -> None:
         prefix = layer_prefix(index)
-        self.qkv = loader.stack([f"{prefix}self_attn.{part}_proj" for part in "qkv"], ACTIVATION_BITS)
-        self.out = loader.stack([f"{prefix}self_attn.o_proj"], ACTIVATION_BITS)
-        self.gate_up = loader.stack([f"{prefix}mlp.{part}_proj" for part in ("gate", "up")], ACTIVATION_BITS)
-        self.down = loader.stack([f"{prefix}mlp.down_proj"], ACTIVATION_BITS)
+        self.qkv = loader.stack(*(f"{prefix}self_attn.{part}_proj" for part in "qkv"))
+        self.out = loader.stack(f"{prefix}self_attn.o_proj")
+        self.gate_up = loader.stack(f"{prefix}mlp.gate_proj", f"{prefix}mlp.up_proj")
+        self.down = loader.stack(f"{prefix}mlp.down_proj")
         self.attention_norm = loader.vector(f"{prefix}input_layernorm.weight")
         self.mlp_norm = loader.vector(f"{prefix}post_attention_layernorm.weight")
         self.qk_norms: list[Array | None] = [None, None]
@@ -45,8 +44,8 @@ class _LayerWeights:
             self.qk_norms = [loader.vector(f"{prefix}self_attn.{part}_norm.weight") for part in "qk"]
         self.window = config.windows[index] or 0
 
-    def struct(self, cache: LayerCache) -> Layer:
-        stacks = (self.qkv.struct, self.out.struct, self.gate_up.struct, self.down.struct)
+    def struct(self, cache: LayerCache, bits: Mapping[str, int]) -> Layer:
+        stacks = [getattr(self, name).struct(bits[name]) for name in ("qkv", "out", "gate_up", "down")]
         norms = map(address, (self.attention_norm, self.mlp_norm, *self.qk_norms))
         return Layer(*stacks, *norms, cache.keys.data_ptr(), cache.values.data_ptr(), self.window)
 
@@ -60,6 +59,7 @@ class PackedDecoder:
         """Raises KernelsUnavailable for a shape that the kernels can't compute."""
         check_shape(shape_of(config, page_size))
         self.architecture = config.family
+        self.backend = library.backend
         self.vocab_size, self.hidden_size = config.vocab_size, config.hidden_size
         self.context_length = config.context_length
         layout = HeadLayout(config.num_heads, config.num_kv_heads, config.head_dim, page_size)
@@ -68,13 +68,14 @@ class PackedDecoder:
         self._library = library
         self._page_size = page_size
         self._layers = [_LayerWeights(config, loader, index) for index in range(config.num_layers)]
-        embedding, head = ([name.removesuffix(".weight")] for name in (EMBEDDING, HEAD))
-        self._embedding = loader.stack(embedding, ACTIVATION_BITS)
-        self._head = self._embedding if config.is_tied else loader.stack(head, ACTIVATION_BITS)
+        embedding, head = (name.removesuffix(".weight") for name in (EMBEDDING, HEAD))
+        self._embedding = loader.stack(embedding)
+        self._head = self._embedding if config.is_tied else loader.stack(head)
         self.rounding_errors = loader.rounding_errors
         self._final_norm = loader.vector(FINAL_NORM)
         divisors = torch.from_numpy(loader.vector(ROPE_DIVISORS)) if loader.has(ROPE_DIVISORS) else None
         self._frequencies = rope_frequencies(config.rope, config.head_dim, divisors)
+        self._bits = dict.fromkeys(PRODUCTS, 16)
 
     @property
     def num_bytes(self) -> int:
@@ -82,12 +83,31 @@ class PackedDecoder:
         stacks: list[PackedStack] = [s for w in self._layers for s in (w.qkv, w.out, w.gate_up, w.down)]
         return sum(stack.num_bytes for stack in {id(s): s for s in (*stacks, self._embedding, self._head)}.values())
 
+    @property
+    def is_quantised(self) -> bool:
+        """Whether there are products that round activations."""
+        return self._layers[0].down.is_quantised
+
+    def round_to_bytes(self, products: Collection[str]) -> None:
+        """Of PRODUCTS: those whose activations are rounded to 8 bits from now on, all others to 16.
+
+        After `prepare`, and before anything is served: what pages hold was computed otherwise.
+        """
+        self._bits = {name: 8 if name in products else 16 for name in PRODUCTS}
+        self._make_structs()
+
     def prepare(self, cache: Sequence[LayerCache], max_positions: int) -> None:
         """Makes the RoPE tables and notes where the pages are."""
         self._cos, self._sin = (table.contiguous() for table in rope_table(self._frequencies, max_positions))
+        self._cache = cache
+        self._make_structs()
+
+    def _make_structs(self) -> None:
         config = self._config
-        layers = zip(self._layers, cache, strict=True)
-        self._layer_structs = (Layer * config.num_layers)(*(weights.struct(pages) for weights, pages in layers))
+        layers = zip(self._layers, self._cache, strict=True)
+        structs = (weights.struct(pages, self._bits) for weights, pages in layers)
+        self._layer_structs = (Layer * config.num_layers)(*structs)
+        self._head_struct = self._head.struct(self._bits["head"])
         self._decoder = DecoderStruct(
             hidden=config.hidden_size,
             inner=config.intermediate_size,
@@ -95,7 +115,7 @@ class PackedDecoder:
             num_kv_heads=config.num_kv_heads,
             head_dim=config.head_dim,
             page_size=self._page_size,
-            cache_kind=CACHE_KINDS[cache[0].keys.dtype],
+            cache_kind=CACHE_KINDS[self._cache[0].keys.dtype],
             eps=config.rms_norm_eps,
             scale=config.head_dim**-0.5,
             cos=self._cos.data_ptr(),
@@ -129,5 +149,5 @@ class PackedDecoder:
         rows = hidden.contiguous()
         out = torch.empty(rows.shape[0], self.vocab_size)
         norm, eps = address(self._final_norm), self._config.rms_norm_eps
-        self._library.project(self._head.struct, norm, eps, rows.data_ptr(), rows.shape[0], out.data_ptr())
+        self._library.project(self._head_struct, norm, eps, rows.data_ptr(), rows.shape[0], out.data_ptr())
         return out

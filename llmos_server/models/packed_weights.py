@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -55,18 +55,15 @@ class PackedLoader:
             sums[type_name] = (before[0] + error, before[1] + squares)
         return {name: math.sqrt(error / squares) if squares else 0.0 for name, (error, squares) in sums.items()}
 
-    def stack(self, names: Sequence[str], bits: int) -> PackedStack:
-        """Linear layers with the same inputs, side by side; names without `.weight`.
-
-        bits: of the activations' integers, unless the weights are floats.
-        """
+    def stack(self, *names: str) -> PackedStack:
+        """Linear layers with the same inputs, side by side; names without `.weight`."""
         weights = [f"{name}.weight" for name in names]
         biases = [self.vector(f"{name}.bias") if self.has(f"{name}.bias") else None for name in names]
         if all(self._source.is_packed(weight) for weight in weights):
-            return PackedStack(tuple(map(self._packed, weights, biases)), bits)
+            return PackedStack(tuple(map(self._packed, weights, biases)))
         if self._quantization != "none":
-            return PackedStack(tuple(map(self._round, weights, biases)), bits)
-        return PackedStack(tuple(map(self._floats, weights, biases)), bits=0)
+            return PackedStack(tuple(map(self._round, weights, biases)))
+        return PackedStack(tuple(map(self._floats, weights, biases)))
 
     def vector(self, name: str) -> Array:
         """float32 [n]"""

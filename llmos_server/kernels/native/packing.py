@@ -56,8 +56,6 @@ class PackedStack:
     """abi.h's Stack, and the matrices that it points to."""
 
     parts: tuple[PackedMatrix, ...]
-    bits: int
-    """Of the integers that activations are rounded to: 8 or 16; 0 for weights that are floats."""
     structs: Any = field(init=False)
 
     def __post_init__(self) -> None:
@@ -68,8 +66,13 @@ class PackedStack:
         return sum(part.num_out for part in self.parts)
 
     @property
-    def struct(self) -> Stack:
-        return Stack(self.structs, len(self.parts), self.parts[0].num_in, self.num_out, self.bits)
+    def is_quantised(self) -> bool:
+        return self.parts[0].kind not in KINDS.values()
+
+    def struct(self, bits: int) -> Stack:
+        """bits: of the integers that activations are rounded to, 8 or 16; weights that are floats take floats."""
+        own_bits = bits if self.is_quantised else 0
+        return Stack(self.structs, len(self.parts), self.parts[0].num_in, self.num_out, own_bits)
 
     @property
     def num_bytes(self) -> int:

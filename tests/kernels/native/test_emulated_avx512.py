@@ -41,7 +41,7 @@ def libraries(tmp_path_factory: pytest.TempPathFactory) -> list[Library]:
     emulated = ("-O1", "-mfma", f"-I{Path(__file__).parent / 'emulated'}")
     units = {
         "team": (), "library": ("-D__builtin_cpu_supports(x)=1",), "backend_plain": ("-O1",),
-        "backend_avx2": AVX2, "backend_avx512vnni": emulated,
+        "backend_avx2": (*AVX2, "-O1"), "backend_avx512vnni": emulated,
     }  # fmt: skip
     for unit, flags in units.items():
         command = [compiler, *FLAGS, *flags, "-c", str(SOURCES / f"{unit}.cpp"), "-o", str(folder / f"{unit}.o")]
@@ -82,11 +82,11 @@ def test_products_norms_and_rows(libraries: list[Library]) -> None:
     for (name, matrix), num_rows in itertools.product(matrices().items(), (1, 3, 9, 131)):
         x = (rng.standard_normal((num_rows, NUM_IN)) * 3).astype(np.float32)
         for bits in (8, 16) if "int" in name else (0,):
-            stack = PackedStack((matrix, matrix), bits)
+            stack = PackedStack((matrix, matrix))
             results = []
             for library in libraries:
                 out, rows = np.zeros((num_rows, 2 * NUM_OUT), np.float32), np.zeros((len(ids), NUM_IN), np.float32)
-                library.project(stack.struct, address(norm), 1e-5, address(x), num_rows, address(out))
+                library.project(stack.struct(bits), address(norm), 1e-5, address(x), num_rows, address(out))
                 library.gather(matrix.struct, address(ids), len(ids), address(rows))
                 results.append((out, rows))
             assert all(np.array_equal(*pair) for pair in zip(*results, strict=True)), (name, bits, num_rows)
@@ -100,14 +100,18 @@ def test_layers(libraries: list[Library], dtype: torch.dtype) -> None:
     rng = np.random.default_rng(3)
     sizes = {"qkv": (384, 32), "out": (32, 192), "gate_up": (128, 32), "down": (32, 64)}
     weights = [rng.standard_normal(shape).astype(np.float32) / 6 for shape in sizes.values()]
-    stacks = [PackedStack((pack_floats(torch.from_numpy(weight), None),), bits=0) for weight in weights]
+    stacks = [PackedStack((pack_floats(torch.from_numpy(weight), None),)) for weight in weights]
     norm, tables = np.ones(32, np.float32), rng.standard_normal((2, 400, 24)).astype(np.float32)
     rows, table = rng.standard_normal((300, 32)).astype(np.float32), np.arange(19, dtype=np.int32)
     results = []
     for library in libraries:
         cache = LayerCache(*(torch.zeros(shape, dtype=dtype) for shape in NativePages(dtype).cache_shapes(20, layout)))
         layer = Layer(
-            *(stack.struct for stack in stacks), *[address(norm)] * 2, None, None, *map(torch.Tensor.data_ptr, cache)
+            *(stack.struct(16) for stack in stacks),
+            *[address(norm)] * 2,
+            None,
+            None,
+            *map(torch.Tensor.data_ptr, cache),
         )
         decoder = Decoder(
             32, 64, 4, 2, 48, 16, CACHE_KINDS[dtype], 1e-5, 48**-0.5, *map(address, tables), ctypes.pointer(layer)

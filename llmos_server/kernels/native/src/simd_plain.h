@@ -140,7 +140,7 @@ static inline void dot_bytes(auto&& weights, const int8_t* x, int64_t stride, co
     memcpy(bytes, weights(j).v, 64);
     for (int i = 0; i < ROWS; i++)
       for (int o = 0; o < 16; o++)
-        for (int k = 0; k < 4; k++) d[i].v[o] += bytes[4 * o + k] * x[i * stride + 4 * j + k];
+        for (int k = 0; k < 4; k++) d[i].v[o] += bytes[4 * o + k] * x[row_at(i, stride) + 4 * j + k];
   }
 }
 

@@ -1,0 +1,134 @@
+"""To how many bits a packed model's products round their activations: 16, or 8 where a measurement allows it.
+
+With 8 bits a product takes about 0.6 of the time wherever arithmetic is the limit. What it does to log-probabilities
+depends on the model, so it is measured on a text, once, and noted beside the compiled kernels. It is fixed before
+anything is served: answers never depend on load.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import os
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from statistics import fmean
+from typing import Protocol
+
+import msgspec
+from tokenizers import Tokenizer
+
+from llmos_server.contracts import GenerateRequest, SamplingParams
+from llmos_server.engine.messages import WorkerConfig
+from llmos_server.engine.sequence import Sequence
+from llmos_server.engine.step import Chunk, Runner, StepPlan
+from llmos_server.models.packed_decoder import PRODUCTS
+
+log = logging.getLogger("llmos.worker")
+
+LIMIT = 0.045
+"""Mean absolute difference of log-probabilities, in nats, that rounding may make on the text. What is promised is 0.05
+over any text; one of this length is a tenth off itself."""
+WAYS = (("gate_up", "down", "out"), ("gate_up", "out"), ("down", "out"))
+"""Products that get 8 bits together, most time saved first. qkv and the head lose most by it and save least."""
+MIN_TOKENS = 64
+TEXT = """The river had been rising since Tuesday, and by the weekend most of the lower road was gone. Anna counted the
+sandbags twice, wrote the number 240 in her notebook, and called the office in Lyon. "We need four more trucks," she
+said, "and somebody who can read a map." In 1998 the same bridge had been closed for eleven days; nobody wanted that
+again. def area(width, height): return width * height. Most people think that a battery stores electricity, but it
+stores chemical energy, which is turned into a current when the circuit is closed. First, melt the butter over a low
+heat; second, add the flour, stirring all the time; third, pour in the milk. The committee will meet on 14 March to
+decide whether the proposal should be accepted, changed or withdrawn."""
+
+
+class Rounding(Protocol):
+    """models.packed_decoder.PackedDecoder, as far as it matters here."""
+
+    backend: str
+    vocab_size: int
+
+    @property
+    def is_quantised(self) -> bool: ...
+
+    def round_to_bytes(self, products: Collection[str]) -> None: ...
+
+
+def round_activations(
+    model: Rounding, runner: Runner, config: WorkerConfig, max_model_len: int, notes: Path
+) -> tuple[str, ...]:
+    """Set it as `config.activations` says; returns the products that round to 8 bits.
+
+    notes: the folder of what was measured before. Pages are written to: call it before the first step.
+    """
+    if config.activations == "auto" and model.is_quantised:
+        note = notes / f"rounding-{_digest(config, model)}.json"
+        products = _read(note)
+        if products is None:
+            products = _measure(model, runner, config, max_model_len)
+            _write(note, products)
+    else:
+        products = PRODUCTS if config.activations == "int8" and model.is_quantised else ()
+    model.round_to_bytes(products)
+    return products
+
+
+def _measure(model: Rounding, runner: Runner, config: WorkerConfig, max_model_len: int) -> tuple[str, ...]:
+    ids = _text_ids(Path(config.model_folder), model.vocab_size)[:max_model_len]
+    if len(ids) < MIN_TOKENS:
+        return ()
+    exact = _logprobs(runner, ids, config.page_size)
+    for products in WAYS:
+        model.round_to_bytes(products)
+        difference = fmean(abs(a - b) for a, b in zip(exact, _logprobs(runner, ids, config.page_size), strict=True))
+        log.info("activations of %s in 8 bits: log-probabilities %.4f off on average", ", ".join(products), difference)
+        if difference <= LIMIT:  # Not where it is NaN.
+            return products
+    return ()
+
+
+def _text_ids(folder: Path, vocab_size: int) -> list[int]:
+    """[] without a tokenizer to read, or where its tokens are not the model's."""
+    try:
+        ids = Tokenizer.from_file(str(folder / "tokenizer.json")).encode(TEXT.replace("\n", " ")).ids
+    except Exception:  # The library has no narrower one.
+        return []
+    return ids if max(ids, default=0) < vocab_size else []
+
+
+def _logprobs(runner: Runner, ids: list[int], page_size: int) -> list[float]:
+    """Of ids[1:]."""
+    sampling = SamplingParams(max_tokens=0, seed=0, prompt_logprobs=0)
+    sequence = Sequence(GenerateRequest(request_id="", prompt_ids=ids, sampling=sampling), 0, 0.0)
+    sequence.pages = list(range(-(-len(ids) // page_size)))
+    plan = StepPlan([Chunk(sequence, 0, len(ids), [], wants_prompt_logprobs=True)])
+    return [entry.logprob for entry in runner.sample(plan, runner.forward(plan)).prompt_logprobs[0]]
+
+
+def _digest(config: WorkerConfig, model: Rounding) -> str:
+    parts = (config.model_digest, config.quantization, config.cache_dtype, model.backend, LIMIT, WAYS, TEXT)
+    return hashlib.sha256(msgspec.msgpack.encode(parts)).hexdigest()[:24]
+
+
+def _read(note: Path) -> tuple[str, ...] | None:
+    try:
+        products = msgspec.json.decode(note.read_bytes(), type=tuple[str, ...])
+    except (OSError, msgspec.DecodeError):
+        return None
+    return products if set(products) <= set(PRODUCTS) else None
+
+
+def _write(note: Path, products: tuple[str, ...]) -> None:
+    """Whole or not at all; a folder that can't be written to costs the next load a measurement."""
+    with contextlib.suppress(OSError), _unfinished(note) as path:
+        path.write_bytes(msgspec.json.encode(products))
+        path.replace(note)
+
+
+@contextlib.contextmanager
+def _unfinished(note: Path) -> Iterator[Path]:
+    path = note.with_suffix(f".{os.getpid()}")
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
