@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,6 +12,8 @@ import zmq
 import zmq.asyncio
 
 from llmos_server.engine.messages import Shutdown
+
+CAN_READ = int(zmq.POLLIN)
 
 
 class Message(Protocol):
@@ -28,6 +31,40 @@ class Endpoints:
         self.commands, self.reports = (f"ipc://{path}" for path in self.paths)
 
 
+class Inbox:
+    """What arrives at a bound PULL socket, for one reader.
+
+    zmq.asyncio's sockets take several turns of the event loop, and flags made of Python objects, for each message: a
+    tenth of a millisecond a token. Here the loop watches ZeroMQ's descriptor itself. It becomes readable only when
+    something has come that was not there at the last look, so each look takes all there is.
+    """
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], address: str) -> None:
+        self._socket = context.socket(zmq.PULL)
+        _bind(self._socket, address)
+        self._messages: deque[bytes] = deque()
+        self._waiter: asyncio.Future[None] | None = None
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._socket.fileno(), self._look)
+        self._look()
+
+    async def receive(self) -> bytes:
+        while not self._messages:
+            self._waiter = self._loop.create_future()
+            await self._waiter
+        return self._messages.popleft()
+
+    def close(self) -> None:
+        self._loop.remove_reader(self._socket.fileno())
+        self._socket.close()
+
+    def _look(self) -> None:
+        while int(self._socket.get(zmq.EVENTS)) & CAN_READ:
+            self._messages.append(self._socket.recv())
+        if self._messages and self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
 class Connection:
     """Bound before the worker starts, so that it finds both addresses. Queues are unbounded; admission is bounded.
 
@@ -38,11 +75,8 @@ class Connection:
         self.epoch = epoch
         self._endpoints = endpoints
         self._commands = context.socket(zmq.PUSH)
-        self._reports = context.socket(zmq.PULL)
-        for socket, address in ((self._commands, endpoints.commands), (self._reports, endpoints.reports)):
-            socket.set_hwm(0)
-            socket.setsockopt(zmq.LINGER, 0)
-            socket.bind(address)
+        _bind(self._commands, endpoints.commands)
+        self._inbox = Inbox(zmq.Context(context), endpoints.reports)
         self._decoder = msgspec.msgpack.Decoder(reports)
 
     def send(self, command: Message) -> None:
@@ -56,15 +90,21 @@ class Connection:
     async def receive(self) -> Message:
         """The next report of this epoch; late ones of another are dropped."""
         while True:
-            report: Message = self._decoder.decode(await self._reports.recv())
+            report: Message = self._decoder.decode(await self._inbox.receive())
             if report.epoch == self.epoch:
                 return report
 
     def close(self) -> None:
         self._commands.close()
-        self._reports.close()
+        self._inbox.close()
         for path in self._endpoints.paths:  # ZeroMQ leaves them.
             path.unlink(missing_ok=True)
+
+
+def _bind(socket: zmq.Socket[bytes] | zmq.asyncio.Socket, address: str) -> None:
+    socket.set_hwm(0)
+    socket.setsockopt(zmq.LINGER, 0)
+    socket.bind(address)
 
 
 def _forget_outcome(sent: asyncio.Future[Any]) -> None:
