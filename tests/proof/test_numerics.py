@@ -24,11 +24,12 @@ from llmos_server.engine.step import Chunk, StepPlan
 
 pytestmark = [pytest.mark.proof, pytest.mark.real_model]
 
+INT16 = "fast, activations of 16 bits"
 INT8_CACHE = "fast, cache in int8"
 NUM_WINDOWS = 12
 WINDOW_TOKENS = 512
-MAX_PERPLEXITY_CHANGE = {"exact": 0.001, "fast": 0.005, INT8_CACHE: 0.005}
-MAX_MEAN_DIFFERENCE = {"exact": 0.005, "fast": 0.05, INT8_CACHE: 0.05}
+MAX_PERPLEXITY_CHANGE = {"exact": 0.001, "fast": 0.005, INT16: 0.001, INT8_CACHE: 0.005}
+MAX_MEAN_DIFFERENCE = {"exact": 0.005, "fast": 0.05, INT16: 0.005, INT8_CACHE: 0.05}
 MAX_CHARACTERS = 60_000
 
 
@@ -40,7 +41,7 @@ def windows(smollm2: ModelVersion) -> list[list[int]]:
     return [ids[i * WINDOW_TOKENS : (i + 1) * WINDOW_TOKENS] for i in range(NUM_WINDOWS)]
 
 
-@pytest.fixture(scope="module", params=["exact", "fast", INT8_CACHE])
+@pytest.fixture(scope="module", params=["exact", "fast", INT16, INT8_CACHE])
 def numerics(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -63,9 +64,11 @@ def runner(smollm2: ModelVersion, numerics: str) -> ModelRunner:
         prefix_caching=True,
         numerics="exact" if numerics == "exact" else "fast",
         cache_dtype="int8" if numerics == INT8_CACHE else "auto",
+        activations="int16" if numerics == INT16 else "auto",
     )
     runner, info = create_runner(config)
     assert info.dtype.startswith("packed") == (numerics != "exact")
+    assert ("8 bits" in info.dtype) == (numerics in ("fast", INT8_CACHE))
     assert (info.cache_dtype == "int8") == (numerics == INT8_CACHE)
     return runner
 
