@@ -23,6 +23,7 @@ Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 AtLeastZero = Annotated[int, msgspec.Meta(ge=0)]
 AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
 NumDrafts = Annotated[int, msgspec.Meta(ge=1, le=32)]
+Factor = Annotated[float, msgspec.Meta(ge=0)]
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
 SomeSeconds = Annotated[float, msgspec.Meta(ge=0.1)]
 
@@ -130,6 +131,9 @@ class EngineSettings:
     """Tokens in one batch of an encoder, padding included; an input that is longer runs alone."""
     max_step_ms: AtLeastZero = 300
     """What one step should take while answers are being written, by the costs of the steps before it; 0: no bound."""
+    max_stall: Factor = 2.0
+    """So many times as long as without it may the steps of running answers be while a prompt is computed that has more
+    tokens than one step; 0: no bound of its own."""
     prefix_caching: bool = True
     speculation: Literal["off", "ngram"] = "ngram"
     """ngram: guess what follows from what followed before, and compute guesses along with a step where that pays."""

@@ -110,6 +110,7 @@ class EngineClient(WorkerClient[EngineInfo, StepOutput | RequestFailed]):
             max_num_seqs=settings.max_num_seqs,
             max_num_batched_tokens=settings.max_num_batched_tokens,
             max_step_ms=settings.max_step_ms,
+            max_stall=settings.max_stall,
             prefix_caching=settings.prefix_caching,
             numerics=settings.numerics,
             speculation=settings.speculation,

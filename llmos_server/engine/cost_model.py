@@ -19,6 +19,7 @@ FIRST_STEP_TOKENS = 128
 """The bound before anything is known."""
 NO_LIMIT = 1e9
 """Seconds. Finite, so that it can be divided."""
+NO_LIMIT_TOKENS = 2**31
 SCALES = (256.0, 16.0, 65536.0, 1.0, 16.0)
 """Typical sizes of the features, so that one step of the descent suits all."""
 
@@ -33,8 +34,11 @@ class CostModel:
     coordinate descent from the last solution, so that what the recent steps say nothing about stays as it was.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, forgetting: float = FORGETTING, counts_pairs: bool = True) -> None:
+        """counts_pairs: False for steps of much the same shape, in which pairs only grow with time."""
         self.is_known = False
+        self._forgetting = forgetting
+        self._counts_pairs = counts_pairs
         self._products = [[0.0] * len(SCALES) for _ in SCALES]
         self._targets = [0.0] * len(SCALES)
         self._scaled = [0.0] * len(SCALES)
@@ -72,11 +76,13 @@ class CostModel:
         if seconds <= 0:
             return
         self.is_known = True
-        row = [size / scale / seconds for size, scale in zip(_shape(plan), SCALES, strict=True)]
+        tokens, chunks, pairs, *others = _shape(plan)
+        shape = (tokens, chunks, pairs if self._counts_pairs else 0.0, *others)
+        row = [size / scale / seconds for size, scale in zip(shape, SCALES, strict=True)]
         for i, value in enumerate(row):
-            self._targets[i] = FORGETTING * self._targets[i] + value
+            self._targets[i] = self._forgetting * self._targets[i] + value
             self._products[i] = [
-                FORGETTING * old + value * other for old, other in zip(self._products[i], row, strict=True)
+                self._forgetting * old + value * other for old, other in zip(self._products[i], row, strict=True)
             ]
         for _ in range(NUM_SWEEPS):
             if not self._sweep():
@@ -112,23 +118,35 @@ class StepBudget:
     num_tokens: int
     seconds: float
     is_untouched: bool = True
+    long_tokens: int = NO_LIMIT_TOKENS
+    """What long prompts may have of the tokens."""
+    long_from: int = NO_LIMIT_TOKENS
+    """A prompt with more tokens to compute is long."""
+    num_long_tokens: int = 0
+    """What long prompts have got."""
 
     @property
     def is_left(self) -> bool:
         return self.num_tokens > 0 and (self.seconds > 0 or self.is_untouched)
 
-    def take(self, wanted: int, start: int, *, opens_chunk: bool) -> int:
-        """How many of the next `wanted` tokens of a sequence, from position `start` on, this step computes."""
-        if not self.is_left:
+    def take(self, wanted: int, start: int, *, opens_chunk: bool, is_long: bool = False) -> int:
+        """How many of the next `wanted` tokens of a sequence, from position `start` on, this step computes.
+
+        is_long: they are part of a long prompt.
+        """
+        if not self.is_left or (is_long and not self.long_tokens):
             return 0
         costs = self.costs
-        most = min(wanted, self.num_tokens)
+        most = min(wanted, self.num_tokens, self.long_tokens if is_long else wanted)
         overhead = costs.per_chunk if opens_chunk else 0.0
         per_token = costs.per_token + costs.per_pair * (start + most / 2)
         fitting = (self.seconds - overhead) / per_token if per_token else math.inf
         least = MIN_CHUNK_TOKENS if self.is_untouched else 1
         granted = int(min(most, max(fitting, least)))
         self.num_tokens -= granted
+        if is_long:
+            self.long_tokens -= granted
+            self.num_long_tokens += granted
         self.seconds -= overhead + costs.per_token * granted + costs.per_pair * num_pairs(start, granted)
         self.is_untouched = False
         return granted
@@ -143,6 +161,8 @@ class StepBudget:
     def split(self, parts: int) -> StepBudget:
         """Cut off one of so many equal parts, at least a token."""
         part = StepBudget(self.costs, max(1, self.num_tokens // parts), self.seconds / parts)
+        part.long_tokens, part.long_from = self.long_tokens // parts, self.long_from
+        self.long_tokens -= part.long_tokens
         self.num_tokens -= part.num_tokens
         self.seconds -= part.seconds
         return part
@@ -150,6 +170,8 @@ class StepBudget:
     def join(self, part: StepBudget) -> None:
         """Take back what is left of a part."""
         self.num_tokens += part.num_tokens
+        self.long_tokens += part.long_tokens
+        self.num_long_tokens += part.num_long_tokens
         self.seconds += part.seconds
         self.is_untouched = self.is_untouched and part.is_untouched
 

@@ -23,6 +23,7 @@ class KVCache:
     def __init__(self, pages: PageFormat, layouts: Sequence[HeadLayout], num_pages: int, device: torch.device) -> None:
         """layouts: one a layer."""
         self.num_pages = num_pages
+        self._untouched = set(range(num_pages))
         dtype = pages.cache_dtype
         self.layers = [
             LayerCache(_zeros(shape.keys, dtype, device), _zeros(shape.values, dtype, device))
@@ -30,10 +31,16 @@ class KVCache:
         ]
 
     def clear_pages(self, page_ids: Sequence[int]) -> None:
-        """Set whole pages to zero."""
-        if not page_ids:
+        """Set whole pages to zero.
+
+        A page that was never handed out is zero, and clearing it would commit its memory: 0.4 s for 4,000 tokens of
+        smollm2:135m, within one step.
+        """
+        used = [page for page in page_ids if page not in self._untouched]
+        self._untouched.difference_update(page_ids)
+        if not used:
             return
-        ids = torch.tensor(page_ids, dtype=torch.int64, device=self.layers[0].keys.device)
+        ids = torch.tensor(used, dtype=torch.int64, device=self.layers[0].keys.device)
         for layer in self.layers:
             for pages in layer:
                 pages.index_fill_(0, ids, 0)
@@ -42,6 +49,7 @@ class KVCache:
         """Copy whole pages, (source, destination) each; no page may be both."""
         if not copies:
             return
+        self._untouched.difference_update(destination for _, destination in copies)
         device = self.layers[0].keys.device
         sources, destinations = torch.tensor(copies, dtype=torch.int64, device=device).unbind(1)
         for layer in self.layers:

@@ -145,6 +145,7 @@ class WorkerConfig(ProcessConfig, frozen=True, kw_only=True):
     max_num_seqs: int
     max_num_batched_tokens: int
     max_step_ms: int = 0
+    max_stall: float = 0.0
     prefix_caching: bool
     numerics: Literal["fast", "exact"] = "exact"
     speculation: Literal["off", "ngram"] = "off"

@@ -8,12 +8,13 @@ from itertools import chain
 from llmos_server.contracts import ChoiceDelta, EngineStats, GenerateRequest, TokenLogprob
 from llmos_server.engine.block_manager import BlockManager
 from llmos_server.engine.cost_model import CostModel, StepBudget
+from llmos_server.engine.long_prompts import LongPrompts
 from llmos_server.engine.outputs import append_tokens, broken_requests, finish_without_tokens
 from llmos_server.engine.owners import Owners, rank
 from llmos_server.engine.sequence import Sequence, Status
 from llmos_server.engine.speculation import Proposer, Speculation
 from llmos_server.engine.step import Chunk, SampledToken, StepPlan, StepResult
-from llmos_server.engine.turns import Turns
+from llmos_server.engine.turns import Turns, can_begin, grant
 
 AGING_SECONDS = 30.0
 """What one level of priority is worth in waiting time."""
@@ -49,17 +50,20 @@ class Scheduler:
         max_num_seqs: int,
         max_num_batched_tokens: int,
         max_step_seconds: float = 0.0,
+        max_stall: float = 0.0,
         proposer: Proposer | None = None,
         max_draft_tokens: int = 0,
     ) -> None:
         """max_step_seconds: what a step should take while answers are being written, judged by the steps before it; 0
-        for no such bound. proposer: guesses what follows, at most max_draft_tokens; None for no speculation."""
+        for no such bound. max_stall: how many times longer a long prompt may make it; 0 for no such bound. proposer:
+        guesses what follows, at most max_draft_tokens; None for no speculation."""
         self.blocks = blocks
         self.max_num_seqs = max_num_seqs
         self.max_num_batched_tokens = max_num_batched_tokens
         self.max_step_seconds = max_step_seconds
         self.running: list[Sequence] = []
         self.costs = CostModel()
+        self._long_prompts = LongPrompts(max_stall, max_num_batched_tokens)
         self._speculation = Speculation(proposer, blocks, self.costs, max_draft_tokens) if proposer else None
         self._owners = Owners()
         self._turns = Turns(self._owners)
@@ -108,6 +112,7 @@ class Scheduler:
         is_streaming = any(sequence.num_output_tokens for sequence in self.running)
         max_seconds = self.max_step_seconds * (1 if is_streaming else NOBODY_STALLS)
         budget = self.costs.budget(self.max_num_batched_tokens, max_seconds)
+        self._long_prompts.bound(budget, self.running)
         selected = self._turns.share_out(self.running, budget, self.max_step_seconds)
         places = self._places()
         num_preemptions = self._num_preemptions
@@ -129,7 +134,9 @@ class Scheduler:
         """Book what the step has computed and sampled; one delta for each choice that got on."""
         self.blocks.finish_step()
         guessing = self._speculation.seconds if self._speculation else 0.0
-        self.costs.observe(plan, now - self._step_started - guessing)
+        seconds = now - self._step_started - guessing
+        self.costs.observe(plan, seconds)
+        self._long_prompts.observe(plan, seconds)
         drawn = result.by_sequence
         for number, chunk in enumerate(plan.chunks):
             if chunk.draft_ids and chunk.sequence not in drawn:
@@ -266,12 +273,11 @@ class Scheduler:
 
         Pages for all its tokens are taken at once: a prefill never waits for pages halfway.
         """
-        while budget.is_left and len(self.running) < self.max_num_seqs:
+        while len(self.running) < self.max_num_seqs:
             sequence = next(iter(self._owners.heads(self._count_running())), None)
-            if sequence is None or not self._start(sequence, now):
+            if sequence is None or not can_begin(sequence, budget) or not self._start(sequence, now):
                 break
-            num_tokens = budget.take(sequence.num_uncomputed_tokens, sequence.num_computed_tokens, opens_chunk=True)
-            plan.chunks.append(self._chunk(sequence, num_tokens))
+            plan.chunks.append(self._chunk(sequence, grant(sequence, budget)))
 
     def _start(self, sequence: Sequence, now: float) -> bool:
         """From the queue to the running ones; False when there are too few pages."""

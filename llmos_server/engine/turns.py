@@ -25,7 +25,7 @@ class Turns:
 
         Within an owner decodes come first, those that have waited longest in front, then prefills by rank. Where the
         one owner that is owed most waits for a first token, the step may take extra_seconds more for it, and is not
-        filled up with the others' work.
+        filled up with the others' work; but not for a long prompt, to which many steps belong.
         """
 
         def turn(sequence: Sequence) -> tuple[int, tuple[float, int, int]]:
@@ -42,7 +42,7 @@ class Turns:
         order = sorted(num_running, key=lambda name: (self._owners.served(name), num_running[name], name))
         for owner in order:
             own = [sequence for sequence in chain(decodes, prefills) if sequence.request.owner == owner]
-            begins = any(sequence.num_output_tokens == 0 for sequence in own)
+            begins = any(sequence.num_output_tokens == 0 and not is_long(sequence, budget) for sequence in own)
             is_owed = len(order) > 1 and self._owners.served(owner) < self._owners.served(order[1])
             if is_owed and begins:
                 budget.extend(extra_seconds)
@@ -58,8 +58,22 @@ class Turns:
 
 def _take(sequence: Sequence, budget: StepBudget, selected: dict[Sequence, int]) -> None:
     before = selected.get(sequence, 0)
-    granted = budget.take(
-        sequence.num_uncomputed_tokens - before, sequence.num_computed_tokens + before, opens_chunk=not before
-    )
-    if granted:
+    if granted := grant(sequence, budget, before):
         selected[sequence] = before + granted
+
+
+def grant(sequence: Sequence, budget: StepBudget, before: int = 0) -> int:
+    """How many of its next tokens this step computes, behind the `before` that it was granted already."""
+    wanted, start = sequence.num_uncomputed_tokens - before, sequence.num_computed_tokens + before
+    return budget.take(wanted, start, opens_chunk=not before, is_long=is_long(sequence, budget))
+
+
+def is_long(sequence: Sequence, budget: StepBudget) -> bool:
+    """Whether it is a long prefill: from its first step to its last it stays one."""
+    num_tokens = len(sequence.token_ids) - sequence.num_cached_tokens
+    return sequence.num_uncomputed_tokens > 1 and num_tokens > budget.long_from
+
+
+def can_begin(sequence: Sequence, budget: StepBudget) -> bool:
+    """Whether the step has anything left for it."""
+    return budget.is_left and (budget.long_tokens > 0 or not is_long(sequence, budget))

@@ -51,6 +51,7 @@ def run_worker(config: WorkerConfig, create_runner: CreateRunner) -> None:
             max_num_seqs=config.max_num_seqs,
             max_num_batched_tokens=config.max_num_batched_tokens,
             max_step_seconds=config.max_step_ms / 1000,
+            max_stall=config.max_stall,
             proposer=create_proposer(config, runner),
             max_draft_tokens=config.num_speculative_tokens,
         )

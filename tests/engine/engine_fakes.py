@@ -282,6 +282,7 @@ class Engine:
         caching: bool = True,
         *,
         step_seconds: float = 0.0,
+        max_stall: float = 0.0,
         verify: bool = True,
         proposer: Proposer | None = None,
     ) -> None:
@@ -299,6 +300,7 @@ class Engine:
             max_num_seqs=max_num_seqs,
             max_num_batched_tokens=budget,
             max_step_seconds=step_seconds,
+            max_stall=max_stall,
             proposer=proposer,
             max_draft_tokens=4,
         )

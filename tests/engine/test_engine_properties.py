@@ -27,6 +27,7 @@ class EngineMachine(RuleBasedStateMachine):
         budget=st.integers(1, 12),
         caching=st.booleans(),
         step_seconds=st.sampled_from([0.0, 0.15, 0.3]),
+        max_stall=st.sampled_from([0.0, 1.5]),
         create_proposer=st.sampled_from([lambda: None, ScriptedProposer, NgramProposer]),
     )
     def load(
@@ -37,6 +38,7 @@ class EngineMachine(RuleBasedStateMachine):
         budget: int,
         caching: bool,
         step_seconds: float,
+        max_stall: float,
         create_proposer: Callable[[], Proposer | None],
     ) -> None:
         self.engine = Engine(
@@ -46,6 +48,7 @@ class EngineMachine(RuleBasedStateMachine):
             budget,
             caching,
             step_seconds=step_seconds,
+            max_stall=max_stall,
             proposer=create_proposer(),
         )
         self.max_len = num_pages * page_size

@@ -46,6 +46,19 @@ def test_pages_are_copied_whole_and_only_those() -> None:
         assert torch.equal(new, old[[0, 1, 2, 2, 0, 0]])
 
 
+def test_pages_are_cleared_whenever_they_held_something() -> None:
+    cache = KVCache(KERNELS, LAYOUTS, num_pages=4, device=CPU)
+    tensors = [tensor for layer in cache.layers for tensor in layer]
+    cache.clear_pages([0, 1])
+    for tensor in tensors:
+        tensor[:2] = 1.0
+    cache.copy_pages([(0, 2)])
+    cache.clear_pages([0, 2, 3])
+    for tensor in tensors:
+        assert (tensor[1] == 1).all()
+        assert not tensor[[0, 2, 3]].any()
+
+
 def test_pages_in_int8_hold_their_scales() -> None:
     pages = NativePages(torch.int8)
     layouts = [HeadLayout(num_heads=4, num_kv_heads=2, head_dim=size, page_size=16) for size in (16, 64, 80)]
@@ -57,6 +70,7 @@ def test_pages_in_int8_hold_their_scales() -> None:
         tensor.copy_(torch.randint(-128, 128, tensor.shape))
     before = [tensor.clone() for tensor in tensors]
     cache.copy_pages([(0, 2)])
+    cache.clear_pages([1])  # Handed out for the first time: as the operating system gave it.
     cache.clear_pages([1])
     for old, new in zip(before, tensors, strict=True):
         old[1] = 0
