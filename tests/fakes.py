@@ -20,10 +20,10 @@ from llmos_server.contracts import (
     EngineState,
     EngineStats,
     GenerateRequest,
-    StoredKey,
     TokenLogprob,
 )
 from llmos_server.errors import InvalidRequest
+from llmos_server.key_contracts import StoredKey
 
 EOS, BOS, TURN = 256, 257, 258
 SPECIAL = {EOS: "<eos>", BOS: "<bos>", TURN: "<turn>"}

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-EVERYBODY = {"contracts", "errors", "fleet_contracts", "settings"}
+EVERYBODY = {"contracts", "errors", "fleet_contracts", "key_contracts", "settings"}
 """May be imported from everywhere."""
 
 ARROWS: dict[str, set[str]] = {
@@ -21,6 +21,7 @@ ARROWS: dict[str, set[str]] = {
     "contracts": set(),
     "errors": set(),
     "fleet_contracts": set(),
+    "key_contracts": set(),
     "settings": set(),
     "log_file": set(),
     "logs": {"log_file"},
@@ -60,7 +61,13 @@ ARROWS: dict[str, set[str]] = {
 }
 """Folder or module -> the others that it may import, beside EVERYBODY and itself."""
 
-STRICT_BASE = {"contracts": set(), "errors": set(), "fleet_contracts": {"contracts"}, "settings": {"errors"}}
+STRICT_BASE = {
+    "contracts": set(),
+    "errors": set(),
+    "fleet_contracts": {"contracts"},
+    "key_contracts": set(),
+    "settings": {"errors"},
+}
 """What the modules that everybody imports may import of each other."""
 
 TORCH_FREE = (

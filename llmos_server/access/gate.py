@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from llmos_server.access import admin_token, keys
-from llmos_server.contracts import NOBODY, Principal, StoredKey
 from llmos_server.errors import Unauthorized
+from llmos_server.key_contracts import NOBODY, Principal, StoredKey
 
 MAX_PRESENTED_LENGTH = 200
 """Longer strings are nobody's key."""

@@ -14,8 +14,8 @@ import secrets
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from llmos_server.contracts import Principal, StoredKey
 from llmos_server.errors import InvalidRequest
+from llmos_server.key_contracts import Principal, StoredKey
 
 PREFIX = "sk-llmos-"
 ID_LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"

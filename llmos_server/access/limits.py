@@ -6,8 +6,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from llmos_server.contracts import Principal
 from llmos_server.errors import RateLimited
+from llmos_server.key_contracts import Principal
 
 MINUTE = 60.0
 

@@ -11,8 +11,8 @@ from litestar.handlers import BaseRouteHandler
 from llmos_server.api.context import note_key
 from llmos_server.api.served import ListedModel, ServedModel
 from llmos_server.api.services import services_of
-from llmos_server.contracts import NOBODY, Principal
 from llmos_server.errors import Forbidden, ModelNotFound
+from llmos_server.key_contracts import NOBODY, Principal
 
 PUBLIC = {"public": True}
 """A handler with these options is answered without a key."""

@@ -18,7 +18,7 @@ from llmos_server.api.responses import json_response
 from llmos_server.api.schemas.admin import CreateKeyRequest, KeyInfo, KeyList
 from llmos_server.api.services import store_of
 from llmos_server.api.starting import AnyRequest
-from llmos_server.contracts import StoredKey
+from llmos_server.key_contracts import StoredKey
 
 
 class CreateKeyBody(WireBody[CreateKeyRequest]):

@@ -12,8 +12,9 @@ from llmos_server.api.plans import Plan
 from llmos_server.api.schemas.common import CompletionTokensDetails, PromptTokensDetails, Usage
 from llmos_server.chat.choice import ChoiceDecoder
 from llmos_server.chat.deltas import TextDelta
-from llmos_server.contracts import ChoiceDelta, Generation, TokenLogprob, UsageStatus
+from llmos_server.contracts import ChoiceDelta, Generation, TokenLogprob
 from llmos_server.errors import EngineFailed
+from llmos_server.key_contracts import UsageStatus
 
 PROMPT_TAIL = 16
 """Prompt tokens that a choice's first text may depend on (an unfinished character, a leading space)."""

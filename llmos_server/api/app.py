@@ -33,8 +33,9 @@ from llmos_server.api.services import STATE_KEY, Services
 from llmos_server.api.tokenize import detokenize, tokenize
 from llmos_server.api.usage import all_usage, own_usage, usage_of_request
 from llmos_server.chat.pool import TextPool
-from llmos_server.contracts import Finding, UsageBook
+from llmos_server.contracts import Finding
 from llmos_server.fleet_contracts import EngineFleet
+from llmos_server.key_contracts import UsageBook
 from llmos_server.settings import ApiSettings
 
 if TYPE_CHECKING:

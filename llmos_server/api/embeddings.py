@@ -27,8 +27,9 @@ from llmos_server.api.served import ServedModel
 from llmos_server.api.services import services_of
 from llmos_server.api.starting import AnyRequest
 from llmos_server.api.visits import Visit
-from llmos_server.contracts import EncodeRequest, UsageStatus
+from llmos_server.contracts import EncodeRequest
 from llmos_server.errors import EngineBusy, ModelNotFound
+from llmos_server.key_contracts import UsageStatus
 
 BYTES_PER_CHARACTER = 16
 """Of a vector, when its wire form is counted against the text pool's threshold: packing is quicker than tokenising."""

@@ -13,7 +13,8 @@ from prometheus_client.registry import Collector
 
 from llmos_server.api.operating_metrics import EngineStateCollector, RequestCounter
 from llmos_server.api.served import Directory
-from llmos_server.contracts import EngineStats, UsageBook
+from llmos_server.contracts import EngineStats
+from llmos_server.key_contracts import UsageBook
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 MAX_IGNORED_LABELS = 100

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llmos_server.contracts import UsageRow
+from llmos_server.key_contracts import UsageRow
 
 
 class NoLedger:

@@ -10,8 +10,9 @@ from llmos_server.access.gate import Gate
 from llmos_server.access.limits import Limiter
 from llmos_server.api.metrics import Metrics
 from llmos_server.api.served import Directory
-from llmos_server.contracts import Finding, UsageBook
+from llmos_server.contracts import Finding
 from llmos_server.errors import ModelNotFound, StoreUnavailable
+from llmos_server.key_contracts import UsageBook
 from llmos_server.settings import ApiSettings
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import Any
 from llmos_server.api.access import principal_of
 from llmos_server.api.context import request_id_of, response_headers
 from llmos_server.api.services import services_of
-from llmos_server.contracts import Principal, UsageRow, UsageStatus
+from llmos_server.key_contracts import Principal, UsageRow, UsageStatus
 
 
 class Visit:

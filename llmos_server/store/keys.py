@@ -8,8 +8,8 @@ from typing import Any
 from sqlalchemy import bindparam, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from llmos_server.contracts import StoredKey
 from llmos_server.errors import InvalidRequest
+from llmos_server.key_contracts import StoredKey
 from llmos_server.store.database import Database
 from llmos_server.store.tables import Key
 

@@ -15,8 +15,8 @@ from itertools import islice
 
 import structlog
 
-from llmos_server.contracts import UsageRow
 from llmos_server.errors import StoreUnavailable
+from llmos_server.key_contracts import UsageRow
 
 log = structlog.get_logger(__name__)
 

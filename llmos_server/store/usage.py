@@ -10,7 +10,7 @@ import msgspec
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from llmos_server.contracts import UsageRow, UsageTotal
+from llmos_server.key_contracts import UsageRow, UsageTotal
 from llmos_server.store.database import Database
 from llmos_server.store.owners import Owner, of_owner
 from llmos_server.store.tables import Usage

@@ -6,8 +6,8 @@ import pytest
 
 from llmos_server.access.gate import Gate
 from llmos_server.access.keys import create_key
-from llmos_server.contracts import NOBODY
 from llmos_server.errors import Unauthorized
+from llmos_server.key_contracts import NOBODY
 
 TOKEN = "llmos-admin-" + "t" * 43
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmos_server.access.keys import create_key, hash_secret, is_valid, split_key, to_principal
-from llmos_server.contracts import StoredKey
+from llmos_server.key_contracts import StoredKey
 
 
 def stored(secret_hash: str, **fields) -> StoredKey:

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmos_server.access.limits import Limiter, TokenBucket, format_seconds
-from llmos_server.contracts import NOBODY, Principal
 from llmos_server.errors import RateLimited
+from llmos_server.key_contracts import NOBODY, Principal
 
 
 class Clock:

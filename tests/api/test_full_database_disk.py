@@ -12,7 +12,7 @@ import structlog
 from llmos_server.access.gate import Gate
 from llmos_server.api.app import create_api
 from llmos_server.api.served import ModelDirectory, ServedModel
-from llmos_server.contracts import UsageRow
+from llmos_server.key_contracts import UsageRow
 from llmos_server.settings import ApiSettings
 from llmos_server.store import ledger as module
 from llmos_server.store.database import Database

@@ -12,7 +12,7 @@ import pytest
 
 from llmos_server.api.services import STATE_KEY
 from llmos_server.chat.pool import TextPool
-from llmos_server.contracts import Principal
+from llmos_server.key_contracts import Principal
 
 LONG = "x" * 5000
 REQUESTS = {

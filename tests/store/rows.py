@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from llmos_server.contracts import StoredKey, UsageRow
+from llmos_server.key_contracts import StoredKey, UsageRow
 
 
 def key(key_id: str = "abcdefgh", name: str = "laptop", **fields: Any) -> StoredKey:

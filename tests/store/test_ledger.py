@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rows import key, usage
 
-from llmos_server.contracts import UsageRow
 from llmos_server.errors import StoreUnavailable
+from llmos_server.key_contracts import UsageRow
 from llmos_server.store import database as database_module
 from llmos_server.store import ledger as module
 from llmos_server.store.database import Database

@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from llmos_server.contracts import Finding, UsageRow, UsageTotal
+from llmos_server.contracts import Finding
+from llmos_server.key_contracts import UsageRow, UsageTotal
 
 Limit = Annotated[int, Meta(ge=1, lt=2**31)]
 
