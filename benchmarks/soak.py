@@ -28,7 +28,8 @@ from typing import Any
 
 import httpx2
 
-CACHE_BYTES = 100_000_000
+CACHE_BYTES = 50_000_000
+"""Less than what a worker may grow by: pages that are first used in the course of it stay in its memory."""
 WARM_UP_SHARE = 0.25
 MAX_WARM_UP_SECONDS = 120.0
 SETTLE_SECONDS = 60.0

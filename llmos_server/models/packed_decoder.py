@@ -23,6 +23,7 @@ from llmos_server.models.rope import rope_frequencies, rope_table
 
 PRODUCTS = ("qkv", "out", "gate_up", "down", "head")
 """The matrix products whose activations may be rounded to integers of 8 bits instead of 16."""
+FINE = dict.fromkeys(PRODUCTS, 16)
 
 
 def shape_of(config: ModelConfig, page_size: int) -> DecoderShape:
@@ -75,7 +76,8 @@ class PackedDecoder:
         self._final_norm = loader.vector(FINAL_NORM)
         divisors = torch.from_numpy(loader.vector(ROPE_DIVISORS)) if loader.has(ROPE_DIVISORS) else None
         self._frequencies = rope_frequencies(config.rope, config.head_dim, divisors)
-        self._bits = dict.fromkeys(PRODUCTS, 16)
+        self._bits = FINE
+        self._rounds_everywhere = False
 
     @property
     def num_bytes(self) -> int:
@@ -88,12 +90,14 @@ class PackedDecoder:
         """Whether there are products that round activations."""
         return self._layers[0].down.is_quantised
 
-    def round_to_bytes(self, products: Collection[str]) -> None:
+    def round_to_bytes(self, products: Collection[str], *, everywhere: bool = False) -> None:
         """Of PRODUCTS: those whose activations are rounded to 8 bits from now on, all others to 16.
 
+        The first and the last layer keep 16 unless `everywhere`: half of what rounding does to smollm2:135m is theirs.
         After `prepare`, and before anything is served: what pages hold was computed otherwise.
         """
         self._bits = {name: 8 if name in products else 16 for name in PRODUCTS}
+        self._rounds_everywhere = everywhere
         self._make_structs()
 
     def prepare(self, cache: Sequence[LayerCache], max_positions: int) -> None:
@@ -104,8 +108,9 @@ class PackedDecoder:
 
     def _make_structs(self) -> None:
         config = self._config
-        layers = zip(self._layers, self._cache, strict=True)
-        structs = (weights.struct(pages, self._bits) for weights, pages in layers)
+        edges = () if self._rounds_everywhere else (0, config.num_layers - 1)
+        layers = enumerate(zip(self._layers, self._cache, strict=True))
+        structs = (weights.struct(pages, FINE if index in edges else self._bits) for index, (weights, pages) in layers)
         self._layer_structs = (Layer * config.num_layers)(*structs)
         self._head_struct = self._head.struct(self._bits["head"])
         self._decoder = DecoderStruct(

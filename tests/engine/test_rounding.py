@@ -29,11 +29,13 @@ class FakeModel:
     def __init__(self, costs: dict[str, float], *, is_quantised: bool = True) -> None:
         self.is_quantised = is_quantised
         self.rounded: tuple[str, ...] = ()
+        self.rounds_everywhere = False
         self.num_runs = 0
         self._costs = costs
 
-    def round_to_bytes(self, products: Collection[str]) -> None:
+    def round_to_bytes(self, products: Collection[str], *, everywhere: bool = False) -> None:
         self.rounded = tuple(products)
+        self.rounds_everywhere = everywhere
 
     def forward(self, plan: StepPlan) -> int:
         self.num_runs += 1
@@ -113,6 +115,8 @@ def test_where_nothing_can_be_measured_16_bits_stay(decide, tmp_path: Path) -> N
 def test_what_is_asked_for_is_done_unmeasured(decide) -> None:
     model = FakeModel(dict.fromkeys(PRODUCTS, FAR))
     assert decide(model, "int8") == PRODUCTS
+    assert model.rounds_everywhere
     assert decide(model, "int16") == ()
+    assert not model.rounds_everywhere
     assert decide(FakeModel({}, is_quantised=False), "int8") == ()
     assert model.num_runs == 0
