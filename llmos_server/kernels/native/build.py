@@ -33,8 +33,9 @@ two are for GCC, which otherwise keeps all products of a group in memory before 
 AVX2 = ("-mavx2", "-mfma", "-mf16c")
 AVX512 = (*AVX2, "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vnni")
 UNITS: dict[str, tuple[str, ...]] = {"team": (), "library": (), "backend_plain": ()}
-X86_UNITS = {"backend_avx2": AVX2, "backend_avx512vnni": AVX512}
-"""After the plain ones: of an inline function that several units hold, the linker takes the first."""
+X86_UNITS = {"backend_plain": ("-O2",), "backend_avx2": AVX2, "backend_avx512vnni": AVX512}
+"""After the plain ones: of an inline function that several units hold, the linker takes the first. Plain code is the
+last resort here, so it is compiled in half the time."""
 COMPILERS = ("c++", "g++", "clang++")
 MAX_SECONDS = 300
 

@@ -14,7 +14,7 @@ import torch
 
 from llmos_server.errors import KernelsUnavailable
 from llmos_server.kernels.base import HeadLayout, LayerCache
-from llmos_server.kernels.native.build import AVX2, FLAGS, SOURCES, find_compiler
+from llmos_server.kernels.native.build import FLAGS, KERNEL_CACHE, SOURCES, find_compiler, find_or_build
 from llmos_server.kernels.native.library import Batch, Decoder, Layer, Library
 from llmos_server.kernels.native.packing import (
     PackedMatrix,
@@ -25,8 +25,13 @@ from llmos_server.kernels.native.packing import (
     pack_uint,
 )
 from llmos_server.kernels.native.pages import CACHE_KINDS, NativePages
+from llmos_server.settings import find_home
 
 NUM_OUT, NUM_IN = 50, 96
+STUBS = """#include "backend.h"
+const llmos::Backend llmos::backend_avx2{"none"}, llmos::backend_plain{"none"};
+"""
+"""For the linker: the emulated library has one backend."""
 
 
 @pytest.fixture(scope="module")
@@ -37,20 +42,23 @@ def libraries(tmp_path_factory: pytest.TempPathFactory) -> list[Library]:
         compiler = find_compiler()
     except KernelsUnavailable as error:
         pytest.skip(str(error))
-    folder = tmp_path_factory.mktemp("emulated")
-    emulated = ("-O1", "-mfma", f"-I{Path(__file__).parent / 'emulated'}")
-    units = {
-        "team": (), "library": ("-D__builtin_cpu_supports(x)=1",), "backend_plain": ("-O1",),
-        "backend_avx2": (*AVX2, "-O1"), "backend_avx512vnni": emulated,
-    }  # fmt: skip
-    for unit, flags in units.items():
-        command = [compiler, *FLAGS, *flags, "-c", str(SOURCES / f"{unit}.cpp"), "-o", str(folder / f"{unit}.o")]
-        subprocess.run(command, check=True)
-    objects = [str(folder / f"{unit}.o") for unit in units]
-    subprocess.run([compiler, "-shared", "-pthread", *objects, "-o", str(folder / "kernels.so")], check=True)
     if "avx2" not in Path("/proc/cpuinfo").read_text(encoding="ascii"):
         pytest.skip("this processor has no AVX2")
-    return [Library(folder / "kernels.so", 2, backend) for backend in ("avx2", "avx512vnni")]
+    folder = tmp_path_factory.mktemp("emulated")
+    stubs = folder / "stubs.cpp"
+    stubs.write_text(STUBS, encoding="ascii")
+    emulated = ("-O0", "-mfma", f"-I{Path(__file__).parent / 'emulated'}")
+    units: dict[Path, tuple[str, ...]] = {
+        SOURCES / "team.cpp": (), SOURCES / "library.cpp": ("-D__builtin_cpu_supports(x)=1",), stubs: (f"-I{SOURCES}",),
+        SOURCES / "backend_avx512vnni.cpp": emulated,
+    }  # fmt: skip
+    for unit, flags in units.items():
+        command = [compiler, *FLAGS, *flags, "-c", str(unit), "-o", str(folder / f"{unit.stem}.o")]
+        subprocess.run(command, check=True)
+    objects = [str(folder / f"{unit.stem}.o") for unit in units]
+    subprocess.run([compiler, "-shared", "-pthread", *objects, "-o", str(folder / "kernels.so")], check=True)
+    real = Library(find_or_build(find_home() / KERNEL_CACHE), 2, "avx2")
+    return [real, Library(folder / "kernels.so", 2, "avx512vnni")]
 
 
 def matrices() -> dict[str, PackedMatrix]:
