@@ -72,6 +72,8 @@ def round_activations(
     else:
         products = PRODUCTS if config.activations == "int8" and model.is_quantised else ()
     model.round_to_bytes(products, everywhere=config.activations == "int8")
+    if products:
+        log.info("activations of %s are rounded to 8 bits", ", ".join(products))
     return products
 
 
