@@ -102,6 +102,7 @@ def _configure(version: ModelVersion, settings: EngineSettings) -> WorkerConfig:
         max_num_batched_tokens=settings.max_num_batched_tokens,
         prefix_caching=False,
         numerics=settings.numerics,
+        activations=settings.activations,
         cache_dtype=settings.cache_dtype,
         quantization=version.quantization,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from itertools import accumulate
@@ -24,6 +25,8 @@ from llmos_server.kernels.native.build import KERNEL_CACHE
 from llmos_server.models.packed_decoder import PackedDecoder
 from llmos_server.models.paged_model import PagedModel
 from llmos_server.settings import find_home
+
+log = logging.getLogger("llmos.worker")
 
 HEAD_ROWS = 64
 """Rows that the output head computes at once: 64 x 49152 floats are 12 MiB, a whole prompt's would be gigabytes."""
@@ -154,9 +157,12 @@ def create_runner(config: WorkerConfig, draft_page_bytes: int = 0) -> tuple[Mode
         cache = KVCache(pages, model.layouts, num_pages, device)
         model.prepare(cache.layers, max_model_len)
     runner = ModelRunner(model, cache, pages, draw)
+    rounded: tuple[str, ...] = ()
     if isinstance(model, PackedDecoder):
         rounded = round_activations(model, runner, config, max_model_len, find_home() / KERNEL_CACHE)
         dtype += f", activations of {', '.join(rounded)} in 8 bits" if rounded else ""
+    if config.activations == "int8" and not rounded:
+        log.warning("engine.activations = int8 changes nothing: these weights, or kernels, round no activations")
     info = EngineInfo(
         model_digest=config.model_digest,
         architecture=model.architecture,
