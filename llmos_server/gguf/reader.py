@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -13,6 +14,9 @@ import numpy.typing as npt
 from llmos_server.errors import PullError, UnsupportedModel
 from llmos_server.gguf.header import HeaderReader, TensorInfo
 from llmos_server.gguf.types import READABLE_TYPES
+
+AHEAD, DONE = (getattr(mmap, f"MADV_{advice}", None) for advice in ("WILLNEED", "DONTNEED"))
+"""None where the system has no such advice."""
 
 __all__ = ["GGUFFile", "TensorInfo"]
 
@@ -76,9 +80,17 @@ class GGUFFile:
             raise ValueError(f"{self._label}: already closed")
         return np.frombuffer(self._data, dtype=np.uint8, count=info.num_bytes, offset=info.offset)
 
-    def forget(self, name: str) -> None:
-        """Of a tensor that was read: let its part of the file go out of this process's memory. Views stay valid."""
+    def in_parts(self, name: str, num_bytes: int) -> Iterator[slice]:
+        """Parts of a tensor's bytes, one after the other. While one is used the next is read from the disk; what was
+        used goes out of this process's memory. Views stay valid."""
         info = self.tensors[name]
-        if self._data is not None and hasattr(mmap, "MADV_DONTNEED"):
-            start = info.offset - info.offset % mmap.PAGESIZE
-            self._data.madvise(mmap.MADV_DONTNEED, start, info.offset + info.num_bytes - start)
+        for start in range(0, info.num_bytes, num_bytes):
+            stop = min(start + num_bytes, info.num_bytes)
+            self._advise(AHEAD, info.offset + stop, min(stop + num_bytes, info.num_bytes) - stop)
+            yield slice(start, stop)
+            self._advise(DONE, info.offset + start, stop - start)
+
+    def _advise(self, advice: int | None, start: int, num_bytes: int) -> None:
+        aligned = start - start % mmap.PAGESIZE
+        if self._data is not None and advice is not None and num_bytes:
+            self._data.madvise(advice, aligned, start + num_bytes - aligned)

@@ -59,3 +59,5 @@ READABLE = frozenset({
 
 READABLE_TYPES: dict[str, TensorType] = {t.name: t for t in TENSOR_TYPES.values() if t.name in READABLE}
 """The types that LLMOS computes with, by name."""
+
+TYPE_NUMBERS: dict[str, int] = {t.name: number for number, t in TENSOR_TYPES.items()}

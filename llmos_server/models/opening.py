@@ -63,5 +63,5 @@ def open_packed(
         config = read_config(load_values(folder))
     except UnsupportedModel:
         raise KernelsUnavailable("They compute the decoder of our own only, not this architecture.") from None
-    loader = PackedLoader(open_weights(weights, config), torch.get_num_threads(), quantization)
+    loader = PackedLoader(open_weights(weights, config), library, torch.get_num_threads(), quantization)
     return PackedDecoder(config, library, loader, page_size)

@@ -9,18 +9,23 @@ import numpy as np
 import torch
 
 from llmos_server.errors import UnsupportedModel
+from llmos_server.gguf.blocks import Groups
+from llmos_server.gguf.types import TYPE_NUMBERS
+from llmos_server.kernels.native.library import Library, Repacking
 from llmos_server.kernels.native.packing import (
     Array,
     PackedMatrix,
     PackedStack,
+    address,
     pack_floats,
     pack_int8,
     pack_uint,
+    unfilled,
 )
 from llmos_server.models.packed_types import LAYOUTS, rounded_type
 from llmos_server.models.quantize import to_int6, to_int8, to_uint4
 from llmos_server.models.row_chunks import pack_by_rows
-from llmos_server.models.weights import PackedTensor, TensorSource, some
+from llmos_server.models.weights import TensorSource, some
 from llmos_server.settings import Quantization
 
 ROUNDING = {"Q8_0": to_int8, "Q6_K": to_int6, "Q4_1": to_uint4}
@@ -30,9 +35,15 @@ ROUNDING = {"Q8_0": to_int8, "Q6_K": to_int6, "Q4_1": to_uint4}
 class PackedLoader:
     """Reads a source, matrix by matrix."""
 
-    def __init__(self, source: TensorSource, num_threads: int, quantization: Quantization = "none") -> None:
-        """quantization: of floats. Raises UnsupportedModel where the file holds integers already."""
+    def __init__(
+        self, source: TensorSource, library: Library, num_threads: int, quantization: Quantization = "none"
+    ) -> None:
+        """library: packs what the file holds as integers. num_threads: for floats. quantization: of floats.
+
+        Raises UnsupportedModel where the file holds integers already.
+        """
         self._source = source
+        self._library = library
         self._num_threads = num_threads
         self._quantization = quantization
         self._rounded: list[tuple[str, float, float]] = []
@@ -70,10 +81,15 @@ class PackedLoader:
         return np.ascontiguousarray(self._source.read(name).to(torch.float32).numpy())
 
     def _packed(self, name: str, bias: Array | None) -> PackedMatrix:
-        def pack(rows: slice) -> PackedMatrix:
-            return _pack(self._source.read_packed(name, rows), None if bias is None else bias[rows])
-
-        return self._by_rows(name, pack)
+        type_name, blocks, order = self._source.stored(name)
+        (num_out, num_in), layout = self._source.shapes[name], LAYOUTS[type_name]
+        matrix = unfilled(layout.bits, (num_out, num_in), layout.group, layout.has_minima, bias)
+        to = map(address, (matrix.values, matrix.scales, matrix.minima))
+        repacking = Repacking(TYPE_NUMBERS[type_name], num_out, num_in, 0, 0, address(blocks), address(order), *to)
+        for rows in self._source.in_parts(name):
+            repacking.first, repacking.last = rows.start, rows.stop
+            self._library.repack(repacking)
+        return matrix
 
     def _floats(self, name: str, bias: Array | None) -> PackedMatrix:
         weight = self._source.read(name)
@@ -86,24 +102,24 @@ class PackedLoader:
     def _round(self, name: str, bias: Array | None) -> PackedMatrix:
         weight, type_name = self._source.read(name), rounded_type(name, self._quantization)
 
-        def pack(rows: slice) -> PackedMatrix:
+        def round_rows(rows: slice) -> PackedMatrix:
             groups, error, squares = ROUNDING[type_name](weight[rows].to(torch.float32).numpy())
             if not math.isfinite(error + squares):
                 raise UnsupportedModel(f"{name} holds numbers that are not finite or too large to be quantised.")
             self._rounded.append((type_name, error, squares))
-            return _pack(PackedTensor(type_name, groups), None if bias is None else bias[rows])
+            return pack_groups(type_name, groups, None if bias is None else bias[rows])
 
-        return self._by_rows(name, pack)
+        return self._by_rows(name, round_rows)
 
     def _by_rows(self, name: str, pack: Callable[[slice], PackedMatrix]) -> PackedMatrix:
         num_rows, num_columns = self._source.shapes[name]
         return pack_by_rows((num_rows, num_columns), pack, self._num_threads)
 
 
-def _pack(tensor: PackedTensor, bias: Array | None) -> PackedMatrix:
-    quants, scales, minima = tensor.groups
-    layout = LAYOUTS[tensor.type_name]
+def pack_groups(type_name: str, groups: Groups, bias: Array | None) -> PackedMatrix:
+    """[rows, columns] of one of GGUF's types. Library.repack gives the same bits."""
+    layout = LAYOUTS[type_name]
     if layout.bits == 8:
-        return pack_int8(quants, scales, bias)
-    quants = (quants + np.int8(layout.offset)).view(np.uint8) if layout.offset else quants
-    return pack_uint(quants, scales, minima, bias, layout.bits)
+        return pack_int8(groups.quants, groups.scales, bias)
+    quants = (groups.quants + np.int8(layout.offset)).view(np.uint8) if layout.offset else groups.quants
+    return pack_uint(quants, groups.scales, groups.minima, bias, layout.bits)

@@ -5,17 +5,19 @@ Tensors are read one at a time and copied into place, so loading holds the weigh
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from safetensors import SafetensorError, safe_open
 
 from llmos_server.errors import UnsupportedModel
-from llmos_server.gguf.blocks import Groups
+from llmos_server.gguf.blocks import Bytes
 from llmos_server.gguf.dequantize import dequantize
-from llmos_server.gguf.grouped import GROUPED, take_apart
+from llmos_server.gguf.grouped import GROUPED
 from llmos_server.gguf.reader import GGUFFile
 from llmos_server.models.config import ModelConfig
 from llmos_server.models.names import EMBEDDING, HEAD, ROPE_DIVISORS, expected_shapes, from_gguf
@@ -25,16 +27,22 @@ SAFETENSORS_DTYPES = ("F32", "F16", "BF16")
 IGNORED = ("rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias", ".attention.bias", ".attention.masked_bias")
 SHORT_FLOATS = {"F16": torch.float16, "BF16": torch.bfloat16}
 """GGUF's names; kept as they are, not blown up."""
+PART_ROWS = 16
+PART_BYTES = 1 << 23
+"""Of a packed matrix, how much of the file is in memory at a time."""
 MAX_NAMED = 5
 """Names that one error message lists."""
 
 
-class PackedTensor(NamedTuple):
-    """[rows, columns] as integers in groups; value = scale * quant (+ minimum)."""
+class StoredMatrix(NamedTuple):
+    """A matrix of integers in groups, as its file has it."""
 
     type_name: str
     """GGUF's."""
-    groups: Groups
+    blocks: Bytes
+    """[rows, bytes of a row]: a view of the file, in its order."""
+    order: npt.NDArray[np.int32] | None
+    """Where in the file each row is; None: in its place."""
 
 
 class TensorSource(Protocol):
@@ -50,8 +58,12 @@ class TensorSource(Protocol):
         """Whether the file holds integers in groups, not floats."""
         ...
 
-    def read_packed(self, name: str, rows: slice) -> PackedTensor:
-        """Some rows of a packed matrix, as the integers that the file holds. Any thread may ask."""
+    def stored(self, name: str) -> StoredMatrix:
+        """A packed matrix."""
+        ...
+
+    def in_parts(self, name: str) -> Iterator[slice]:
+        """Its rows, to be used in this order, a multiple of PART_ROWS at a time: what was used goes out of memory."""
         ...
 
 
@@ -90,7 +102,10 @@ class SafetensorsSource:
     def is_packed(self, name: str) -> bool:
         return False
 
-    def read_packed(self, name: str, rows: slice) -> PackedTensor:
+    def stored(self, name: str) -> StoredMatrix:
+        raise AssertionError("safetensors hold no packed tensors")
+
+    def in_parts(self, name: str) -> Iterator[slice]:
         raise AssertionError("safetensors hold no packed tensors")
 
 
@@ -121,20 +136,28 @@ class GGUFSource:
     def is_packed(self, name: str) -> bool:
         return self._file.tensors[self._names[name]].type_name in GROUPED
 
-    def read_packed(self, name: str, rows: slice) -> PackedTensor:
-        stored = self._names[name]
-        info = self._file.tensors[stored]
-        num_rows, num_columns = info.shape
-        order = self._in_halves(name, torch.arange(num_rows)).numpy()[rows]
-        raw = self._file.raw(stored).reshape(num_rows, -1)[order]
-        self._file.forget(stored)
-        return PackedTensor(info.type_name, take_apart(raw.reshape(-1), info.type_name, (len(order), num_columns)))
+    def stored(self, name: str) -> StoredMatrix:
+        info = self._file.tensors[self._names[name]]
+        blocks = self._file.raw(info.name).reshape(info.shape[0], -1)
+        if self._heads_of(name) is None:
+            return StoredMatrix(info.type_name, blocks, None)
+        order = self._in_halves(name, torch.arange(info.shape[0], dtype=torch.int32))
+        return StoredMatrix(info.type_name, blocks, np.ascontiguousarray(order.numpy()))
+
+    def in_parts(self, name: str) -> Iterator[slice]:
+        info = self._file.tensors[self._names[name]]
+        row_bytes = info.num_bytes // info.shape[0]
+        step = max(1, PART_BYTES // (row_bytes * PART_ROWS)) * PART_ROWS * row_bytes
+        for part in self._file.in_parts(info.name, step):
+            yield slice(part.start // row_bytes, part.stop // row_bytes)
 
     def _in_halves(self, name: str, rows: torch.Tensor) -> torch.Tensor:
-        for part, num_heads in self._heads.items():
-            if f".{part}." in name:
-                return unpermute(rows, num_heads)
-        return rows
+        num_heads = self._heads_of(name)
+        return rows if num_heads is None else unpermute(rows, num_heads)
+
+    def _heads_of(self, name: str) -> int | None:
+        """Of a matrix whose rows GGUF has in another order."""
+        return next((num_heads for part, num_heads in self._heads.items() if f".{part}." in name), None)
 
 
 def unpermute(rows: torch.Tensor, num_heads: int) -> torch.Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from ctypes import POINTER, Structure, c_char_p, c_double, c_float, c_int32, c_int64, c_void_p
+from ctypes import POINTER, Structure, c_bool, c_char_p, c_double, c_float, c_int32, c_int64, c_void_p
 from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar
@@ -81,6 +81,23 @@ class Batch(Structure):
     _fields_: ClassVar = [("num_rows", c_int32), ("num_spans", c_int32), ("spans", c_void_p), ("pages", c_void_p)]
 
 
+class Repacking(Structure):
+    """abi.h: Repacking."""
+
+    _fields_: ClassVar = [
+        ("type", c_int32),
+        ("num_out", c_int32),
+        ("num_in", c_int32),
+        ("first", c_int32),
+        ("last", c_int32),
+        ("rows", c_void_p),
+        ("order", c_void_p),
+        ("values", c_void_p),
+        ("scales", c_void_p),
+        ("minima", c_void_p),
+    ]
+
+
 class Library:
     """One loaded library with one of its backends and a team of threads. Not for two callers at once."""
 
@@ -113,6 +130,11 @@ class Library:
         token: int = self._functions.llmos_draw(self._backend, scores, size, temperature, noise)
         return token
 
+    def repack(self, repacking: Repacking) -> None:
+        """Some rows of a GGUF's matrix into tiles."""
+        if not self._functions.llmos_repack(self._backend, self._team, repacking):
+            raise ValueError(f"blocks of type {repacking.type} have no code")
+
 
 @lru_cache(maxsize=8)
 def _load(path: Path) -> ctypes.CDLL:
@@ -129,6 +151,7 @@ def _load(path: Path) -> ctypes.CDLL:
         "llmos_project": ([c_void_p, c_void_p, pointers[Stack], c_void_p, c_float, c_void_p, c_int32, c_void_p], None),
         "llmos_draw": ([c_void_p, c_void_p, c_int64, c_float, c_double], c_int64),
         "llmos_gather": ([c_void_p, pointers[Matrix], c_void_p, c_int32, c_void_p], None),
+        "llmos_repack": ([c_void_p, c_void_p, POINTER(Repacking)], c_bool),
     }
     for name, (arguments, result) in signatures.items():
         function = getattr(library, name)

@@ -83,6 +83,16 @@ def address(array: Array | None) -> int | None:
     return None if array is None else array.ctypes.data
 
 
+def unfilled(bits: int, shape: tuple[int, int], group: int, has_minima: bool, bias: Array | None) -> PackedMatrix:
+    """For Library.repack to fill. bits: 4, 5, 6 or 8. shape: [out, in]."""
+    num_out, num_in = shape
+    num_tiles = -(-num_out // LANES)
+    values = np.empty((num_tiles, num_in // BLOCK, bits, 4 * LANES), np.uint8)
+    halves = (num_tiles, num_in // group, LANES)
+    scales, minima = np.empty(halves, np.float16), np.empty(halves, np.float16) if has_minima else None
+    return PackedMatrix(UINTS.get(bits, INT8), num_out, num_in, values, group, scales, minima, _bias(bias))
+
+
 def pack_uint(quants: Array, scales: Array, minima: Array | None, bias: Array | None, bits: int = 4) -> PackedMatrix:
     """Weight = scale * quant + minimum, or, without minima, scale * (quant - 2 ** (bits - 1)).
 

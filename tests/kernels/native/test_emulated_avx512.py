@@ -7,6 +7,7 @@ import itertools
 import platform
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ import torch
 from llmos_server.errors import KernelsUnavailable
 from llmos_server.kernels.base import HeadLayout, LayerCache
 from llmos_server.kernels.native.build import FLAGS, KERNEL_CACHE, SOURCES, find_compiler, find_or_build
-from llmos_server.kernels.native.library import Batch, Decoder, Layer, Library
+from llmos_server.kernels.native.library import Batch, Decoder, Layer, Library, Repacking
 from llmos_server.kernels.native.packing import (
     PackedMatrix,
     PackedStack,
@@ -23,6 +24,7 @@ from llmos_server.kernels.native.packing import (
     pack_floats,
     pack_int8,
     pack_uint,
+    unfilled,
 )
 from llmos_server.kernels.native.pages import CACHE_KINDS, NativePages
 from llmos_server.settings import find_home
@@ -140,3 +142,29 @@ def test_draws(libraries: list[Library]) -> None:
         [library.draw(scores.data_ptr(), len(scores), 0.8, noise / 97) for noise in range(97)] for library in libraries
     ]
     assert tokens[0] == tokens[1]
+
+
+@pytest.mark.parametrize(
+    ("block_type", "bits", "group", "has_minima", "block_bytes", "halves"),
+    [
+        (2, 4, 32, False, 18, (0,)),
+        (8, 8, 32, False, 34, (0,)),
+        (13, 5, 32, True, 176, (0, 2)),
+        (14, 6, 16, False, 210, (208,)),
+    ],
+    ids=["Q4_0", "Q8_0", "Q5_K", "Q6_K"],
+)
+def test_repacking(
+    libraries: list[Library], block_type: int, bits: int, group: int, has_minima: bool, block_bytes: int, halves: Any
+) -> None:
+    num_rows, num_columns = 50, 512
+    size = 32 if block_bytes < 84 else 256
+    blocks = np.random.default_rng(4).integers(0, 256, (num_rows * num_columns // size, block_bytes), dtype=np.uint8)
+    blocks[:, [half + 1 for half in halves]] &= 0x3F  # Finite.
+    packed = []
+    for library in libraries:
+        matrix = unfilled(bits, (num_rows, num_columns), group, has_minima, None)
+        to = map(address, (matrix.values, matrix.scales, matrix.minima))
+        library.repack(Repacking(block_type, num_rows, num_columns, 0, num_rows, address(blocks), None, *to))
+        packed.append([array.tobytes() for array in (matrix.values, matrix.scales, matrix.minima) if array is not None])
+    assert packed[0] == packed[1]

@@ -58,4 +58,22 @@ struct Batch {
   const int32_t* pages;
 };
 
+// Block types of a GGUF, by its own numbers.
+enum BlockTypeNumber : int32_t {
+  kQ4_0 = 2, kQ4_1 = 3, kQ5_0 = 6, kQ5_1 = 7, kQ8_0 = 8, kQ2_K = 10, kQ3_K = 11, kQ4_K = 12, kQ5_K = 13, kQ6_K = 14,
+  kIQ4_NL = 20, kIQ4_XS = 23
+};
+
+// Rows of a matrix, from a file's blocks to a Matrix's memory.
+struct Repacking {
+  int32_t type;          // Of the blocks.
+  int32_t num_out, num_in;
+  int32_t first, last;   // The rows to be packed now, below `last`: whole tiles, but for the matrix's last one.
+  const uint8_t* rows;   // Blocks of all rows, in the file's order.
+  const int32_t* order;  // [num_out]: where in the file each row is. Null: in its place.
+  uint8_t* values;       // These three as in Matrix.
+  uint16_t* scales;
+  uint16_t* minima;
+};
+
 }  // namespace llmos

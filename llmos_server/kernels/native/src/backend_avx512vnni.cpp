@@ -1,7 +1,8 @@
 #include "backend.h"
 #include "simd_avx512.h"
 #include "forward.h"
+#include "repack.h"
 #include "sampling.h"
 
 const llmos::Backend llmos::backend_avx512vnni{"avx512vnni", llmos::LLMOS_ISA::forward, llmos::LLMOS_ISA::project,
-                                   llmos::LLMOS_ISA::gather, llmos::LLMOS_ISA::draw};
+                                   llmos::LLMOS_ISA::gather, llmos::LLMOS_ISA::draw, llmos::LLMOS_ISA::repack};

@@ -61,3 +61,8 @@ LLMOS_EXPORT void llmos_gather(const Backend* backend, const llmos::Matrix* matr
 LLMOS_EXPORT int64_t llmos_draw(const Backend* backend, const float* scores, int64_t size, float temperature, double noise) {
   return backend->draw(scores, size, temperature, noise);
 }
+
+// Rows of a matrix into tiles; false for a type of blocks that has no code.
+LLMOS_EXPORT bool llmos_repack(const Backend* backend, llmos::Team* team, const llmos::Repacking* repacking) {
+  return backend->repack(*team, *repacking);
+}
