@@ -12,7 +12,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from llmos_server.contracts import TokenLogprob
 from llmos_server.engine.messages import WorkerConfig
-from llmos_server.engine.rounding import LIMIT, round_activations
+from llmos_server.engine.rounding import CLEAR, LIMIT, MIN_TOKENS, WAYS, round_activations
 from llmos_server.engine.step import StepPlan, StepResult
 from llmos_server.models.packed_decoder import PRODUCTS
 
@@ -26,11 +26,14 @@ class FakeModel:
     backend = "fake"
     vocab_size = 1000
 
-    def __init__(self, costs: dict[str, float], *, is_quantised: bool = True) -> None:
+    def __init__(self, costs: dict[str, float], *, is_quantised: bool = True, later: float = 1.0) -> None:
+        """later: times the costs, after the first tokens."""
+        self._later = later
         self.is_quantised = is_quantised
         self.rounded: tuple[str, ...] = ()
         self.rounds_everywhere = False
         self.num_runs = 0
+        self.num_tokens = 0
         self._costs = costs
 
     def round_to_bytes(self, products: Collection[str], *, everywhere: bool = False) -> None:
@@ -39,11 +42,16 @@ class FakeModel:
 
     def forward(self, plan: StepPlan) -> int:
         self.num_runs += 1
+        self.num_tokens += plan.num_tokens
         return plan.num_tokens
 
     def sample(self, plan: StepPlan, hidden: int) -> StepResult:
         off = sum(self._costs.get(name, 0.0) for name in self.rounded)
-        return StepResult([], {0: [TokenLogprob(0, -1.0 + off * (-1) ** i, []) for i in range(hidden - 1)]})
+        [chunk] = plan.chunks
+        last = min(chunk.start + hidden, len(chunk.sequence.request.prompt_ids) - 1)
+        places = range(chunk.start, last)
+        offs = [off * (-1) ** i * (1 if i < MIN_TOKENS else self._later) for i in places]
+        return StepResult([], {0: [TokenLogprob(0, -1.0 + number, []) for number in offs]})
 
 
 @pytest.fixture
@@ -85,6 +93,32 @@ def decide(tmp_path: Path) -> Callable[..., tuple[str, ...]]:
 )
 def test_no_more_than_the_limit_allows(decide, costs: dict[str, float], expected: tuple[str, ...]) -> None:
     assert decide(FakeModel(costs)) == expected
+
+
+@pytest.mark.parametrize(
+    ("cost", "later", "is_allowed", "looks"),
+    [
+        (0.9 * CLEAR[0], 9.0, True, 1),
+        (1.1 * CLEAR[1], 0.0, False, 1),
+        (0.9 * LIMIT, 1.0, True, 2),
+        (0.9 * LIMIT, 2.0, False, 2),
+        (1.05 * LIMIT, 0.9, True, 2),
+    ],
+)
+def test_the_first_tokens_decide_what_is_clear(decide, cost: float, later: float, is_allowed: bool, looks: int) -> None:
+    """The rest is computed only then, for 16 bits once for all ways."""
+    model = FakeModel({"out": cost}, later=later)
+    assert decide(model) == (WAYS[0] if is_allowed else ())
+    num_ways = 1 if is_allowed else len(WAYS)
+    whole = 164  # The text's tokens, of this tokenizer.
+    assert model.num_tokens == (1 + num_ways) * (MIN_TOKENS if looks == 1 else whole)
+    assert model.num_runs == (1 + num_ways) * looks
+
+
+def test_with_pages_for_one_pass_the_whole_text_decides(decide) -> None:
+    model = FakeModel({"out": 0.9 * CLEAR[0]}, later=9.0)
+    assert decide(model, max_model_len=160) == ()
+    assert model.num_runs == 1 + len(WAYS)
 
 
 def test_it_is_measured_once_a_model(decide) -> None:
