@@ -31,6 +31,7 @@ from llmos_server.engine.memory import memory_limit
 from llmos_server.engine.quantization import check_quantization
 from llmos_server.errors import LLMOSError, SettingsError
 from llmos_server.fleet_contracts import FleetStatus
+from llmos_server.garbage import exempt_loaded
 from llmos_server.hosts import is_loopback
 from llmos_server.logs import configure_logging
 from llmos_server.registry.home import home_id
@@ -70,6 +71,7 @@ def _serve(settings: Settings) -> None:
     # For a signal before uvicorn has handlers of its own, and for the one that stopped it, which it raises once more.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: setattr(server, "should_exit", True))
+    exempt_loaded()
     server.run(sockets=[listener])
 
 

@@ -134,6 +134,9 @@ class EngineSettings:
     max_stall: Factor = 2.0
     """So many times as long as without it may the steps of running answers be while a prompt is computed that has more
     tokens than one step; 0: no bound of its own."""
+    stream_interval_ms: AtLeastZero = 8
+    """Steps that are shorter tell what they brought together, so that a stream has fewer, longer pieces; 0: each step
+    tells by itself."""
     prefix_caching: bool = True
     speculation: Literal["off", "ngram"] = "ngram"
     """ngram: guess what follows from what followed before, and compute guesses along with a step where that pays."""

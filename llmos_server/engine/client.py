@@ -111,6 +111,7 @@ class EngineClient(WorkerClient[EngineInfo, StepOutput | RequestFailed]):
             max_num_batched_tokens=settings.max_num_batched_tokens,
             max_step_ms=settings.max_step_ms,
             max_stall=settings.max_stall,
+            stream_interval_ms=settings.stream_interval_ms,
             prefix_caching=settings.prefix_caching,
             numerics=settings.numerics,
             speculation=settings.speculation,

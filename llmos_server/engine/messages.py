@@ -64,7 +64,7 @@ class LoadFailed(msgspec.Struct, frozen=True, tag="load_failed"):
 
 
 class StepOutput(msgspec.Struct, frozen=True, tag="step"):
-    """One message a step, for all sequences."""
+    """What a step brought to all sequences, or several short ones together."""
 
     epoch: int
     deltas: list[ChoiceDelta]
@@ -146,6 +146,7 @@ class WorkerConfig(ProcessConfig, frozen=True, kw_only=True):
     max_num_batched_tokens: int
     max_step_ms: int = 0
     max_stall: float = 0.0
+    stream_interval_ms: int = 0
     prefix_caching: bool
     numerics: Literal["fast", "exact"] = "exact"
     speculation: Literal["off", "ngram"] = "off"

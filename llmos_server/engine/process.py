@@ -19,6 +19,7 @@ import zmq
 from llmos_server.engine.heart import Heart
 from llmos_server.engine.messages import LoadFailed, ProcessConfig, Shutdown
 from llmos_server.errors import LLMOSError
+from llmos_server.garbage import exempt_loaded
 from llmos_server.logs import configure_logging
 
 LINGER_MS = 1000
@@ -102,12 +103,15 @@ class Link(Generic[AnyCommand]):
     def load(self, create: Callable[[], Loaded]) -> Loaded | None:
         """None when the model can't be loaded and the API process, told so, has asked the worker to end."""
         try:
-            return create()
+            loaded = create()
         except Exception as error:
             is_expected = isinstance(error, LLMOSError)
             reason = str(error) if is_expected else f"{type(error).__name__}: {error}"
             log.error("The model could not be loaded: %s", reason, exc_info=not is_expected)
             self.send(LoadFailed(epoch=self.epoch, message=reason))
+        else:
+            exempt_loaded()
+            return loaded
         while not any(isinstance(command, Shutdown) for command in self.receive(block=True)):
             pass
         return None

@@ -15,13 +15,13 @@ from llmos_server.engine.messages import (
     Ready,
     RequestFailed,
     Shutdown,
-    StepOutput,
     WorkerConfig,
 )
 from llmos_server.engine.ngram import NgramProposer
 from llmos_server.engine.process import Link, run_process
 from llmos_server.engine.scheduler import Scheduler
 from llmos_server.engine.speculation import DraftingRunner, Proposer
+from llmos_server.engine.step_reports import StepReports
 from llmos_server.errors import InvalidRequest
 
 CreateRunner = Callable[[WorkerConfig], tuple[DraftingRunner, EngineInfo]]
@@ -56,21 +56,23 @@ def run_worker(config: WorkerConfig, create_runner: CreateRunner) -> None:
             max_draft_tokens=config.num_speculative_tokens,
         )
         link.send(Ready(epoch=link.epoch, info=info))
-        _serve(EngineCore(scheduler, runner, info), link)
+        reports = StepReports(link.send, link.epoch, config.stream_interval_ms / 1000)
+        _serve(EngineCore(scheduler, runner, info), link, reports)
 
 
-def _serve(core: EngineCore, link: Link[Command]) -> None:
+def _serve(core: EngineCore, link: Link[Command], reports: StepReports) -> None:
     while True:
         if not core.has_work and not link.has_command_within(IDLE_MS):
             core.check_integrity()
         for command in link.receive(block=not core.has_work):
             if isinstance(command, Shutdown):
                 return
+            reports.flush(core)
             _apply(command, core, link)
         # Even after the last abort there is a step: its report tells that the pages are free.
         with link.step():
             deltas = core.step()
-        link.send(StepOutput(epoch=link.epoch, deltas=deltas, stats=core.stats(), broken=core.take_broken()))
+        reports.add(deltas, core)
 
 
 def _apply(command: AddRequest | AbortRequest, core: EngineCore, link: Link[Command]) -> None:

@@ -1,6 +1,7 @@
-// Paged attention. Keys are taken in parts of kPartKeys positions, counted from the sequence's first; a part has its own
-// softmax, and the parts of a row are joined in order. Keys that a row doesn't see add exact zeros. So a row's bits depend
-// on its own sequence alone.
+// Paged attention of a block: a few tokens of a sequence, for one KV head. Keys are taken in parts of kPartKeys positions,
+// counted from the sequence's first; a part has its own softmax, and a row's parts are joined in order. Keys that a row
+// doesn't see add exact zeros, and parts of which it sees nothing are left out. So a row's bits depend on its own sequence
+// alone, and not on who computes which part.
 #pragma once
 #include <math.h>
 #include <string.h>
@@ -16,34 +17,41 @@ constexpr int kWide = 6;        // Query rows that a product computes at once: 1
 struct Block {
   int32_t row, position, num_tokens, table;  // table: place of the sequence's pages in Batch::pages
   int32_t first_part, num_parts;
-  int64_t partials;  // Place of the first part's results, if there are several; see partial_floats.
+  int64_t partials;  // Place of the first part's results, if others join them; see Partial.
 };
 
-static inline int64_t partial_floats(const Decoder& d) {
-  return (int64_t)kBlockRows * (d.head_dim + 2);  // Peak and mass of each row, then its weighted values.
-}
+// What rows have got of some parts: largest score and mass of each, [kBlockRows], and values, [kBlockRows, head_dim].
+struct Partial {
+  float *peaks, *masses, *values;
+
+  explicit Partial(float* at) : peaks(at), masses(at + kBlockRows), values(at + 2 * kBlockRows) {}
+  static int64_t size(const Decoder& d) { return (int64_t)kBlockRows * (d.head_dim + 2); }  // Floats.
+};
+
+static inline int heads_in_group(const Decoder& d) { return d.num_heads / d.num_kv_heads; }
+static inline int rows_of(const Decoder& d, const Block& block) { return block.num_tokens * heads_in_group(d); }
 
 template <class Cache>
-static inline void score_keys(const Decoder& d, int rows, const float* const* q, const uint8_t* keys, int64_t offset, float* out) {
+static inline void score_keys(const Decoder& d, int rows, const float* const* q, const Sixteen& from, float* out) {
   switch (rows) {
-    case 1: return Cache::template score<1>(d, q, keys, offset, out);
-    case 2: return Cache::template score<2>(d, q, keys, offset, out);
-    case 3: return Cache::template score<3>(d, q, keys, offset, out);
-    case 4: return Cache::template score<4>(d, q, keys, offset, out);
-    case 5: return Cache::template score<5>(d, q, keys, offset, out);
-    default: return Cache::template score<kWide>(d, q, keys, offset, out);
+    case 1: return Cache::template score<1>(d, q, from, out);
+    case 2: return Cache::template score<2>(d, q, from, out);
+    case 3: return Cache::template score<3>(d, q, from, out);
+    case 4: return Cache::template score<4>(d, q, from, out);
+    case 5: return Cache::template score<5>(d, q, from, out);
+    default: return Cache::template score<kWide>(d, q, from, out);
   }
 }
 
 template <class Cache>
-static inline void add_values(const Decoder& d, int rows, const float* weights, const uint8_t* values, int64_t offset, int num_keys, float* out) {
+static inline void add_values(const Decoder& d, int rows, const float* weights, const Sixteen* from, int num_keys, int at, float* out) {
   switch (rows) {
-    case 1: return Cache::template add<1>(d, weights, values, offset, num_keys, out);
-    case 2: return Cache::template add<2>(d, weights, values, offset, num_keys, out);
-    case 3: return Cache::template add<3>(d, weights, values, offset, num_keys, out);
-    case 4: return Cache::template add<4>(d, weights, values, offset, num_keys, out);
-    case 5: return Cache::template add<5>(d, weights, values, offset, num_keys, out);
-    default: return Cache::template add<kWide>(d, weights, values, offset, num_keys, out);
+    case 1: return Cache::template add<1>(d, weights, from, num_keys, at, out);
+    case 2: return Cache::template add<2>(d, weights, from, num_keys, at, out);
+    case 3: return Cache::template add<3>(d, weights, from, num_keys, at, out);
+    case 4: return Cache::template add<4>(d, weights, from, num_keys, at, out);
+    case 5: return Cache::template add<5>(d, weights, from, num_keys, at, out);
+    default: return Cache::template add<kWide>(d, weights, from, num_keys, at, out);
   }
 }
 
@@ -71,68 +79,72 @@ static inline void soften(float* scores, int num, int low, int high, float scale
   *mass = total(masses);
 }
 
-// A part of a block: peaks, masses and weighted values of its rows. scores: room for [kBlockRows, kPartKeys].
+// A part of a block. scores: room for [kBlockRows, kPartKeys].
 template <class Cache>
 static inline void attend_part(const Decoder& d, const Layer& layer, const Batch& batch, const Block& block, int head,
-                               int part, const float* qkv, float* scores, float* peaks, float* masses, float* values) {
-  const int group = d.num_heads / d.num_kv_heads, rows = block.num_tokens * group;
+                               int part, const float* qkv, float* scores, const Partial& out) {
+  const int group = heads_in_group(d), rows = rows_of(d, block);
   const int64_t width = (int64_t)(d.num_heads + 2 * d.num_kv_heads) * d.head_dim;
-  const int first = part * kPartKeys, end = block.position + block.num_tokens;
-  const int num = end - first < kPartKeys ? end - first : kPartKeys, filled = (num + 15) / 16 * 16;
-  const int32_t* table = batch.pages + block.table;
+  const int first = part * kPartKeys, num = std::min(block.position + block.num_tokens - first, kPartKeys);
+  const int filled = (num + 15) / 16 * 16;
   const float* q[kBlockRows];
   for (int i = 0; i < rows; i++)
     q[i] = qkv + (block.row + i / group) * width + (int64_t)(head * group + i % group) * d.head_dim;
+  Sixteen from[kPartKeys / 16];
   for (int key = 0; key < filled; key += 16) {
-    const int64_t page = table[(first + key) / d.page_size], offset = (first + key) % d.page_size;
-    const uint8_t* keys = layer.keys + (page * d.num_kv_heads + head) * Cache::head_bytes(d);
-    for (int i = 0; i < rows; i += kWide)
-      score_keys<Cache>(d, rows - i, q + i, keys, offset, scores + i * kPartKeys + key);
+    const int64_t page = batch.pages[block.table + (first + key) / d.page_size];
+    const int64_t place = (page * d.num_kv_heads + head) * Cache::head_bytes(d);
+    from[key / 16] = {layer.keys + place, layer.values + place, (first + key) % d.page_size};
+    Cache::fetch_values(d, from[key / 16]);
+    for (int i = 0; i < rows; i += kWide) score_keys<Cache>(d, rows - i, q + i, from[key / 16], scores + i * kPartKeys + key);
   }
   for (int i = 0; i < rows; i++) {
     const int position = block.position + i / group;
     const int64_t low = layer.window > 0 ? position - layer.window + 1 - first : 0;
-    soften(scores + i * kPartKeys, filled, low > 0 ? (int)low : 0, position + 1 - first, d.scale, peaks + i, masses + i);
+    soften(scores + i * kPartKeys, filled, low > 0 ? (int)low : 0, position + 1 - first, d.scale, out.peaks + i, out.masses + i);
   }
-  memset(values, 0, sizeof(float) * (size_t)rows * d.head_dim);
-  for (int key = 0; key < num;) {
-    const int64_t page = table[(first + key) / d.page_size], offset = (first + key) % d.page_size;
-    const int run = d.page_size - (int)offset < num - key ? d.page_size - (int)offset : num - key;
-    const uint8_t* from = layer.values + (page * d.num_kv_heads + head) * Cache::head_bytes(d);
+  for (int at = 0; at < d.head_dim; at += Cache::kStride)
     for (int i = 0; i < rows; i += kWide)
-      add_values<Cache>(d, rows - i, scores + i * kPartKeys + key, from, offset, run, values + (int64_t)i * d.head_dim);
-    key += run;
-  }
-}
-
-// Join the parts of a block into out, [rows, heads * head_dim]. partials: the first part's, one after another.
-static inline void join_parts(const Decoder& d, const Block& block, int head, const float* partials, float* out) {
-  const int group = d.num_heads / d.num_kv_heads, rows = block.num_tokens * group;
-  for (int i = 0; i < rows; i++) {
-    float* to = out + ((int64_t)(block.row + i / group) * d.num_heads + head * group + i % group) * d.head_dim;
-    float peak = -INFINITY;
-    for (int part = 0; part < block.num_parts; part++) {
-      const float own = partials[part * partial_floats(d) + i];
-      peak = own > peak ? own : peak;
-    }
-    float mass = 0.0f;
-    for (int at = 0; at < d.head_dim; at += 16) store(to + at, set1(0.0f));
-    for (int part = 0; part < block.num_parts; part++) {
-      const float* from = partials + part * partial_floats(d);
-      float weight[16];
-      store(weight, exp(set1(from[i] - peak)));
-      mass = mass + from[kBlockRows + i] * weight[0];
-      const float* values = from + 2 * kBlockRows + (int64_t)i * d.head_dim;
-      for (int at = 0; at < d.head_dim; at += 16) store(to + at, fma(load(values + at), set1(weight[0]), load(to + at)));
-    }
-    for (int at = 0; at < d.head_dim; at += 16) store(to + at, div(load(to + at), set1(mass)));
-  }
+      add_values<Cache>(d, rows - i, scores + i * kPartKeys, from, num, at, out.values + (int64_t)i * d.head_dim);
 }
 
 static inline void attend_part(const Decoder& d, const Layer& layer, const Batch& batch, const Block& block, int head,
-                               int part, const float* qkv, float* scores, float* peaks, float* masses, float* values) {
+                               int part, const float* qkv, float* scores, const Partial& out) {
   const auto attend = d.cache_kind == kByteCache ? attend_part<ByteCache> : attend_part<HalfCache>;
-  attend(d, layer, batch, block, head, part, qkv, scores, peaks, masses, values);
+  attend(d, layer, batch, block, head, part, qkv, scores, out);
+}
+
+// The next part of `rows` rows, to what they have got of the parts before it.
+static inline void join(const Decoder& d, int rows, const Partial& part, const Partial& to) {
+  for (int i = 0; i < rows; i++) {
+    const float *from = part.values + (int64_t)i * d.head_dim, added = part.peaks[i], before = to.peaks[i];
+    float* values = to.values + (int64_t)i * d.head_dim;
+    if (added == -INFINITY) continue;
+    if (before == -INFINITY) {
+      memcpy(values, from, sizeof(float) * (size_t)d.head_dim);
+      to.peaks[i] = added;
+      to.masses[i] = part.masses[i];
+      continue;
+    }
+    const float peak = added > before ? added : before;
+    float kept[16], weight[16];
+    store(kept, exp(set1(before - peak)));
+    store(weight, exp(set1(added - peak)));
+    to.peaks[i] = peak;
+    to.masses[i] = to.masses[i] * kept[0] + part.masses[i] * weight[0];
+    for (int at = 0; at < d.head_dim; at += 16)
+      store(values + at, fma(load(from + at), set1(weight[0]), mul(load(values + at), set1(kept[0]))));
+  }
+}
+
+// out: [rows, heads * head_dim] of the batch.
+static inline void finish(const Decoder& d, const Block& block, int head, const Partial& whole, float* out) {
+  const int group = heads_in_group(d);
+  for (int i = 0; i < rows_of(d, block); i++) {
+    float* to = out + ((int64_t)(block.row + i / group) * d.num_heads + head * group + i % group) * d.head_dim;
+    const Lanes mass = set1(whole.masses[i]);
+    for (int at = 0; at < d.head_dim; at += 16) store(to + at, div(load(whole.values + (int64_t)i * d.head_dim + at), mass));
+  }
 }
 
 // A head's key and value of a row into its sequence's page. qkv: the row's.

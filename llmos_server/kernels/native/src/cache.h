@@ -4,6 +4,8 @@
 #include <math.h>
 #include <string.h>
 
+#include <algorithm>
+
 #include "abi.h"
 #include "rows.h"
 
@@ -11,36 +13,52 @@ namespace llmos::LLMOS_ISA {
 
 constexpr int kPartKeys = 256;  // Keys that have a softmax of their own; see attention.h.
 
+// Sixteen positions of a KV head in the cache: its parts of their page, and where in the page they begin.
+struct Sixteen {
+  const uint8_t *keys, *values;
+  int64_t offset;
+};
+
 // float16. keys: [head_dim, page_size]; values: [page_size, head_dim].
 struct HalfCache {
   static inline int64_t head_bytes(const Decoder& d) { return (int64_t)d.head_dim * d.page_size * 2; }
 
-  // q . key of the 16 keys from `offset` on. keys: a head's part of a page; out: [ROWS, kPartKeys].
+  // q . key of 16 keys. out: [ROWS, kPartKeys].
   template <int ROWS>
-  static inline void score(const Decoder& d, const float* const* q, const uint8_t* keys, int64_t offset, float* out) {
-    const uint16_t* from = (const uint16_t*)keys + offset;
+  static inline void score(const Decoder& d, const float* const* q, const Sixteen& from, float* out) {
+    const uint16_t* keys = (const uint16_t*)from.keys + from.offset;
     Lanes dots[ROWS];
     for (int i = 0; i < ROWS; i++) dots[i] = set1(0.0f);
     for (int at = 0; at < d.head_dim; at++) {
-      const Lanes sixteen = from_half(from + (int64_t)at * d.page_size);
+      const Lanes sixteen = from_half(keys + (int64_t)at * d.page_size);
       for (int i = 0; i < ROWS; i++) dots[i] = fma(set1(q[i][at]), sixteen, dots[i]);
     }
     for (int i = 0; i < ROWS; i++) store(out + i * kPartKeys, dots[i]);
   }
 
-  // out += weights @ the num_keys values from `offset` on. weights: [ROWS, kPartKeys]; out: [ROWS, head_dim].
+  // Ask for the values, which are wanted when all keys of a part have been scored.
+  static inline void fetch_values(const Decoder& d, const Sixteen& from) {
+    const uint16_t* values = (const uint16_t*)from.values + from.offset * d.head_dim;
+    for (int at = 0; at < 16 * d.head_dim; at += 32) __builtin_prefetch(values + at);
+  }
+
+  static constexpr int kStride = 16;  // Of head_dim, what one call of `add` sums up.
+
+  // weights @ values, numbers `at` to `at` + kStride of each. weights: [ROWS, kPartKeys]; out: [ROWS, head_dim].
   template <int ROWS>
-  static inline void add(const Decoder& d, const float* weights, const uint8_t* values, int64_t offset, int num_keys, float* out) {
-    const uint16_t* from = (const uint16_t*)values + offset * d.head_dim;
-    for (int at = 0; at < d.head_dim; at += 16) {
-      Lanes totals[ROWS];
-      for (int i = 0; i < ROWS; i++) totals[i] = load(out + i * d.head_dim + at);
-      for (int key = 0; key < num_keys; key++) {
-        const Lanes sixteen = from_half(from + (int64_t)key * d.head_dim + at);
+  static inline void add(const Decoder& d, const float* weights, const Sixteen* from, int num_keys, int at, float* out) {
+    Lanes totals[ROWS];
+    for (int i = 0; i < ROWS; i++) totals[i] = set1(0.0f);
+    const auto add_some = [&](int num) {
+      const uint16_t* values = (const uint16_t*)from->values + from->offset * d.head_dim + at;
+      for (int key = 0; key < num; key++, values += d.head_dim) {
+        const Lanes sixteen = from_half(values);
         for (int i = 0; i < ROWS; i++) totals[i] = fma(set1(weights[i * kPartKeys + key]), sixteen, totals[i]);
       }
-      for (int i = 0; i < ROWS; i++) store(out + i * d.head_dim + at, totals[i]);
-    }
+    };
+    for (; num_keys >= 16; num_keys -= 16, from++, weights += 16) add_some(16);
+    if (num_keys) add_some(num_keys);
+    for (int i = 0; i < ROWS; i++) store(out + i * d.head_dim + at, totals[i]);
   }
 
   // One position, clamped to what float16 holds; what is no number stays none. keys, values: a head's parts of a page.
@@ -71,39 +89,45 @@ struct ByteCache {
   static inline int end(const Decoder& d, int first) { return first + kShared < d.head_dim ? first + kShared : d.head_dim; }
 
   template <int ROWS>
-  static inline void score(const Decoder& d, const float* const* q, const uint8_t* keys, int64_t offset, float* out) {
-    const int8_t* from = (const int8_t*)keys + offset;
+  static inline void score(const Decoder& d, const float* const* q, const Sixteen& from, float* out) {
+    const int8_t* keys = (const int8_t*)from.keys + from.offset;
     for (int i = 0; i < ROWS; i++) store(out + i * kPartKeys, set1(0.0f));
     for (int first = 0; first < d.head_dim; first += kShared) {
       Lanes dots[ROWS];
       for (int i = 0; i < ROWS; i++) dots[i] = set1(0.0f);
       for (int at = first; at < end(d, first); at++) {
-        const Lanes sixteen = from_bytes(from + (int64_t)at * d.page_size);
+        const Lanes sixteen = from_bytes(keys + (int64_t)at * d.page_size);
         for (int i = 0; i < ROWS; i++) dots[i] = fma(set1(q[i][at]), sixteen, dots[i]);
       }
-      const Lanes scale = from_bfloat((const uint16_t*)(keys + scale_place(d, first, offset)));
+      const Lanes scale = from_bfloat((const uint16_t*)(from.keys + scale_place(d, first, from.offset)));
       for (int i = 0; i < ROWS; i++) store(out + i * kPartKeys, fma(dots[i], scale, load(out + i * kPartKeys)));
     }
   }
 
+  static inline void fetch_values(const Decoder& d, const Sixteen& from) {
+    const uint8_t* values = from.values + from.offset * d.head_dim;
+    for (int at = 0; at < 16 * d.head_dim; at += 64) __builtin_prefetch(values + at);
+  }
+
+  static constexpr int kStride = kShared;
+
   template <int ROWS>
-  static inline void add(const Decoder& d, const float* weights, const uint8_t* values, int64_t offset, int num_keys, float* out) {
-    const int8_t* from = (const int8_t*)values + offset * d.head_dim;
+  static inline void add(const Decoder& d, const float* weights, const Sixteen* from, int num_keys, int first, float* out) {
     float scaled[ROWS][kPartKeys];
-    for (int first = 0; first < d.head_dim; first += kShared) {
-      for (int key = 0; key < num_keys; key += 16) {
-        const Lanes scale = from_bfloat((const uint16_t*)(values + scale_place(d, first, offset + key)));
-        for (int i = 0; i < ROWS; i++) store(scaled[i] + key, mul(load(weights + i * kPartKeys + key), scale));
+    for (int key = 0; key < num_keys; key += 16) {
+      const Sixteen& sixteen = from[key / 16];
+      const Lanes scale = from_bfloat((const uint16_t*)(sixteen.values + scale_place(d, first, sixteen.offset)));
+      for (int i = 0; i < ROWS; i++) store(scaled[i] + key, mul(load(weights + i * kPartKeys + key), scale));
+    }
+    for (int at = first; at < end(d, first); at += 16) {
+      Lanes totals[ROWS];
+      for (int i = 0; i < ROWS; i++) totals[i] = set1(0.0f);
+      for (int key = 0; key < num_keys; key++) {
+        const int8_t* values = (const int8_t*)from[key / 16].values + (from[key / 16].offset + key % 16) * d.head_dim;
+        const Lanes sixteen = from_bytes(values + at);
+        for (int i = 0; i < ROWS; i++) totals[i] = fma(set1(scaled[i][key]), sixteen, totals[i]);
       }
-      for (int at = first; at < end(d, first); at += 16) {
-        Lanes totals[ROWS];
-        for (int i = 0; i < ROWS; i++) totals[i] = load(out + i * d.head_dim + at);
-        for (int key = 0; key < num_keys; key++) {
-          const Lanes sixteen = from_bytes(from + (int64_t)key * d.head_dim + at);
-          for (int i = 0; i < ROWS; i++) totals[i] = fma(set1(scaled[i][key]), sixteen, totals[i]);
-        }
-        for (int i = 0; i < ROWS; i++) store(out + i * d.head_dim + at, totals[i]);
-      }
+      for (int i = 0; i < ROWS; i++) store(out + i * d.head_dim + at, totals[i]);
     }
   }
 

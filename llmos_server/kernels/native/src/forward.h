@@ -3,41 +3,9 @@
 #include <algorithm>
 #include <vector>
 
-#include "attention.h"
+#include "attention_plan.h"
 
 namespace llmos::LLMOS_ISA {
-
-// The blocks of one step for all layers that have the same window.
-struct Plan {
-  int64_t window;
-  std::vector<Block> blocks;
-  std::vector<int32_t> items;  // Block and part of a work item: block, part, block, part ...
-  int64_t partials = 0;        // Floats that joined blocks need.
-};
-
-static Plan make_plan(const Decoder& d, const Batch& batch, int64_t window) {
-  Plan plan{window, {}, {}};
-  const int group = d.num_heads / d.num_kv_heads, tokens = std::max(1, kBlockRows / group);
-  for (int s = 0; s < batch.num_spans; s++) {
-    const Span& span = batch.spans[s];
-    for (int done = 0; done < span.num_tokens; done += tokens) {
-      Block block{span.row + done, span.start + done, std::min(tokens, span.num_tokens - done), span.first_page, 0, 0, 0};
-      const int64_t first = window > 0 ? std::max<int64_t>(0, block.position - window + 1) : 0;
-      block.first_part = (int32_t)(first / kPartKeys);
-      block.num_parts = (block.position + block.num_tokens - 1) / kPartKeys - block.first_part + 1;
-      if (block.num_parts > 1) {
-        block.partials = plan.partials;
-        plan.partials += partial_floats(d) * block.num_parts * d.num_kv_heads;
-      }
-      for (int part = 0; part < block.num_parts; part++) {
-        plan.items.push_back((int32_t)plan.blocks.size());
-        plan.items.push_back(part);
-      }
-      plan.blocks.push_back(block);
-    }
-  }
-  return plan;
-}
 
 // Rows up to so many are made by every thread for itself: that takes less time than meeting the others does.
 constexpr int kFewRows = 4;
@@ -56,9 +24,9 @@ struct Work {
   float* x;  // [rows, hidden], changed in place
   std::vector<Plan> plans;
   std::vector<int32_t> row_page, row_offset, row_position;
-  float *wide, *attended, *partials;  // wide: qkv, then gate and up
+  float *wide, *attended, *partials, *strips;  // wide: qkv, then gate and up; strips: a thread's after another
   std::vector<Desk> desks;            // One for all threads, or, for few rows, one for each.
-  bool is_apart = false;              // Every row is of a sequence of its own that sees one part: nobody needs another's keys.
+  bool is_apart = false;              // Every row is of a sequence of its own, whose parts one thread takes in turn: nobody needs another's keys.
 };
 
 static inline void each_row(Team& team, int num_rows, auto&& body) {
@@ -83,39 +51,29 @@ static void rotate_and_write(Work& w, const Layer& layer, int64_t row, int first
   }
 }
 
-static void attend(Work& w, const Layer& layer, const Plan& plan) {
+static void attend(Work& w, int thread, const Layer& layer, const Plan& plan) {
   const Decoder& d = w.d;
   float scores[kBlockRows * kPartKeys];
-  const int64_t num_items = (int64_t)plan.items.size() / 2 * d.num_kv_heads;
-  std::vector<float> values((size_t)kBlockRows * d.head_dim);
-  for (int64_t item; (item = w.team.claim(1, num_items)) >= 0;) {
-    const int head = (int)(item % d.num_kv_heads), part = plan.items[item / d.num_kv_heads * 2 + 1];
-    const Block& block = plan.blocks[plan.items[item / d.num_kv_heads * 2]];
-    if (block.num_parts > 1) {
-      float* to = w.partials + block.partials + (head * block.num_parts + part) * partial_floats(d);
-      attend_part(d, layer, w.batch, block, head, block.first_part + part, w.wide, scores, to, to + kBlockRows, to + 2 * kBlockRows);
-      continue;
-    }
-    float whole[2 * kBlockRows];
-    if (w.is_apart) rotate_and_write(w, layer, block.row, head, 1);
-    attend_part(d, layer, w.batch, block, head, block.first_part, w.wide, scores, whole, whole + kBlockRows, values.data());
-    const int group = d.num_heads / d.num_kv_heads;
-    for (int i = 0; i < block.num_tokens * group; i++) {
-      float* to = w.attended + ((int64_t)(block.row + i / group) * d.num_heads + head * group + i % group) * d.head_dim;
-      const Lanes mass = set1(whole[kBlockRows + i]);
-      for (int at = 0; at < d.head_dim; at += 16) store(to + at, div(load(values.data() + (int64_t)i * d.head_dim + at), mass));
+  const int64_t num_items = (int64_t)plan.items.size() * d.num_kv_heads;
+  for (int64_t at; (at = w.team.claim(1, num_items)) >= 0;) {
+    const Item& item = plan.items[at / d.num_kv_heads];
+    const int head = (int)(at % d.num_kv_heads);
+    const Block& block = plan.blocks[item.block];
+    if (item.part == kAllParts) {
+      if (w.is_apart) rotate_and_write(w, layer, block.row, head, 1);
+      float* room = w.strips + thread * strip_floats(d);
+      attend_strip(d, layer, w.batch, &block, item.num_blocks, head, w.wide, scores, room, w.attended);
+    } else {
+      const Partial to = partial_of(d, block, head, item.part, w.partials);
+      attend_part(d, layer, w.batch, block, head, block.first_part + item.part, w.wide, scores, to);
     }
   }
 }
 
-static void join(Work& w, const Plan& plan) {
+static void join_parts(Work& w, const Plan& plan) {
   const int64_t num = (int64_t)plan.blocks.size() * w.d.num_kv_heads;
-  for (int64_t item; (item = w.team.claim(1, num)) >= 0;) {
-    const Block& block = plan.blocks[item / w.d.num_kv_heads];
-    const int head = (int)(item % w.d.num_kv_heads);
-    if (block.num_parts == 1) continue;
-    join_parts(w.d, block, head, w.partials + block.partials + head * block.num_parts * partial_floats(w.d), w.attended);
-  }
+  for (int64_t item; (item = w.team.claim(1, num)) >= 0;)
+    join_parts(w.d, plan.blocks[item / w.d.num_kv_heads], (int)(item % w.d.num_kv_heads), w.partials, w.attended);
 }
 
 // to (+)= rows @ stack.T, where make_row(row, place) makes one of the rows.
@@ -151,10 +109,10 @@ static void compute_layer(Work& w, int thread, const Layer& layer) {
     team.barrier();
   }
   const Plan& plan = *std::find_if(w.plans.begin(), w.plans.end(), [&](const Plan& p) { return p.window == layer.window; });
-  attend(w, layer, plan);
+  attend(w, thread, layer, plan);
   team.barrier();
   if (plan.partials) {
-    join(w, plan);
+    join_parts(w, plan);
     team.barrier();
   }
   multiply(w, thread, layer.out, {w.x, d.hidden, true},
@@ -202,6 +160,7 @@ static void lay_out(Work& w, Shelf shelf, int64_t* bytes) {
   w.wide = shelf.take<float>(rows * std::max<int64_t>(heads + 2 * (int64_t)d.num_kv_heads * d.head_dim, 2 * (int64_t)d.inner));
   w.attended = shelf.take<float>(rows * heads);
   w.partials = shelf.take<float>(partials);
+  w.strips = shelf.take<float>(w.team.size() * strip_floats(d));
   for (Desk& desk : w.desks) {
     desk.rows = shelf.take<float>(rows * widest);
     desk.acts = take_activations(shelf, rows, widest);
@@ -210,12 +169,12 @@ static void lay_out(Work& w, Shelf shelf, int64_t* bytes) {
 }
 
 static void forward(Team& team, const Decoder& d, int first, int last, const Batch& batch, float* x) {
-  Work w{team, d, batch, first, last, x, {}, {}, {}, {}, nullptr, nullptr, nullptr, {}};
+  Work w{team, d, batch, first, last, x, {}, {}, {}, {}, nullptr, nullptr, nullptr, nullptr, {}};
   w.desks.resize(batch.num_rows <= kFewRows ? team.size() : 1);
   for (int i = first; i < last; i++) {
     const int64_t window = d.layers[i].window;
     if (std::none_of(w.plans.begin(), w.plans.end(), [&](const Plan& p) { return p.window == window; }))
-      w.plans.push_back(make_plan(d, batch, window));
+      w.plans.push_back(make_plan(d, batch, window, team.size()));
   }
   for (int s = 0; s < batch.num_spans; s++) {
     const Span& span = batch.spans[s];
