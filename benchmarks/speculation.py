@@ -13,6 +13,7 @@ import pydoc_data.topics
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from tokenizers import Tokenizer
@@ -22,11 +23,12 @@ from llmos_server.engine.block_manager import BlockManager
 from llmos_server.engine.core import EngineCore
 from llmos_server.engine.draft_loading import create_pair
 from llmos_server.engine.launcher import num_usable_cores
-from llmos_server.engine.messages import DraftConfig, WorkerConfig
+from llmos_server.engine.messages import DraftConfig
 from llmos_server.engine.model_runner import create_runner
 from llmos_server.engine.ngram import NgramProposer
 from llmos_server.engine.scheduler import Scheduler
 from llmos_server.engine.speculation import DraftingRunner
+from llmos_server.engine.worker_config import configure_worker
 from llmos_server.registry.registry import Registry
 from llmos_server.settings import EngineSettings, load_settings
 
@@ -126,22 +128,7 @@ def load(
     threads: int,
     clock: Callable[[], float],
 ) -> tuple[DraftingRunner, EngineInfo]:
-    config = WorkerConfig(
-        epoch=0,
-        commands_endpoint="",
-        reports_endpoint="",
-        model_digest=version.digest,
-        model_folder=version.folder,
-        weights=version.weights,
-        device="cpu",
-        threads=threads,
-        page_size=settings.page_size,
-        cache_bytes=2**30,
-        max_num_seqs=settings.max_num_seqs,
-        max_num_batched_tokens=settings.max_num_batched_tokens,
-        prefix_caching=True,
-        numerics=settings.numerics,
-    )
+    config = configure_worker(version, replace(settings, threads=threads, cache_bytes=2**30))
     if draft is None:
         return create_runner(config)
     return create_pair(config, DraftConfig(draft.name, draft.folder, draft.weights), clock)

@@ -5,18 +5,18 @@ from __future__ import annotations
 import gc
 import math
 import pydoc_data.topics
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
 from tokenizers import Tokenizer
 
 from llmos_server.contracts import GenerateRequest, ModelVersion, SamplingParams
-from llmos_server.engine.launcher import num_usable_cores
 from llmos_server.engine.messages import WorkerConfig
 from llmos_server.engine.sequence import Sequence
 from llmos_server.engine.step import Chunk, Runner, StepPlan
 from llmos_server.engine.worker import create_torch_runner
+from llmos_server.engine.worker_config import configure_worker
 from llmos_server.errors import InvalidRequest
 from llmos_server.settings import EngineSettings, Quantization
 
@@ -86,23 +86,5 @@ def _foretell(runner: Runner, ids: list[int], config: WorkerConfig) -> list[floa
 
 
 def _configure(version: ModelVersion, settings: EngineSettings) -> WorkerConfig:
-    return WorkerConfig(
-        epoch=0,
-        commands_endpoint="",
-        reports_endpoint="",
-        model_digest=version.digest,
-        model_folder=version.folder,
-        weights=version.weights,
-        code=version.code,
-        device=settings.device,
-        threads=settings.threads or num_usable_cores(),
-        page_size=settings.page_size,
-        cache_bytes=settings.cache_bytes or CACHE_BYTES,
-        max_num_seqs=1,
-        max_num_batched_tokens=settings.max_num_batched_tokens,
-        prefix_caching=False,
-        numerics=settings.numerics,
-        activations=settings.activations,
-        cache_dtype=settings.cache_dtype,
-        quantization=version.quantization,
-    )
+    alone = replace(settings, cache_bytes=settings.cache_bytes or CACHE_BYTES, max_num_seqs=1, prefix_caching=False)
+    return configure_worker(version, alone)

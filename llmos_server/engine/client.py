@@ -12,7 +12,7 @@ from llmos_server.contracts import EngineInfo, EngineStats, GenerateRequest, Mod
 from llmos_server.engine.backoff import Backoff
 from llmos_server.engine.connection import Endpoints
 from llmos_server.engine.generation import EngineGeneration
-from llmos_server.engine.launcher import Launcher, SubprocessLauncher, num_usable_cores
+from llmos_server.engine.launcher import Launcher, SubprocessLauncher
 from llmos_server.engine.messages import (
     AbortRequest,
     AddRequest,
@@ -24,6 +24,7 @@ from llmos_server.engine.messages import (
 )
 from llmos_server.engine.queue_estimate import QueueEstimate, bounded_retry, has_filled_its_share
 from llmos_server.engine.worker_client import WorkerClient
+from llmos_server.engine.worker_config import configure_worker
 from llmos_server.errors import EngineBusy, EngineFailed, InvalidRequest, LLMOSError, ModelFault
 from llmos_server.settings import EngineSettings, LogSettings
 
@@ -94,32 +95,12 @@ class EngineClient(WorkerClient[EngineInfo, StepOutput | RequestFailed]):
             )
 
     def _configure(self, epoch: int, endpoints: Endpoints) -> WorkerConfig:
-        settings = self._settings
-        return WorkerConfig(
+        return configure_worker(
+            self._model,
+            self._settings,
             epoch=epoch,
-            commands_endpoint=endpoints.commands,
-            reports_endpoint=endpoints.reports,
-            model_digest=self._model.digest,
-            model_folder=self._model.folder,
-            weights=self._model.weights,
-            code=self._model.code,
-            device=settings.device,
-            threads=settings.threads or num_usable_cores(),
-            page_size=settings.page_size,
-            cache_bytes=settings.cache_bytes,
-            max_num_seqs=settings.max_num_seqs,
-            max_num_batched_tokens=settings.max_num_batched_tokens,
-            max_step_ms=settings.max_step_ms,
-            max_stall=settings.max_stall,
-            stream_interval_ms=settings.stream_interval_ms,
-            prefix_caching=settings.prefix_caching,
-            numerics=settings.numerics,
-            speculation=settings.speculation,
-            num_speculative_tokens=settings.num_speculative_tokens,
-            cache_dtype=settings.cache_dtype,
+            endpoints=endpoints,
             draft=self._draft,
-            quantization=self._model.quantization,
-            activations=settings.activations,
             log=self._log,
             heartbeat_seconds=self._heartbeat_seconds,
         )

@@ -17,10 +17,11 @@ from tokenizers import Tokenizer
 from transformers import PreTrainedModel
 
 from llmos_server.contracts import GenerateRequest, ModelVersion, SamplingParams
-from llmos_server.engine.messages import WorkerConfig
 from llmos_server.engine.model_runner import ModelRunner, create_runner
 from llmos_server.engine.sequence import Sequence
 from llmos_server.engine.step import Chunk, StepPlan
+from llmos_server.engine.worker_config import configure_worker
+from llmos_server.settings import EngineSettings
 
 pytestmark = [pytest.mark.proof, pytest.mark.real_model]
 
@@ -48,25 +49,14 @@ def numerics(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def runner(smollm2: ModelVersion, numerics: str) -> ModelRunner:
-    config = WorkerConfig(
-        epoch=0,
-        commands_endpoint="",
-        reports_endpoint="",
-        model_digest=smollm2.digest,
-        model_folder=smollm2.folder,
-        weights=smollm2.weights,
-        device="cpu",
+    settings = EngineSettings(
         threads=1,
-        page_size=16,
         cache_bytes=2**27,
-        max_num_seqs=8,
-        max_num_batched_tokens=512,
-        prefix_caching=True,
         numerics="exact" if numerics == "exact" else "fast",
         cache_dtype="int8" if numerics == INT8_CACHE else "auto",
         activations="int16" if numerics == INT16 else "auto",
     )
-    runner, info = create_runner(config)
+    runner, info = create_runner(configure_worker(smollm2, settings))
     assert info.dtype.startswith("packed") == (numerics != "exact")
     assert ("8 bits" in info.dtype) == (numerics in ("fast", INT8_CACHE))
     assert (info.cache_dtype == "int8") == (numerics == INT8_CACHE)
