@@ -81,16 +81,17 @@ class GGUFFile:
         return np.frombuffer(self._data, dtype=np.uint8, count=info.num_bytes, offset=info.offset)
 
     def in_parts(self, name: str, num_bytes: int) -> Iterator[slice]:
-        """Parts of a tensor's bytes, one after the other. While one is used the next is read from the disk; what was
-        used goes out of this process's memory. Views stay valid."""
+        """Parts of a tensor's bytes, one after the other. While one is used, what follows in the file is read from the
+        disk; what was used goes out of this process's memory. Views stay valid."""
         info = self.tensors[name]
         for start in range(0, info.num_bytes, num_bytes):
             stop = min(start + num_bytes, info.num_bytes)
-            self._advise(AHEAD, info.offset + stop, min(stop + num_bytes, info.num_bytes) - stop)
+            self._advise(AHEAD, info.offset + stop, num_bytes)
             yield slice(start, stop)
             self._advise(DONE, info.offset + start, stop - start)
 
     def _advise(self, advice: int | None, start: int, num_bytes: int) -> None:
+        """What lies beyond the end of the file is left out."""
         aligned = start - start % mmap.PAGESIZE
-        if self._data is not None and advice is not None and num_bytes:
-            self._data.madvise(advice, aligned, start + num_bytes - aligned)
+        if self._data is not None and advice is not None and aligned < len(self._data):
+            self._data.madvise(advice, aligned, min(start + num_bytes, len(self._data)) - aligned)
