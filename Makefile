@@ -34,7 +34,7 @@ clients: install-dev ## Set up the clients of other people that the tests run (.
 
 test: ## Set up, lint, check types, run the tests
 	@$(MAKE) --no-print-directory -j2 lint types model clients
-	@$(PYTEST) -n $(NUM_TEST_WORKERS) $(ARGS)
+	@$(PYTEST) -n $(NUM_TEST_WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: install-dev ## Check style and formatting
 	@$(BIN)/ruff check --quiet

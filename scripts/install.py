@@ -180,7 +180,8 @@ def install_llmos(extras: Sequence[str]) -> None:
 
 def pip(command: str, *arguments: str) -> None:
     looks = () if sys.stdout.isatty() else ("-qq", "--progress-bar", "off")
-    run(PYTHON, "-m", "pip", command, *looks, "--constraint", "constraints.txt", *arguments)
+    # Python compiles what it imports, which is a small part of what comes; pip would compile all of it, on one core.
+    run(PYTHON, "-m", "pip", command, *looks, "--no-compile", "--constraint", "constraints.txt", *arguments)
 
 
 def pip_environment() -> dict[str, str]:

@@ -226,12 +226,13 @@ COMMON = {
     options=st.fixed_dictionaries({**COMMON, "logprobs": st.booleans()}),
 )
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-async def test_streamed_chat_equals_unstreamed(make_api, replies, tokens_per_step, options):
+async def test_streamed_chat_equals_unstreamed(api, replies, tokens_per_step, options):
     def script(request, index):
         return list(replies[index].encode())
 
-    whole = (await make_api(script, tokens_per_step=2).chat(**options)).json()
-    api = make_api(script, tokens_per_step=tokens_per_step)
+    api.generator.script, api.generator.tokens_per_step = script, 2
+    whole = (await api.chat(**options)).json()
+    api.generator.tokens_per_step = tokens_per_step
     reply = await api.chat(**options, stream=True, stream_options={"include_usage": True})
     *chunks, last, done = events(reply.text)
     assert done is None
@@ -254,12 +255,13 @@ async def test_streamed_chat_equals_unstreamed(make_api, replies, tokens_per_ste
     ),
 )
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-async def test_streamed_completion_equals_unstreamed(make_api, replies, prompts, tokens_per_step, options):
+async def test_streamed_completion_equals_unstreamed(api, replies, prompts, tokens_per_step, options):
     def script(request, index):
         return list(replies[(index + len(request.prompt_ids)) % 3].encode())
 
-    whole = (await make_api(script, tokens_per_step=3).complete(prompts, **options)).json()
-    api = make_api(script, tokens_per_step=tokens_per_step)
+    api.generator.script, api.generator.tokens_per_step = script, 3
+    whole = (await api.complete(prompts, **options)).json()
+    api.generator.tokens_per_step = tokens_per_step
     reply = await api.complete(prompts, **options, stream=True, stream_options={"include_usage": True})
     *chunks, last, done = events(reply.text)
     assert done is None

@@ -63,7 +63,7 @@ TRANSFORMERS: dict[str, dict[str, Any]] = {
 """model_type -> config: two that run on Transformers' code; tests/models/test_architectures.py has them all."""
 
 
-@pytest.fixture(params=["folder", "gguf", *TRANSFORMERS])
+@pytest.fixture(params=["folder", "gguf", pytest.param("gemma2", marks=pytest.mark.proof), "gpt_oss"])
 def checkpoint(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, PreTrainedModel]:
     """The name to serve, relative to tmp_path, and the model whose weights are in the files."""
     tokenizer = tiny_models.train_tokenizer()

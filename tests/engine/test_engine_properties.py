@@ -150,7 +150,7 @@ def run_machine(max_examples: int) -> None:
 
 
 def test_any_interleaving() -> None:
-    run_machine(max_examples=150)
+    run_machine(max_examples=75)
 
 
 @pytest.mark.proof

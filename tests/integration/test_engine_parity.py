@@ -148,6 +148,15 @@ def prompts(count: int, seed: int = 1) -> list[list[int]]:
     return [[rng.randrange(96) for _ in range(rng.randrange(1, 40))] for _ in range(count)]
 
 
+@pytest.fixture(scope="module")
+def alone(tiny) -> list[tuple[list[int], Answer]]:
+    """Prompts, and what each of them gets from an engine of its own: the tokens of `generate`."""
+    answers = [(prompt, run(tiny.engine(), [greedy("a", prompt, 10)])["a", 0]) for prompt in prompts(8, seed=2)]
+    for prompt, answer in answers:
+        assert answer.token_ids == tiny.generate(prompt, 10)
+    return answers
+
+
 def test_alone(tiny):
     for prompt in prompts(4):
         answer = run(tiny.engine(), [greedy("a", prompt, 12)])["a", 0]
@@ -164,15 +173,13 @@ def test_alone(tiny):
     ],
     ids=["batched", "chunked", "queued", "preempted"],
 )
-def test_together(tiny, how):
+def test_together(tiny, alone, how):
     """Bitwise: the log-probabilities, not only the tokens, are the ones that each request has alone."""
-    texts = prompts(8, seed=2)
     core = tiny.engine(**how)
-    together = run(core, [greedy(str(i), prompt, 10) for i, prompt in enumerate(texts)], arrive_every=2)
-    for i, prompt in enumerate(texts):
-        alone = run(tiny.engine(), [greedy("a", prompt, 10)])["a", 0]
-        assert together[str(i), 0].token_ids == tiny.generate(prompt, 10)
-        assert together[str(i), 0].logprobs == alone.logprobs
+    together = run(core, [greedy(str(i), prompt, 10) for i, (prompt, _) in enumerate(alone)], arrive_every=2)
+    for i, (_, answer) in enumerate(alone):
+        assert together[str(i), 0].token_ids == answer.token_ids
+        assert together[str(i), 0].logprobs == answer.logprobs
     if "num_pages" in how:
         assert core.stats().num_preemptions > 0
     assert core.stats().num_free_pages == core.stats().num_pages
