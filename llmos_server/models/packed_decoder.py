@@ -11,9 +11,10 @@ import numpy as np
 import torch
 
 from llmos_server.kernels.base import HeadLayout, LayerCache, PagedBatch
+from llmos_server.kernels.native.huge_pages import Array
 from llmos_server.kernels.native.library import Batch, Layer, Library
 from llmos_server.kernels.native.library import Decoder as DecoderStruct
-from llmos_server.kernels.native.packing import Array, PackedStack, address
+from llmos_server.kernels.native.packing import PackedStack, address
 from llmos_server.kernels.native.pages import CACHE_KINDS
 from llmos_server.kernels.native.shapes import DecoderShape, check_shape
 from llmos_server.models.config import ModelConfig

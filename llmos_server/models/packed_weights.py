@@ -11,9 +11,9 @@ import torch
 from llmos_server.errors import UnsupportedModel
 from llmos_server.gguf.blocks import Groups
 from llmos_server.gguf.types import TYPE_NUMBERS
+from llmos_server.kernels.native.huge_pages import Array, HugePages
 from llmos_server.kernels.native.library import Library, Repacking
 from llmos_server.kernels.native.packing import (
-    Array,
     PackedMatrix,
     PackedStack,
     address,
@@ -44,6 +44,7 @@ class PackedLoader:
         """
         self._source = source
         self._library = library
+        self._memory = HugePages()
         self._num_threads = num_threads
         self._quantization = quantization
         self._rounded: list[tuple[str, float, float]] = []
@@ -83,7 +84,7 @@ class PackedLoader:
     def _packed(self, name: str, bias: Array | None) -> PackedMatrix:
         type_name, blocks, order = self._source.stored(name)
         (num_out, num_in), layout = self._source.shapes[name], LAYOUTS[type_name]
-        matrix = unfilled(layout.bits, (num_out, num_in), layout.group, layout.has_minima, bias)
+        matrix = unfilled(layout.bits, (num_out, num_in), layout.group, layout.has_minima, bias, self._memory.empty)
         to = map(address, (matrix.values, matrix.scales, matrix.minima))
         repacking = Repacking(TYPE_NUMBERS[type_name], num_out, num_in, 0, 0, address(blocks), address(order), *to)
         for rows in self._source.in_parts(name):
@@ -113,7 +114,7 @@ class PackedLoader:
 
     def _by_rows(self, name: str, pack: Callable[[slice], PackedMatrix]) -> PackedMatrix:
         num_rows, num_columns = self._source.shapes[name]
-        return pack_by_rows((num_rows, num_columns), pack, self._num_threads)
+        return pack_by_rows((num_rows, num_columns), pack, self._num_threads, self._memory.empty)
 
 
 def pack_groups(type_name: str, groups: Groups, bias: Array | None) -> PackedMatrix:

@@ -9,13 +9,16 @@ from typing import Any
 
 import numpy as np
 
+from llmos_server.kernels.native.huge_pages import Empty
 from llmos_server.kernels.native.packing import LANES, PackedMatrix
 
 CHUNK_WEIGHTS = 1 << 18
 """Packed at a time by a thread: what is made on the way stays in cache."""
 
 
-def pack_by_rows(shape: tuple[int, int], pack: Callable[[slice], PackedMatrix], num_threads: int) -> PackedMatrix:
+def pack_by_rows(
+    shape: tuple[int, int], pack: Callable[[slice], PackedMatrix], num_threads: int, empty: Empty = np.empty
+) -> PackedMatrix:
     """What `pack` makes of all rows. Any thread calls it for some of them, a multiple of LANES but for the last ones.
 
     All arrays of a PackedMatrix have as many equal parts, one after the other, as there are tiles of LANES rows.
@@ -24,12 +27,10 @@ def pack_by_rows(shape: tuple[int, int], pack: Callable[[slice], PackedMatrix], 
     step = max(1, CHUNK_WEIGHTS // (num_columns * LANES)) * LANES
     spans = [slice(start, min(start + step, num_rows)) for start in range(0, num_rows, step)]
     first = pack(spans[0])
-    if len(spans) == 1:
-        return first
-    num_tiles, tiles_a_step = -(-num_rows // LANES), step // LANES
+    num_tiles, tiles_of_first = -(-num_rows // LANES), -(-spans[0].stop // LANES)
     pieces = {field.name: getattr(first, field.name) for field in dataclasses.fields(first)}
     joined: dict[str, Any] = {
-        name: np.empty((len(piece) // tiles_a_step * num_tiles, *piece.shape[1:]), piece.dtype)
+        name: empty((len(piece) // tiles_of_first * num_tiles, *piece.shape[1:]), piece.dtype)
         for name, piece in pieces.items()
         if isinstance(piece, np.ndarray)
     }

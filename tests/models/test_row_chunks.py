@@ -14,6 +14,7 @@ import torch
 from llmos_server.contracts import ModelVersion
 from llmos_server.gguf.reader import GGUFFile
 from llmos_server.kernels.native.build import KERNEL_CACHE, find_or_build
+from llmos_server.kernels.native.huge_pages import HAS_HUGE_PAGES
 from llmos_server.kernels.native.library import Library
 from llmos_server.kernels.native.packing import PackedMatrix, pack_floats, pack_int8, pack_uint
 from llmos_server.models.opening import open_packed
@@ -21,7 +22,7 @@ from llmos_server.models.row_chunks import CHUNK_WEIGHTS, pack_by_rows
 from llmos_server.settings import find_home
 
 ARRAYS = ("values", "scales", "minima", "bias")
-MAX_BESIDE = 1.15
+MAX_BESIDE = 0.15
 
 
 @pytest.mark.parametrize("kind", ["int8", "uint4", "floats"])
@@ -68,7 +69,8 @@ def test_a_load_holds_little_beside_the_weights(smollm2: ModelVersion) -> None:
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert model.num_bytes < peak < MAX_BESIDE * model.num_bytes
+    kept = 0 if HAS_HUGE_PAGES else model.num_bytes  # What is mapped isn't traced.
+    assert kept < peak < kept + MAX_BESIDE * model.num_bytes
 
 
 def resident(path: Path) -> int:

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from llmos_server.kernels.native.huge_pages import Array, Empty
 from llmos_server.kernels.native.library import Matrix, Stack
 
 LANES = 16
@@ -23,8 +23,6 @@ UINT4, UINT5, UINT6, INT8, FLOAT32, BFLOAT16, FLOAT16 = range(7)
 UINTS = {4: UINT4, 5: UINT5, 6: UINT6}
 """By their bits."""
 KINDS = {torch.float32: FLOAT32, torch.bfloat16: BFLOAT16, torch.float16: FLOAT16}
-
-Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -83,13 +81,15 @@ def address(array: Array | None) -> int | None:
     return None if array is None else array.ctypes.data
 
 
-def unfilled(bits: int, shape: tuple[int, int], group: int, has_minima: bool, bias: Array | None) -> PackedMatrix:
+def unfilled(
+    bits: int, shape: tuple[int, int], group: int, has_minima: bool, bias: Array | None, empty: Empty = np.empty
+) -> PackedMatrix:
     """For Library.repack to fill. bits: 4, 5, 6 or 8. shape: [out, in]."""
     num_out, num_in = shape
     num_tiles = -(-num_out // LANES)
-    values = np.empty((num_tiles, num_in // BLOCK, bits, 4 * LANES), np.uint8)
+    values = empty((num_tiles, num_in // BLOCK, bits, 4 * LANES), np.uint8)
     halves = (num_tiles, num_in // group, LANES)
-    scales, minima = np.empty(halves, np.float16), np.empty(halves, np.float16) if has_minima else None
+    scales, minima = empty(halves, np.float16), empty(halves, np.float16) if has_minima else None
     return PackedMatrix(UINTS.get(bits, INT8), num_out, num_in, values, group, scales, minima, _bias(bias))
 
 

@@ -63,8 +63,17 @@ struct PackedTile {
   Ints odds(int64_t block, int j) const { return odd_words<KIND == kInt8>(bytes(block, j)); }
   Lanes scale(int64_t group) const { return from_half(scales + group * 16); }
   Lanes minimum(int64_t group) const { return from_half(minima + group * 16); }
+
+  // Ask for a block before it is wanted, for the processor itself looks less far ahead than memory is away. It may be of
+  // the next tile, or of what lies behind the matrix, which is the next that is multiplied.
+  void fetch(int64_t block) const {
+    for (int at = 0; at < kBlockBytes<KIND>; at += 64) __builtin_prefetch(values + block * kBlockBytes<KIND> + at);
+    __builtin_prefetch(scales + block * kGroups * 16);
+    if constexpr (HAS_MINIMA) __builtin_prefetch(minima + block * kGroups * 16);
+  }
 };
 
+constexpr int kAhead = 8;        // Blocks from the one that is multiplied to the one that is fetched.
 constexpr int kOpenBlocks = 16;  // Of a tile that are unpacked at a time: 16 KiB of words.
 constexpr int kOpenRows = 128;   // Rows whose totals wait meanwhile.
 constexpr int kManyRows = 8;     // From so many on unpacking first is worth its time.
@@ -78,7 +87,8 @@ struct OpenTile {
   alignas(64) float minima[HAS_MINIMA ? kOpenBlocks * kGroups * 16 : 16];
 
   void open(const PackedTile<KIND, GROUP, HAS_MINIMA, BITS>& tile, int64_t first, int count) {
-    for (int block = 0; block < count; block++)
+    for (int block = 0; block < count; block++) {
+      tile.fetch(first + block + kOpenBlocks);
       for (int j = 0; j < 8; j++) {
         uint8_t* to = values + (block * 8 + j) * 64 * (BITS / 8);
         if constexpr (BITS == 16) {
@@ -88,6 +98,7 @@ struct OpenTile {
           store_ints(to, tile.bytes(first + block, j));
         }
       }
+    }
     for (int group = 0; group < count * kGroups; group++) {
       store(scales + group * 16, tile.scale(first * kGroups + group));
       if constexpr (HAS_MINIMA) store(minima + group * 16, tile.minimum(first * kGroups + group));
@@ -98,6 +109,7 @@ struct OpenTile {
   Ints odds(int64_t block, int j) const { return load_bytes(values + (block * 8 + j) * 128 + 64); }
   Lanes scale(int64_t group) const { return load(scales + group * 16); }
   Lanes minimum(int64_t group) const { return load(minima + group * 16); }
+  void fetch(int64_t) const {}  // It is near.
 };
 
 // totals += rows `first` and on, of whose blocks `count` are taken from from_block on, times the same of the tile, where
@@ -107,7 +119,8 @@ static inline void add_blocks(const Tile& tile, int64_t at, const Activations& x
                               int64_t from_block, int64_t count, Lanes (&totals)[ROWS]) {
   constexpr int kGroups = kBlockInputs / GROUP, kQuads = GROUP / 4;
   const int64_t panel = blocks * 4;
-  for (int64_t b = 0; b < count; b++)
+  for (int64_t b = 0; b < count; b++) {
+    tile.fetch(at + b + kAhead);
     for (int g = 0; g < kGroups; g++) {
       const int64_t place = place_of(first, from_block + b, blocks), group = (at + b) * kGroups + g;
       const int which = kGroups == 1 ? 2 : g;
@@ -135,6 +148,7 @@ static inline void add_blocks(const Tile& tile, int64_t at, const Activations& x
         }
       }
     }
+  }
 }
 
 template <int ROWS, int KIND, int GROUP, bool HAS_MINIMA, int BITS>
