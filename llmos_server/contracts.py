@@ -21,7 +21,7 @@ class SamplingParams(msgspec.Struct, frozen=True, kw_only=True):
     """How tokens are chosen. Everything is resolved: no None stands for "the server's default".
 
     The order in which the sampler applies them: logit_bias, min_tokens (bans stop tokens), repetition, presence and
-    frequency penalties, temperature, min_p, top_k, top_p.
+    frequency penalties, grammar, temperature, min_p, top_k, top_p.
     """
 
     max_tokens: int
@@ -47,6 +47,9 @@ class SamplingParams(msgspec.Struct, frozen=True, kw_only=True):
     """None: none. k: the chosen token's, and the k best alternatives (k may be 0). Before penalties and temperature."""
     prompt_logprobs: int | None = None
     """The same for each prompt token; such a request skips the prefix-cache look-up."""
+    grammar: str = ""
+    """What the output has to be, as llguidance's text ("" for anything); stop tokens end it where it is complete, and
+    it ends by itself where nothing can follow. Beats min_tokens where only an end is left."""
 
 
 class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,6 +137,9 @@ class EngineStats(msgspec.Struct, frozen=True, array_like=True):
     num_draft_tokens: int = 0
     num_accepted_tokens: int = 0
     """Guessed tokens that were right, of num_draft_tokens that were computed, in num_drafts steps of a sequence."""
+    num_grammars: int = 0
+    grammar_seconds: float = 0.0
+    """What it took to compile so many grammars."""
 
 
 class EncodeRequest(msgspec.Struct, frozen=True, kw_only=True):

@@ -113,7 +113,7 @@ class EngineClient(WorkerClient[EngineInfo, StepOutput | RequestFailed]):
 
     def _route(self, report: StepOutput | RequestFailed) -> None:
         if isinstance(report, RequestFailed):
-            self._end(report.request_id, InvalidRequest(report.message))
+            self._end(report.request_id, InvalidRequest(report.message, code=report.code))
             return
         self._stats = report.stats
         self._queue.note_step(report.deltas, time.monotonic())

@@ -5,58 +5,111 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+import msgspec
+
 from llmos_server.contracts import ChoiceDelta, EngineInfo, EngineStats, GenerateRequest
 from llmos_server.engine.admission import check_request
+from llmos_server.engine.grammars import Compiler, Grammars, describe_failure
 from llmos_server.engine.scheduler import Scheduler
-from llmos_server.engine.step import Runner
+from llmos_server.engine.step import Runner, StepPlan
 from llmos_server.errors import InvalidRequest
+
+COMPILE_WAIT = 0.005
+"""Seconds that an engine with nothing else to do waits for a grammar before it looks for commands again."""
 
 
 class EngineCore:
     """One loaded model. Single-threaded: add and abort are called between steps.
 
-    clock: seconds, monotonic; orders the arrivals and times queue and prefill.
+    clock: seconds, monotonic; orders the arrivals and times queue and prefill. compiler: of grammars; None refuses
+    requests that have one.
     """
 
     def __init__(
-        self, scheduler: Scheduler, runner: Runner, info: EngineInfo, clock: Callable[[], float] = time.monotonic
+        self,
+        scheduler: Scheduler,
+        runner: Runner,
+        info: EngineInfo,
+        clock: Callable[[], float] = time.monotonic,
+        compiler: Compiler | None = None,
     ) -> None:
         self._scheduler = scheduler
         self._runner = runner
         self._info = info
         self._clock = clock
+        self._grammars = Grammars(compiler)
+        self._failed: dict[str, InvalidRequest] = {}
 
     @property
     def has_work(self) -> bool:
-        return self._scheduler.has_work
+        return self._scheduler.has_work or len(self._grammars) > 0
 
     def add(self, request: GenerateRequest) -> None:
-        """Queue a request. Raises InvalidRequest when it can't be run."""
-        if request.request_id in self._scheduler:
+        """Queue a request; one whose grammar isn't known, as soon as that has been compiled. Raises InvalidRequest when
+        it can't be run."""
+        if request.request_id in self._scheduler or request.request_id in self._grammars:
             raise InvalidRequest(f"A request with the id {request.request_id!r} is running already; take a new id.")
         check_request(request, self._info)
-        self._scheduler.add(request, self._clock())
+        now, grammar = self._clock(), request.sampling.grammar
+        constraint = self._grammars.find(grammar) if grammar else None
+        if grammar and constraint is None:
+            self._grammars.prepare(request, now)
+        else:
+            self._scheduler.add(request, now, constraint)
 
     def abort(self, request_id: str, index: int | None = None) -> None:
         """Stop one choice, or all of them when index is None. Ids that have finished are no error."""
+        self._grammars.abort(request_id, index)
         self._scheduler.abort(request_id, index)
 
     def step(self) -> list[ChoiceDelta]:
         """Advance every planned sequence; at most one delta per choice."""
+        self._queue_prepared(0.0 if self._scheduler.has_work else COMPILE_WAIT)
         plan = self._scheduler.schedule(self._clock())
         if not plan.chunks:
             return []
+        plan.masks = self._grammars.start(plan)
         hidden = self._runner.forward(plan)
         result = self._runner.sample(plan, hidden)
+        if plan.masks is not None:
+            self._note_failures(plan)
         return self._scheduler.postprocess(plan, result, self._clock())
 
     def take_broken(self) -> list[str]:
         """Ids of the requests that ended since the last call because the model's numbers for them were not finite."""
-        return self._scheduler.take_broken()
+        return [request_id for request_id in self._scheduler.take_broken() if request_id not in self._failed]
+
+    def take_failed(self) -> dict[str, InvalidRequest]:
+        """By request id, why requests ended since the last call by their grammar's fault. Call it after take_broken."""
+        failed, self._failed = self._failed, {}
+        return failed
 
     def check_integrity(self) -> None:
         """Raise AssertionError that names a broken invariant of the page bookkeeping. For idle moments: O(pages)."""
         self._scheduler.check_integrity()
 
     def stats(self) -> EngineStats:
-        return self._scheduler.stats()
+        stats = self._scheduler.stats()
+        return msgspec.structs.replace(
+            stats,
+            num_waiting=stats.num_waiting + len(self._grammars),
+            num_grammars=self._grammars.num_compiled,
+            grammar_seconds=self._grammars.compile_seconds,
+        )
+
+    def close(self) -> None:
+        self._grammars.close()
+
+    def _queue_prepared(self, timeout: float) -> None:
+        for request, arrival, constraint, error in self._grammars.take(timeout):
+            if error is None:
+                self._scheduler.add(request, arrival, constraint)
+            else:
+                code = error.code if isinstance(error, InvalidRequest) else None
+                self._failed[request.request_id] = InvalidRequest(str(error), code=code)
+
+    def _note_failures(self, plan: StepPlan) -> None:
+        """Their sequences have drawn nothing, so the scheduler ends them."""
+        for sequence in [choice for chunk in plan.chunks for choice in chunk.sample_for]:
+            if message := describe_failure(sequence):
+                self._failed[sequence.request.request_id] = InvalidRequest(message, code="invalid_grammar")

@@ -74,11 +74,12 @@ class StepOutput(msgspec.Struct, frozen=True, tag="step"):
 
 
 class RequestFailed(msgspec.Struct, frozen=True, tag="request_failed"):
-    """One request could not be run (refused at admission); the others go on."""
+    """One request could not be run, or not to its end, by its own fault; the others go on."""
 
     epoch: int
     request_id: str
     message: str
+    code: str | None = None
 
 
 class Encoded(msgspec.Struct, frozen=True, tag="encoded"):

@@ -18,7 +18,7 @@ from llmos_server.engine.rounding import round_activations
 from llmos_server.engine.sampler import Draw, choose_tokens, sample_rows, token_logprobs, verify_rows
 from llmos_server.engine.sequence import Ahead
 from llmos_server.engine.speculation import Proposer
-from llmos_server.engine.step import Chunk, SampledToken, StepPlan, StepResult
+from llmos_server.engine.step import Chunk, Masks, SampledToken, StepPlan, StepResult
 from llmos_server.errors import EngineFailed
 from llmos_server.kernels.base import PagedBatch, PageFormat, Span
 from llmos_server.kernels.native.build import KERNEL_CACHE
@@ -81,7 +81,7 @@ class ModelRunner:
         sampled: list[SampledToken] = []
         for group in _groups(drawing):
             rows = [row for end, chunk in group for row in range(end - len(chunk.draft_ids) - 1, end)]
-            sampled += self._sample_chunks(self._model.logits(hidden[rows]), [chunk for _, chunk in group])
+            sampled += self._sample_chunks(self._model.logits(hidden[rows]), [chunk for _, chunk in group], plan.masks)
         prompt_logprobs = {
             place: self._prompt_logprobs(chunk, hidden[end - chunk.num_tokens : end])
             for place, (end, chunk) in enumerate(zip(ends, plan.chunks, strict=True))
@@ -101,14 +101,15 @@ class ModelRunner:
             tokens += choose_tokens(logits, histories[first : first + HEAD_ROWS], self._draw)
         return tokens
 
-    def _sample_chunks(self, logits: torch.Tensor, chunks: list[Chunk]) -> list[SampledToken]:
+    def _sample_chunks(self, logits: torch.Tensor, chunks: list[Chunk], masks: Masks | None) -> list[SampledToken]:
         """chunks: those without guesses first, one row each; then those with, a row for each guess more."""
         num_single = sum(1 for chunk in chunks if not chunk.draft_ids)
-        sampled = sample_rows(logits[:num_single], [chunk.sample_for for chunk in chunks[:num_single]], self._draw)
+        members = [chunk.sample_for for chunk in chunks[:num_single]]
+        sampled = sample_rows(logits[:num_single], members, self._draw, masks)
         first = num_single
         for chunk in chunks[num_single:]:
             end = first + len(chunk.draft_ids) + 1
-            sampled += verify_rows(logits[first:end], chunk.sequence, chunk.draft_ids, self._draw)
+            sampled += verify_rows(logits[first:end], chunk.sequence, chunk.draft_ids, self._draw, masks)
             first = end
         return sampled
 

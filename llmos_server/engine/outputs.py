@@ -14,9 +14,11 @@ def append_tokens(sequence: Sequence, drawn: Many[SampledToken], now: float) -> 
     """Append a step's tokens of a sequence, one or more, up to the one that ends the choice.
 
     A stop token ends the choice and is not part of the output; before min_tokens it counts as any other token (the
-    sampler bans it there). now: seconds on the engine's clock.
+    sampler bans it there), unless a grammar has left nothing else. A complete grammar ends the choice, too.
+
+    now: seconds on the engine's clock.
     """
-    params = sequence.request.sampling
+    params, constraint = sequence.request.sampling, sequence.constraint
     is_first = sequence.num_output_tokens == 0
     token_ids: list[int] = []
     logprobs: list[TokenLogprob] = []
@@ -25,7 +27,8 @@ def append_tokens(sequence: Sequence, drawn: Many[SampledToken], now: float) -> 
         assert entry.token_id is not None  # Broken requests have been aborted.
         if entry.logprob is not None:
             sequence.cumulative_logprob += entry.logprob.logprob
-        if entry.token_id in params.stop_token_ids and sequence.num_output_tokens >= params.min_tokens:
+        can_stop = constraint is not None or sequence.num_output_tokens >= params.min_tokens
+        if can_stop and entry.token_id in params.stop_token_ids:
             sequence.finish_reason = "stop"
             stop = entry
             break
@@ -33,6 +36,11 @@ def append_tokens(sequence: Sequence, drawn: Many[SampledToken], now: float) -> 
         token_ids.append(entry.token_id)
         if entry.logprob is not None:
             logprobs.append(entry.logprob)
+        if constraint is not None:
+            constraint.accept(entry.token_id)
+        if constraint is not None and constraint.is_complete:
+            sequence.finish_reason = "stop"
+            break
         if sequence.num_output_tokens >= params.max_tokens:
             sequence.finish_reason = "length"
             break

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from collections.abc import Sequence as Many
 
+import numpy as np
 import torch
 
 from llmos_server.contracts import SamplingParams, TokenLogprob
 from llmos_server.engine.noise import uniform
-from llmos_server.engine.sequence import Ahead, Sequence
-from llmos_server.engine.step import SampledToken
+from llmos_server.engine.sequence import Ahead, Mask, Sequence
+from llmos_server.engine.step import Masks, SampledToken
 from llmos_server.errors import InvalidRequest
 
 NUCLEUS_CANDIDATES = 1024
@@ -28,16 +29,20 @@ keep_likely and draw do where no token is left out."""
 
 
 def sample_rows(
-    logits: torch.Tensor, sequences: Many[Many[Sequence]], draw_any: Draw | None = None
+    logits: torch.Tensor, sequences: Many[Many[Sequence]], draw_any: Draw | None = None, masks: Masks | None = None
 ) -> list[SampledToken]:
     """logits: float32 [rows, vocab], left as they are; sequences: who draws from each row. Results in that order."""
+
+    def choose(row: int, sequence: Sequence) -> int | None:
+        allowed = masks.of(sequence) if masks else None
+        if not is_finite[row] or allowed == []:
+            return None
+        return _choose(logits[row], best[row], sequence, draw_any, allowed[0] if allowed else None)
+
     if not sequences:
         return []
     is_finite, best = _peaks(logits)
-    chosen = [
-        [_choose(logits[row], best[row], seq, draw_any) if is_finite[row] else None for seq in members]
-        for row, members in enumerate(sequences)
-    ]
+    chosen = [[choose(row, sequence) for sequence in members] for row, members in enumerate(sequences)]
     entries = _logprobs_of(logits, sequences, chosen)
     return [
         SampledToken(seq, token, entries.get((row, place)))
@@ -46,30 +51,53 @@ def sample_rows(
     ]
 
 
-def choose_tokens(logits: torch.Tensor, histories: Many[History], draw_any: Draw | None = None) -> list[int | None]:
-    """One token a row, without log-probabilities; None from a row that isn't finite. logits: float32 [rows, vocab]."""
+def choose_tokens(logits: torch.Tensor, histories: Many[Ahead], draw_any: Draw | None = None) -> list[int | None]:
+    """One token a row, without log-probabilities; None from a row that isn't finite, and where a grammar leaves nothing
+    to guess. logits: float32 [rows, vocab]."""
     is_finite, best = _peaks(logits)
-    return [
-        _choose(logits[row], best[row], history, draw_any) if is_finite[row] else None
-        for row, history in enumerate(histories)
-    ]
+    tokens: list[int | None] = []
+    for row, ahead in enumerate(histories):
+        mask = _look_ahead(ahead, logits.shape[1])
+        is_open = is_finite[row] and (mask is None or bool(mask.any()))
+        tokens.append(_choose(logits[row], best[row], ahead, draw_any, mask) if is_open else None)
+    return tokens
+
+
+def _look_ahead(ahead: Ahead, vocab_size: int) -> Mask | None:
+    """A mask of another model's vocabulary, which may be padded differently."""
+    constraint = ahead.sequence.constraint
+    if constraint is None:
+        return None
+    masks = constraint.masks(ahead.draft_ids, ahead.request.sampling.stop_token_ids)
+    mask = np.zeros(vocab_size, dtype=np.bool_)
+    if len(masks) > len(ahead.draft_ids):
+        known = masks[-1][:vocab_size]
+        mask[: len(known)] = known
+    return mask
 
 
 def verify_rows(
-    logits: torch.Tensor, sequence: Sequence, draft_ids: list[int], draw_any: Draw | None = None
+    logits: torch.Tensor,
+    sequence: Sequence,
+    draft_ids: list[int],
+    draw_any: Draw | None = None,
+    masks: Masks | None = None,
 ) -> list[SampledToken]:
-    """Draw from one row after the other as long as the token is the one that was guessed. At least one token, or none
-    at all if a row isn't finite.
+    """Draw from one row after the other as long as the token is the one that was guessed, and something may follow it.
+    At least one token, or none at all if a row isn't finite or the grammar has failed.
 
     logits: float32 [1 + len(draft_ids), vocab], after the sequence's last token and after each guess.
     """
     is_finite, best = _peaks(logits)
     if not all(is_finite):
         return []
+    allowed = masks.of(sequence) if masks else None
     tokens: list[int] = []
     for row, guess in enumerate([*draft_ids, None]):
+        if allowed is not None and row >= len(allowed):
+            break
         history = Ahead(sequence, draft_ids[:row]) if row else sequence
-        tokens.append(_choose(logits[row], best[row], history, draw_any))
+        tokens.append(_choose(logits[row], best[row], history, draw_any, allowed[row] if allowed else None))
         if tokens[-1] != guess:
             break
     num_top = sequence.request.sampling.logprobs
@@ -139,19 +167,32 @@ def _changes_scores(sequence: History) -> bool:
     )
 
 
-def _choose(row: torch.Tensor, best: int, sequence: History, draw_any: Draw | None) -> int:
-    """best: the row's best token."""
+def _choose(row: torch.Tensor, best: int, sequence: History, draw_any: Draw | None, allowed: Mask | None) -> int:
+    """best: the row's best token. allowed: by the sequence's grammar, at least one."""
     sampling = sequence.request.sampling
     is_changed = _changes_scores(sequence)
+    if sampling.temperature == 0 and not is_changed and (allowed is None or allowed[best]):
+        return best
     scores = adjust(row.clone(), sequence) if is_changed else row
+    if allowed is not None:
+        scores = _constrain(scores, row, allowed)
     if sampling.temperature == 0:
-        return int(scores.argmax()) if is_changed else best
+        return int(scores.argmax())
     position = len(sequence.request.prompt_ids) + sequence.num_output_tokens
     noise = uniform(sampling.seed, sequence.index, position)
     leaves_none_out = sampling.top_p >= 1 and sampling.top_k <= 0 and sampling.min_p <= 0
     if draw_any is not None and leaves_none_out:
         return draw_any(scores, sampling.temperature, noise)
     return draw(keep_likely(scores, sampling), noise)
+
+
+def _constrain(scores: torch.Tensor, row: torch.Tensor, allowed: Mask) -> torch.Tensor:
+    """What the grammar allows. row: the same before any adjustment: min_tokens may have banned all that is left."""
+    is_banned = torch.from_numpy(~allowed).to(row.device)
+    constrained = scores.masked_fill(is_banned, float("-inf"))
+    if not bool(constrained.isneginf().all()):
+        return constrained
+    return row.masked_fill(is_banned, float("-inf"))
 
 
 def adjust(scores: torch.Tensor, sequence: History) -> torch.Tensor:

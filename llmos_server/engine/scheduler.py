@@ -11,7 +11,7 @@ from llmos_server.engine.cost_model import CostModel, StepBudget
 from llmos_server.engine.long_prompts import LongPrompts
 from llmos_server.engine.outputs import append_tokens, broken_requests, finish_without_tokens
 from llmos_server.engine.owners import Owners, rank
-from llmos_server.engine.sequence import Sequence, Status
+from llmos_server.engine.sequence import Constraint, Sequence, Status
 from llmos_server.engine.speculation import Proposer, Speculation
 from llmos_server.engine.step import Chunk, SampledToken, StepPlan, StepResult
 from llmos_server.engine.turns import Turns, can_begin, grant
@@ -83,12 +83,15 @@ class Scheduler:
     def __contains__(self, request_id: str) -> bool:
         return request_id in self._requests
 
-    def add(self, request: GenerateRequest, now: float) -> None:
-        """Queue a request that is known to fit. now: seconds on the engine's clock."""
+    def add(self, request: GenerateRequest, now: float, constraint: Constraint | None = None) -> None:
+        """Queue a request that is known to fit. now: when it came, in seconds on the engine's clock. constraint: at its
+        start; each choice gets its own."""
         self._num_added += 1
         key = now + request.priority * AGING_SECONDS
         sequences = [
-            Sequence(request=request, index=index, arrival=now, rank=(key, self._num_added, index))
+            Sequence(
+                request, index, now, rank=(key, self._num_added, index), constraint=constraint and constraint.fork()
+            )
             for index in range(request.n)
         ]
         leader, *leader.followers = sequences

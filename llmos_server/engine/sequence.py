@@ -3,9 +3,44 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Collection
 from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from llmos_server.contracts import FinishReason, GenerateRequest, TokenLogprob
+
+Mask = NDArray[np.bool_]
+"""[vocab]: which tokens may come next."""
+
+
+class Constraint(Protocol):
+    """What a sequence's output has to be; knows the tokens so far."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Nothing but an end can follow."""
+        ...
+
+    @property
+    def error(self) -> str:
+        """Why it can't be followed any further; "" while it can."""
+        ...
+
+    def fork(self) -> Constraint:
+        """Another one at the start."""
+        ...
+
+    def accept(self, token_id: int) -> None:
+        """The next token of the output."""
+        ...
+
+    def masks(self, draft_ids: list[int], stop_token_ids: Collection[int]) -> list[Mask]:
+        """Behind the tokens so far, and behind each guess that may follow and leaves something to draw. Empty where it
+        can't be followed any further. A stop token is allowed where the output may end."""
+        ...
 
 
 class Status(enum.Enum):
@@ -43,6 +78,9 @@ class Sequence:
     """Leading `pages` that are shared through the prefix cache."""
     followers: list[Sequence] = field(default_factory=list)
     """Other choices of the request that fork from this one as soon as the prompt has been computed."""
+
+    constraint: Constraint | None = None
+    """This choice's own, in step with its output."""
 
     def __post_init__(self) -> None:
         if not self.token_ids:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from llmos_server.contracts import TokenLogprob
-from llmos_server.engine.sequence import Sequence
+from llmos_server.engine.sequence import Mask, Sequence
 
 
 @dataclass(slots=True, eq=False)
@@ -38,6 +38,15 @@ class Chunk:
         return self.sequence.token_ids[self.start : self.start + self.num_known_tokens] + self.draft_ids
 
 
+class Masks(Protocol):
+    """Which tokens may be drawn in a step; being filled while the forward pass computes."""
+
+    def of(self, sequence: Sequence) -> list[Mask] | None:
+        """One for the row behind its tokens, and one for that behind each guess which may be right; none at all where
+        its grammar can't be followed any further. None for a sequence without one. Waits until they are filled."""
+        ...
+
+
 @dataclass(slots=True)
 class StepPlan:
     """One batch. Before it `page_clears` are set to zero, then `page_copies` (source, destination) are carried out."""
@@ -45,6 +54,8 @@ class StepPlan:
     chunks: list[Chunk]
     page_copies: list[tuple[int, int]] = field(default_factory=list)
     page_clears: list[int] = field(default_factory=list)
+    masks: Masks | None = None
+    """None where no sequence that draws has a grammar."""
 
     @property
     def num_tokens(self) -> int:
@@ -56,7 +67,7 @@ class SampledToken(NamedTuple):
 
     sequence: Sequence
     token_id: int | None
-    """None: its logits are not finite, so there is nothing to draw from."""
+    """None: its logits are not finite, or its grammar has failed, so there is nothing to draw from."""
     logprob: TokenLogprob | None
 
 

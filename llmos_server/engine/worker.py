@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from llmos_server.contracts import EngineInfo
 from llmos_server.engine.block_manager import BlockManager
 from llmos_server.engine.core import EngineCore
+from llmos_server.engine.grammar import GrammarCompiler
+from llmos_server.engine.grammars import Compiler
 from llmos_server.engine.messages import (
     AbortRequest,
     AddRequest,
@@ -57,7 +60,9 @@ def run_worker(config: WorkerConfig, create_runner: CreateRunner) -> None:
         )
         link.send(Ready(epoch=link.epoch, info=info))
         reports = StepReports(link.send, link.epoch, config.stream_interval_ms / 1000)
-        _serve(EngineCore(scheduler, runner, info), link, reports)
+        core = EngineCore(scheduler, runner, info, compiler=create_compiler(config, info))
+        _serve(core, link, reports)
+        core.close()
 
 
 def _serve(core: EngineCore, link: Link[Command], reports: StepReports) -> None:
@@ -73,6 +78,8 @@ def _serve(core: EngineCore, link: Link[Command], reports: StepReports) -> None:
         with link.step():
             deltas = core.step()
         reports.add(deltas, core)
+        for request_id, error in core.take_failed().items():
+            link.send(_failure(link, request_id, error))
 
 
 def _apply(command: AddRequest | AbortRequest, core: EngineCore, link: Link[Command]) -> None:
@@ -82,7 +89,15 @@ def _apply(command: AddRequest | AbortRequest, core: EngineCore, link: Link[Comm
     try:
         core.add(command.request)
     except InvalidRequest as error:
-        link.send(RequestFailed(epoch=link.epoch, request_id=command.request.request_id, message=str(error)))
+        link.send(_failure(link, command.request.request_id, error))
+
+
+def _failure(link: Link[Command], request_id: str, error: InvalidRequest) -> RequestFailed:
+    return RequestFailed(epoch=link.epoch, request_id=request_id, message=str(error), code=error.code)
+
+
+def create_compiler(config: WorkerConfig, info: EngineInfo) -> Compiler:
+    return GrammarCompiler(Path(config.model_folder), info.vocab_size)
 
 
 def create_proposer(config: WorkerConfig, runner: DraftingRunner) -> Proposer | None:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import msgspec
+import numpy as np
 import zmq
 
 from llmos_server.contracts import ChoiceDelta, EngineInfo, EngineStats, GenerateRequest, SamplingParams, TokenLogprob
@@ -20,11 +22,11 @@ from llmos_server.engine.block_manager import BlockManager
 from llmos_server.engine.core import EngineCore
 from llmos_server.engine.messages import Ready, StepOutput, WorkerConfig
 from llmos_server.engine.scheduler import Scheduler
-from llmos_server.engine.sequence import Sequence
+from llmos_server.engine.sequence import Mask, Sequence
 from llmos_server.engine.speculation import Proposer
 from llmos_server.engine.step import SampledToken, StepPlan, StepResult
 from llmos_server.engine.worker import main
-from llmos_server.errors import UnsupportedModel
+from llmos_server.errors import InvalidRequest, UnsupportedModel
 
 VOCAB_SIZE = 50
 CRASH_TOKEN = 49
@@ -62,11 +64,18 @@ def logprob_of(fingerprint: int, token_id: int) -> TokenLogprob:
     return TokenLogprob(token_id, -(mix(fingerprint, token_id) % 1000) / 1000)
 
 
-def choose(fingerprint: int, request: GenerateRequest, index: int, num_output_tokens: int) -> int:
+def choose(
+    fingerprint: int, request: GenerateRequest, index: int, num_output_tokens: int, allowed: Mask | None = None
+) -> int:
+    """allowed: by the request's grammar."""
     params = request.sampling
     token_id = (
         mix(fingerprint, params.seed, index) % BAD_GUESS
     )  # Answers are parts of later prompts, so no script is chosen.
+    if allowed is not None:
+        return next(
+            other % VOCAB_SIZE for other in range(token_id, token_id + VOCAB_SIZE) if allowed[other % VOCAB_SIZE]
+        )
     while num_output_tokens < params.min_tokens and token_id in params.stop_token_ids:
         token_id = (token_id + 1) % VOCAB_SIZE
     return token_id
@@ -87,23 +96,87 @@ def expected_choice(request: GenerateRequest, index: int) -> Expected:
     params = request.sampling
     choice = Expected([], "length", None, [], 0.0)
     fingerprint = fingerprints(request.cache_salt, request.prompt_ids)[-1]
+    grammar = ScriptedGrammar(params.grammar) if params.grammar else None
     while len(choice.token_ids) < params.max_tokens:
-        token_id = choose(fingerprint, request, index, len(choice.token_ids))
+        allowed = grammar.masks([], params.stop_token_ids)[0] if grammar else None
+        token_id = choose(fingerprint, request, index, len(choice.token_ids), allowed)
         logprob = logprob_of(fingerprint, token_id)
         if params.logprobs is not None:
             choice.cumulative_logprob += logprob.logprob
-        if token_id in params.stop_token_ids and len(choice.token_ids) >= params.min_tokens:
+        if token_id in params.stop_token_ids and (grammar or len(choice.token_ids) >= params.min_tokens):
             choice.finish_reason, choice.stop_token_id = "stop", token_id
             break
         choice.token_ids.append(token_id)
         choice.logprobs.append(logprob)
         fingerprint = mix(fingerprint, token_id)
+        if grammar:
+            grammar.accept(token_id)
+            if grammar.is_complete:
+                choice.finish_reason = "stop"
+                break
     return choice
 
 
 def expected_prompt_logprobs(request: GenerateRequest) -> list[TokenLogprob | None]:
     chain = fingerprints(request.cache_salt, request.prompt_ids)
     return [None, *(logprob_of(before, token) for before, token in zip(chain, request.prompt_ids[1:], strict=False))]
+
+
+class ScriptedGrammar:
+    """A Constraint. text: "modulus,length": token number i is i modulo modulus; the text may end behind a whole round,
+    and has to after so many tokens. "fail,length" can't be followed behind so many."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._modulus, length = text.split(",")
+        self._length = int(length)
+        self._num = 0
+
+    def fork(self) -> ScriptedGrammar:
+        return ScriptedGrammar(self._text)
+
+    @property
+    def is_complete(self) -> bool:
+        return self._modulus != "fail" and self._num == self._length
+
+    @property
+    def error(self) -> str:
+        return "scripted failure" if self._modulus == "fail" and self._num >= self._length else ""
+
+    def accept(self, token_id: int) -> None:
+        self._num += 1
+
+    def masks(self, draft_ids: list[int], stop_token_ids: Collection[int]) -> list[Mask]:
+        masks = []
+        for place, token_id in enumerate([None, *draft_ids], self._num):
+            if token_id is not None and (token_id in stop_token_ids or not masks[-1][token_id]):
+                break
+            if place == self._length:  # Complete, or failed.
+                break
+            modulus = 1 if self._modulus == "fail" else int(self._modulus)
+            mask = np.arange(VOCAB_SIZE) % modulus == place % modulus
+            mask[list(stop_token_ids)] = place % modulus == 0 < place
+            masks.append(mask)
+        return masks
+
+
+class ScriptedCompiler:
+    """A grammars.Compiler. "bad" can't be compiled; what begins with "slow" waits for the gate."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self._known: set[str] = set()
+
+    def find(self, text: str) -> ScriptedGrammar | None:
+        return ScriptedGrammar(text.removeprefix("slow:")) if text in self._known else None
+
+    def compile(self, text: str) -> ScriptedGrammar:
+        if text == "bad":
+            raise InvalidRequest("Not a grammar.", code="invalid_grammar")
+        if text.startswith("slow:"):
+            self.gate.wait()
+        self._known.add(text)
+        return ScriptedGrammar(text.removeprefix("slow:"))
 
 
 class ScriptedRunner:
@@ -157,8 +230,14 @@ class ScriptedRunner:
                 if BAD_GUESS in chunk.draft_ids:
                     continue
                 wants_logprob = request.sampling.logprobs is not None
+                masks = plan.masks.of(sequence) if plan.masks else None
+                if masks == []:
+                    sampled += [] if chunk.draft_ids else [SampledToken(sequence, None, None)]
                 for place, row in enumerate(rows[len(rows) - len(chunk.draft_ids) - 1 :]):
-                    token_id = choose(row, request, sequence.index, sequence.num_output_tokens + place)
+                    if masks is not None and place >= len(masks):
+                        break
+                    allowed = masks[place] if masks else None
+                    token_id = choose(row, request, sequence.index, sequence.num_output_tokens + place, allowed)
                     entry = logprob_of(row, token_id) if wants_logprob else None
                     sampled.append(SampledToken(sequence, token_id, entry))
                     if chunk.draft_ids[place : place + 1] != [token_id]:
@@ -304,7 +383,9 @@ class Engine:
             proposer=proposer,
             max_draft_tokens=4,
         )
-        self.core = EngineCore(self.scheduler, self.runner, make_info(num_pages, page_size), self.clock)
+        self.compiler = ScriptedCompiler()
+        info = make_info(num_pages, page_size)
+        self.core = EngineCore(self.scheduler, self.runner, info, self.clock, self.compiler)
         self.deltas: dict[tuple[str, int], list[ChoiceDelta]] = {}
 
     def step(self) -> list[ChoiceDelta]:

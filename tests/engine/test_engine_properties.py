@@ -70,6 +70,7 @@ class EngineMachine(RuleBasedStateMachine):
             min_tokens=data.draw(st.sampled_from([0, 0, 3]), label="min_tokens"),
             stop_token_ids=data.draw(st.sampled_from([(), tuple(range(8))]), label="stop"),
             logprobs=data.draw(st.sampled_from([None, 0]), label="logprobs"),
+            grammar=data.draw(st.sampled_from(["", "", "3,6", "2,99"]), label="grammar"),
             prompt_logprobs=data.draw(st.sampled_from([None, None, 0]), label="prompt_logprobs"),
         )
         self.requests[request.request_id] = request

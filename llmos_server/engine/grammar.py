@@ -1,0 +1,166 @@
+"""A grammar's text, and what it allows after the tokens so far. The parsing is llguidance's.
+
+llguidance works without the GIL and without raising: a matcher that meets an error, or a limit, stays in that state.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import OrderedDict
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from llguidance import LLMatcher, LLParserLimits, LLTokenizer
+
+from llmos_server.engine.sequence import Mask
+from llmos_server.errors import InvalidRequest, UnsupportedModel
+
+MAX_CACHED = 32
+"""Compiled grammars that are kept, the last used ones."""
+LIMITS = LLParserLimits(max_lexer_states=50_000, verbose_errors=False)
+"""The library's own bounds, about 20 ms of work a token at most; a state of the lexer takes 1 to 2 kB, and without
+`verbose_errors` no error repeats the grammar."""
+END = "<|the text is complete|>"
+"""A token of our own, one id past the vocabulary: it is allowed where the text may end. Which of the model's tokens
+end it is the request's business."""
+
+NOTHING_FITS = "no token of this model fits"
+
+
+class SequenceGrammar:
+    """Implements sequence.Constraint: how far one sequence is in its grammar."""
+
+    def __init__(self, tokens: GrammarTokens, matcher: LLMatcher) -> None:
+        self._tokens = tokens
+        self._start = matcher
+        self._matcher = matcher.deep_copy()
+        self._accepted: list[int] = []
+        self._is_stuck = False
+
+    def fork(self) -> SequenceGrammar:
+        return SequenceGrammar(self._tokens, self._start)
+
+    @property
+    def is_complete(self) -> bool:
+        return self._matcher.is_stopped() and not self._matcher.is_error()
+
+    @property
+    def error(self) -> str:
+        return NOTHING_FITS if self._is_stuck else in_short(self._matcher.get_error())
+
+    def accept(self, token_id: int) -> None:
+        self._accepted.append(token_id)
+        self._matcher.consume_token(token_id)
+
+    def masks(self, draft_ids: list[int], stop_token_ids: Collection[int]) -> list[Mask]:
+        first = self._mask(stop_token_ids)
+        self._is_stuck = first is not None and not first.any()
+        if first is None or self._is_stuck:
+            return []
+        masks, num_consumed = [first], 0
+        for token_id in draft_ids:
+            if token_id in stop_token_ids or not masks[-1][token_id] or self.is_complete:
+                break
+            num_consumed += 1
+            is_accepted = self._matcher.consume_token(token_id) and not self.is_complete
+            mask = self._mask(stop_token_ids) if is_accepted else None
+            if mask is None:
+                break
+            masks.append(mask)
+        self._take_back(num_consumed)
+        return masks
+
+    def _take_back(self, num_tokens: int) -> None:
+        """Forget what was only guessed. Where that met an error, which the matcher would keep, begin again."""
+        if num_tokens and not self._matcher.rollback(num_tokens):
+            self._matcher = self._start.deep_copy()
+            self._matcher.consume_tokens(self._accepted)
+
+    def _mask(self, stop_token_ids: Collection[int]) -> Mask | None:
+        bits = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
+        return None if self._matcher.is_error() else self._tokens.to_mask(bits, stop_token_ids)
+
+
+class GrammarTokens:
+    """The model's tokens as the parser sees them."""
+
+    def __init__(self, folder: Path, vocab_size: int) -> None:
+        """vocab_size: the model's, which may be padded. Raises UnsupportedModel where the tokenizer can't be read."""
+        path = folder / "tokenizer.json"
+        try:
+            text, self._end_id = with_end(path.read_text(encoding="utf-8"))
+            self.tokenizer = LLTokenizer(text, n_vocab=self._end_id + 1, eos_token=[self._end_id])
+        except (OSError, LookupError, TypeError, ValueError) as error:
+            raise UnsupportedModel(f"{path}: no grammar can be followed with this tokenizer ({error}).") from error
+        self._vocab_size = vocab_size
+
+    def to_mask(self, bits: np.ndarray[Any, np.dtype[np.uint8]], stop_token_ids: Collection[int]) -> Mask:
+        """bits: one a token, and one for the end. A stop token stands for the end; as text it is allowed only where
+        nothing else is left."""
+        named = np.unpackbits(bits, bitorder="little").view(np.bool_)
+        can_end = bool(named[self._end_id])
+        mask = np.zeros(self._vocab_size, dtype=np.bool_)
+        size = min(self._vocab_size, self._end_id)
+        mask[:size] = named[:size]
+        stops = list(stop_token_ids)
+        as_text = mask[stops]
+        mask[stops] = can_end
+        if not can_end and as_text.any() and not mask.any():
+            mask[stops] = as_text
+        return mask
+
+
+class GrammarCompiler:
+    """Grammars of one model, from text; the last ones are kept. `find` is for one thread, `compile` for another."""
+
+    def __init__(self, folder: Path, vocab_size: int) -> None:
+        """folder: the model's. The tokenizer, which takes some 0.3 s, is read when it is first needed."""
+        self._folder = folder
+        self._vocab_size = vocab_size
+        self._tokens: GrammarTokens | None = None
+        self._kept: OrderedDict[str, SequenceGrammar] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def find(self, text: str) -> SequenceGrammar | None:
+        with self._lock:
+            grammar = self._kept.get(text)
+            if grammar is not None:
+                self._kept.move_to_end(text)
+            return grammar
+
+    def compile(self, text: str) -> SequenceGrammar:
+        """Raises InvalidRequest for a grammar that can't be followed, UnsupportedModel for such a tokenizer."""
+        if (known := self.find(text)) is not None:
+            return known
+        if self._tokens is None:
+            self._tokens = GrammarTokens(self._folder, self._vocab_size)
+        matcher = LLMatcher(self._tokens.tokenizer, text, log_level=0, limits=LIMITS)
+        if not matcher.is_error():
+            matcher.compute_bitmask()  # What the lexer learns by it is in every copy.
+        if matcher.is_error():
+            raise InvalidRequest(f"The grammar can't be used: {in_short(matcher.get_error())}", code="invalid_grammar")
+        grammar = SequenceGrammar(self._tokens, matcher)
+        with self._lock:
+            self._kept[text] = grammar
+            while len(self._kept) > MAX_CACHED:
+                self._kept.popitem(last=False)
+        return grammar
+
+
+def with_end(tokenizer: str) -> tuple[str, int]:
+    """tokenizer: a tokenizer.json's text. The same with END as a token more, and END's id."""
+    parsed: dict[str, Any] = json.loads(tokenizer)
+    vocabulary = parsed["model"]["vocab"]
+    ids = range(len(vocabulary)) if isinstance(vocabulary, list) else vocabulary.values()
+    added = parsed.setdefault("added_tokens", None) or []
+    end_id = max(max(ids, default=-1), *(entry["id"] for entry in added), -1) + 1
+    end = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+    parsed["added_tokens"] = [*added, {"id": end_id, "content": END, "special": True, **end}]
+    return json.dumps(parsed), end_id
+
+
+def in_short(message: str) -> str:
+    return " ".join(message.split())[:300]
