@@ -10,6 +10,7 @@ from llmos_server.api.merging import Merged
 from llmos_server.api.metrics import ModelMetrics
 from llmos_server.api.plans import Plan
 from llmos_server.api.schemas.common import CompletionTokensDetails, PromptTokensDetails, Usage
+from llmos_server.chat.answer_check import AnswerCheck
 from llmos_server.chat.choice import ChoiceDecoder
 from llmos_server.chat.deltas import TextDelta
 from llmos_server.contracts import ChoiceDelta, Generation, TokenLogprob
@@ -26,6 +27,7 @@ class PromptState:
 
     generation: Generation
     decoders: list[ChoiceDecoder]
+    checks: list[AnswerCheck]
     last_delta: list[float]
     """When each choice's last delta came; 0.0 before its first."""
     first_token: float = 0.0
@@ -54,7 +56,7 @@ class Answer:
         self._failed = False
         self._cut = False
         self._prompts = [
-            PromptState(generation, self._create_decoders(place), [0.0] * plan.n)
+            PromptState(generation, self._create_decoders(place), self._create_checks(), [0.0] * plan.n)
             for place, generation in enumerate(generations)
         ]
         self._deltas = Merged(generations)
@@ -73,6 +75,9 @@ class Answer:
             )
             for choice in range(plan.n)
         ]
+
+    def _create_checks(self) -> list[AnswerCheck]:
+        return [AnswerCheck(self.plan.check) for _ in range(self.plan.n)]
 
     @property
     def is_over(self) -> bool:
@@ -163,6 +168,7 @@ class Answer:
             self._observe_step(state, delta.index, now)
             text = decoder.feed(delta)
             if text is not None:
+                text = state.checks[delta.index].feed(text)
                 self._count(state, delta.index, decoder, text, now)
                 texts.append(text)
         return texts

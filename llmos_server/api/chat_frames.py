@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+from msgspec import UNSET
 
 from llmos_server.api.answers import Answer
 from llmos_server.api.schemas.chat import (
@@ -34,6 +35,7 @@ def to_completion(answer: Answer, texts: list[TextDelta]) -> ChatCompletion:
                 logprobs=to_logprobs(tokens) if plan.sampling.logprobs is not None else None,
                 finish_reason=last.finish_reason or "stop",
                 stop_reason=stop_reason(plan, last),
+                format_error=last.format_error or UNSET,
             )
         )
     return ChatCompletion(
@@ -96,8 +98,10 @@ class ChatFrames:
                 pieces.append(start + delta + b',"finish_reason":null}' + tail)
             if text.finish_reason is not None:
                 ended = b'{},"logprobs":null,"finish_reason":' + _encode(text.finish_reason)
-                reason = _encode(stop_reason(self._answer.plan, text))
-                pieces.append(start + ended + b',"stop_reason":' + reason + b"}" + tail)
+                ended += b',"stop_reason":' + _encode(stop_reason(self._answer.plan, text))
+                if text.format_error:
+                    ended += b',"format_error":' + _encode(text.format_error)
+                pieces.append(start + ended + b"}" + tail)
         return b"".join(pieces)
 
     def end(self) -> bytes:

@@ -12,6 +12,7 @@ from llmos_server.api.schemas.chat import ChatCompletionRequest
 from llmos_server.api.schemas.tokenize import TokenizeRequest
 from llmos_server.api.served import ServedModel
 from llmos_server.api.services import Services
+from llmos_server.api.structured import plan_grammar
 from llmos_server.contracts import EngineInfo
 from llmos_server.errors import InvalidRequest
 
@@ -31,7 +32,8 @@ async def plan_chat(services: Services, served: ServedModel, data: ChatCompletio
     """Raises InvalidRequest."""
     bound = _max_tokens(data)
     max_tokens = info.max_model_len if bound is None else bound
-    sampling = to_sampling(data, served.renderer, max_tokens=max_tokens, logprobs=_logprobs(data))
+    grammar = await plan_grammar(services, served, data)
+    sampling = to_sampling(data, served.renderer, max_tokens=max_tokens, logprobs=_logprobs(data), grammar=grammar)
     n = num_choices(data, services.settings.max_n)
     messages = to_template_messages(data.messages)
     options = template_options(data, served, data.reasoning_effort)
@@ -48,6 +50,7 @@ async def plan_chat(services: Services, served: ServedModel, data: ChatCompletio
         cache_salt=data.cache_salt or "",
         id=new_id("chatcmpl"),
         num_dropped_messages=num_dropped,
+        check=grammar.check if grammar else None,
     )
 
 

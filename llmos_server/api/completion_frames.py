@@ -74,6 +74,7 @@ def to_completion(
                     logprobs=None if data.logprobs is None else join([piece for _, piece in pieces if piece]),
                     finish_reason=parts[-1].finish_reason,
                     stop_reason=stop_reason(plan, parts[-1]),
+                    format_error=parts[-1].format_error or msgspec.UNSET,
                 )
             )
     return _completion(answer, choices, answer.usage())
@@ -130,6 +131,7 @@ class CompletionFrames:
             logprobs=logprobs,
             finish_reason=text.finish_reason,
             stop_reason=stop_reason(self._answer.plan, text),
+            format_error=text.format_error or msgspec.UNSET,
         )
         usage = self._answer.usage() if self._counts_always else None if self._wants_usage else msgspec.UNSET
         return frame(_encode(_completion(self._answer, [choice], usage)))

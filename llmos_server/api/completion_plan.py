@@ -7,6 +7,7 @@ from llmos_server.api.sampling import ALL_ROOM, check_ids, chosen_seed, num_choi
 from llmos_server.api.schemas.completions import CompletionRequest
 from llmos_server.api.served import ServedModel
 from llmos_server.api.services import Services
+from llmos_server.api.structured import plan_grammar
 from llmos_server.contracts import EngineInfo
 from llmos_server.errors import InvalidRequest
 
@@ -54,12 +55,14 @@ async def plan_completion(
             code="invalid_value",
         )
     logprobs = data.logprobs
+    grammar = await plan_grammar(services, served, data)
     sampling = to_sampling(
         data,
         served.renderer,
         max_tokens=max_tokens,
         logprobs=0 if logprobs is None and num_run > (data.n or 1) else logprobs,
         prompt_logprobs=logprobs if data.echo else None,
+        grammar=grammar,
     )
     encoded = [await _encode(services, served, prompt, data.add_special_tokens is not False) for prompt in prompts]
     for place, prompt in enumerate(encoded):
@@ -76,6 +79,7 @@ async def plan_completion(
         priority=data.priority or 0,
         cache_salt=data.cache_salt or "",
         id=new_id("cmpl"),
+        check=grammar.check if grammar else None,
     )
 
 

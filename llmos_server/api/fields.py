@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from llmos_server.api.field_rules import Table, hint, honoured, refused, values
+from llmos_server.api.field_rules import Rule, Table, hint, honoured, refused, values
 
 _EFFECTLESS = "a hint that changes no answer"
 _OTHER_SAMPLER = "this sampler isn't supported; use temperature, top_p, top_k, min_p and the penalties"
-_GRAMMAR = "constrained decoding isn't supported yet; ask for the format in the prompt and check the answer"
 _TOOLS = "tool calls aren't supported yet; describe the tool in the prompt, or leave it out"
 _NO_TOOLS = "tool calls aren't supported yet; send none or auto, or leave it out"
 _MEDIA = "this model reads text only; send text parts"
@@ -25,9 +24,35 @@ def _equals(*accepted: Any) -> Any:
     )
 
 
-def _is_text_format(value: Any) -> bool:
-    return isinstance(value, dict) and value.get("type") == "text"
+def _moved(name: str) -> Rule:
+    return refused(f"send structured_outputs with {name}")
 
+
+JSON_SCHEMA: Table = {
+    "schema": honoured("a JSON Schema"),
+    "strict": honoured("true refuses what a grammar can't hold; else a finished answer is checked for that"),
+    "name": hint(_EFFECTLESS),
+    "description": hint(_EFFECTLESS),
+}
+
+RESPONSE_FORMAT: Table = {
+    "type": honoured("text, json_object, json_schema"),
+    "json_schema": honoured("only with the type json_schema", nested=JSON_SCHEMA),
+    "schema": honoured("only with the type json_object: a JSON Schema, not strict (llama.cpp)"),
+}
+
+STRUCTURED_OUTPUTS: Table = {
+    "json": honoured("a JSON Schema, or its text; strict"),
+    "regex": honoured("the whole answer matches it; no look-around, no back-references"),
+    "choice": honoured("one of up to 2048 texts"),
+    "grammar": honoured("Lark as llguidance has it (the rule start), or GBNF (the rule root)"),
+    "json_object": honoured("true: any JSON object"),
+    "structural_tag": refused("write it as a grammar"),
+    "disable_any_whitespace": values(_equals(False), "JSON is written on one line, a space or none behind separators"),
+    "disable_additional_properties": values(_equals(False), "say additionalProperties: false in the schema"),
+    "whitespace_pattern": refused("JSON is written on one line, a space or none behind separators"),
+    "disable_fallback": hint("there is one implementation"),
+}
 
 STREAM_OPTIONS: Table = {
     "include_usage": honoured("a last chunk with `usage` and no choices"),
@@ -148,23 +173,19 @@ _GENERATION: Table = {
     "samplers": refused(_OTHER_SAMPLER),
     "lora": refused("choose an adapter by its model name"),
     "lora_path": refused("choose an adapter by its model name"),
-    **{
-        name: refused(_GRAMMAR)
-        for name in (
-            "structured_outputs",
-            "guided_json",
-            "guided_regex",
-            "guided_choice",
-            "guided_grammar",
-            "guided_decoding_backend",
-            "guided_whitespace_pattern",
-            "json_schema",
-            "grammar",
-            "regex",
-            "ebnf",
-            "stop_regex",
-        )
-    },
+    "response_format": honoured("the form of the answer, see below", nested=RESPONSE_FORMAT),
+    "structured_outputs": honoured("the same as vLLM has it, see below", nested=STRUCTURED_OUTPUTS),
+    "guided_json": _moved("json"),
+    "guided_regex": _moved("regex"),
+    "guided_choice": _moved("choice"),
+    "guided_grammar": _moved("grammar"),
+    "guided_decoding_backend": refused("there is one implementation"),
+    "guided_whitespace_pattern": refused("JSON is written on one line, a space or none behind separators"),
+    "json_schema": refused("send response_format of the type json_schema"),
+    "grammar": _moved("grammar"),
+    "regex": _moved("regex"),
+    "ebnf": _moved("grammar"),
+    "stop_regex": refused("send stop, or a grammar"),
 }
 
 _TEMPLATE: Table = {
@@ -185,7 +206,6 @@ CHAT: Table = {
     "reasoning_effort": honoured("given to a chat template that reads it; none also sets enable_thinking to false"),
     "store": values(_equals(False), "answers aren't stored"),
     "modalities": values(_equals(["text"]), _MEDIA),
-    "response_format": values(_is_text_format, f"only {{'type': 'text'}}: {_GRAMMAR}"),
     "tools": refused(_TOOLS),
     "functions": refused(_TOOLS),
     "tool_choice": values(_equals("none", "auto"), _NO_TOOLS),
@@ -217,7 +237,6 @@ COMPLETION: Table = {
     "best_of": honoured("n of so many choices, by log-probability per token; not streamed"),
     "add_special_tokens": honoured("true when absent; of prompts given as text"),
     "suffix": refused("filling in the middle isn't supported"),
-    "response_format": values(_is_text_format, f"only {{'type': 'text'}}: {_GRAMMAR}"),
     "prompt_logprobs": refused("use echo with logprobs"),
     "on_overflow": values(_equals("error"), "a plain prompt has no turns that could be dropped"),
 }

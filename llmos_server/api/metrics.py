@@ -64,6 +64,7 @@ class Metrics:
         self.prompt_tokens = self._counter("prompt_tokens", "Prompt tokens of admitted requests.")
         self.generation_tokens = self._counter("generation_tokens", "Tokens sent to clients.")
         self.request_success = self._counter("request_success", "Finished choices.", "finished_reason")
+        self.grammar_requests = self._counter("grammar_requests", "Requests for answers of a given form.", "kind")
         self.ignored_fields = Counter(
             f"{PREFIX}ignored_request_fields", "Unknown request fields.", ["field"], registry=self.registry
         )
@@ -99,6 +100,10 @@ class Metrics:
                     name = "other"
             self.ignored_fields.labels(name).inc()
 
+    def count_grammar(self, model: str, kind: str) -> None:
+        """kind: json_schema, json_object, regex, choice or grammar."""
+        self.grammar_requests.labels(model, kind).inc()
+
     def count_requests(self, app: ASGIApp) -> ASGIApp:
         """The app, with each of its answers counted."""
         return RequestCounter(app, self.http_requests)
@@ -131,6 +136,8 @@ _COUNTERS: dict[str, tuple[str, Callable[[EngineStats], float]]] = {
     "spec_decode_num_drafts": ("Steps of a sequence with guessed tokens.", lambda stats: stats.num_drafts),
     "spec_decode_num_draft_tokens": ("Guessed tokens that were computed.", lambda stats: stats.num_draft_tokens),
     "spec_decode_num_accepted_tokens": ("Guessed tokens that were right.", lambda stats: stats.num_accepted_tokens),
+    "grammar_compilations": ("Grammars that were not known and were compiled.", lambda stats: stats.num_grammars),
+    "grammar_compile_seconds": ("What that took.", lambda stats: stats.grammar_seconds),
     "num_preemptions": ("Sequences sent back for want of pages.", lambda stats: stats.num_preemptions),
 }
 

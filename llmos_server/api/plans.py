@@ -11,6 +11,7 @@ import msgspec
 from llmos_server.api.errors import QueueFull
 from llmos_server.api.sampling import random_seed
 from llmos_server.api.served import ServedModel
+from llmos_server.chat.schema_paths import Schema
 from llmos_server.contracts import EngineInfo, GenerateRequest, Generation, SamplingParams
 from llmos_server.errors import EngineBusy, InvalidRequest
 
@@ -33,6 +34,8 @@ class Plan:
     id: str
     created: int = field(default_factory=lambda: int(time.time()))
     num_dropped_messages: int = 0
+    check: Schema | None = None
+    """What finished answers have to match besides their grammar; see chat.answer_check."""
 
     @property
     def num_choices(self) -> int:

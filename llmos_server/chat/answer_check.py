@@ -7,6 +7,7 @@ from typing import Any
 import jsonschema_rs
 import msgspec
 
+from llmos_server.chat.deltas import TextDelta
 from llmos_server.chat.schema_paths import Schema, at, invalid
 
 PATTERNS = jsonschema_rs.FancyRegexOptions(backtrack_limit=50_000)
@@ -31,6 +32,23 @@ def explain_mismatch(schema: Schema, text: str) -> str | None:
         place = at("", *mismatch.instance_path)
         return f"{place}: {mismatch.message[:300]}" if place else mismatch.message[:300]
     return None
+
+
+class AnswerCheck:
+    """Of one choice, text after text. schema: None checks nothing."""
+
+    def __init__(self, schema: Schema | None) -> None:
+        self._schema = schema
+        self._texts: list[str] = []
+
+    def feed(self, text: TextDelta) -> TextDelta:
+        """The same; the last one of an answer that has ended by itself says what is wrong with it, if anything is."""
+        if self._schema is None:
+            return text
+        self._texts.append(text.text)
+        if text.finish_reason != "stop":
+            return text
+        return msgspec.structs.replace(text, format_error=explain_mismatch(self._schema, "".join(self._texts)))
 
 
 def _validator(schema: Schema) -> jsonschema_rs.Draft202012Validator:

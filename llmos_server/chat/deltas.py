@@ -37,3 +37,5 @@ class TextDelta(msgspec.Struct, frozen=True):
     """With finish_reason "stop": the stop string that matched, or the stop token."""
     stop_token: TokenText | None = None
     """The stop token's log-probability, when asked for; it is not among `tokens`."""
+    format_error: str | None = None
+    """With finish_reason "stop": where the whole text isn't what its schema asks for, and no grammar could hold."""

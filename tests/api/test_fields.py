@@ -15,6 +15,7 @@ from llmos_server.api.schemas.chat import ChatCompletionRequest, ChatMessage, Co
 from llmos_server.api.schemas.common import StreamOptions
 from llmos_server.api.schemas.completions import CompletionRequest
 from llmos_server.api.schemas.embeddings import EmbeddingRequest
+from llmos_server.api.schemas.structured import JsonSchemaFormat, ResponseFormat, StructuredOutputs
 from llmos_server.api.schemas.tokenize import DetokenizeRequest, TokenizeRequest
 
 STRUCTS = [
@@ -26,6 +27,9 @@ STRUCTS = [
     (fields.TOKENIZE, TokenizeRequest),
     (fields.DETOKENIZE, DetokenizeRequest),
     (fields.EMBEDDING, EmbeddingRequest),
+    (fields.RESPONSE_FORMAT, ResponseFormat),
+    (fields.JSON_SCHEMA, JsonSchemaFormat),
+    (fields.STRUCTURED_OUTPUTS, StructuredOutputs),
 ]
 
 
@@ -112,13 +116,13 @@ async def test_what_asks_for_what_happens_anyway_is_honoured(api, harmless):
         ({"functions": [{"name": "f"}]}, "functions"),
         ({"tool_choice": "required"}, "tool_choice"),
         ({"tool_choice": {"type": "function", "function": {"name": "f"}}}, "tool_choice"),
-        ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"response_format": {"type": "structural_tag"}}, "response_format.type"),
         ({"store": True}, "store"),
         ({"service_tier": "flex"}, "service_tier"),
         ({"modalities": ["text", "audio"]}, "modalities"),
         ({"audio": {"voice": "x", "format": "wav"}}, "audio"),
         ({"web_search_options": {"search_context_size": "low"}}, "web_search_options"),
-        ({"structured_outputs": {"regex": "a"}}, "structured_outputs"),
+        ({"structured_outputs": {"structural_tag": {"a": 1}}}, "structured_outputs.structural_tag"),
         ({"guided_json": {"type": "object"}}, "guided_json"),
         ({"use_beam_search": True}, "use_beam_search"),
         ({"chat_template": "x"}, "chat_template"),

@@ -79,6 +79,8 @@ class ChatChoice(Struct, kw_only=True):
     finish_reason: WireFinishReason
     stop_reason: str | int | None = None
     """Extension, as in vLLM: the stop string or stop token that ended the choice; null for the model's own end."""
+    format_error: str | UnsetType = UNSET
+    """Extension: where an answer that has ended isn't what its schema asks for (never with strict: true)."""
 
 
 class ChatCompletion(Struct, kw_only=True):
@@ -102,6 +104,7 @@ class ChunkChoice(Struct, kw_only=True):
     logprobs: ChoiceLogprobs | None = None
     finish_reason: WireFinishReason | None = None
     stop_reason: str | int | UnsetType | None = UNSET
+    format_error: str | UnsetType = UNSET
 
 
 class ChatCompletionChunk(Struct, kw_only=True):

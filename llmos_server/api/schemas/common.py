@@ -7,6 +7,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
+from llmos_server.api.schemas.structured import ResponseFormat, StructuredOutputs
+
 MAX_STOPS = 16
 MAX_STOP_LENGTH = 512
 
@@ -44,6 +46,8 @@ class GenerationFields(Struct, kw_only=True, forbid_unknown_fields=True):
     stream_options: StreamOptions | None = None
     priority: Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)] | None = None
     cache_salt: Annotated[str, Meta(max_length=256)] | None = None
+    response_format: ResponseFormat | None = None
+    structured_outputs: StructuredOutputs | None = None
 
 
 class PromptTokensDetails(Struct, kw_only=True):

@@ -33,6 +33,8 @@ class CompletionChoice(Struct, kw_only=True):
     finish_reason: Literal["stop", "length", "content_filter"] | None
     stop_reason: str | int | None = None
     """Extension, as in vLLM."""
+    format_error: str | UnsetType = UNSET
+    """Extension: where an answer that has ended isn't what its schema asks for (never with strict: true)."""
 
 
 class Completion(Struct, kw_only=True):
