@@ -29,7 +29,7 @@ from llmos_server.errors import LLMOSError
 from llmos_server.http_client import check_status, create_client, first_model, sse_chunks
 
 ALONE_SECONDS = 6.0
-STREAM_TOKENS = 3000
+STREAM_TOKENS = 6000
 
 
 async def stream(http: httpx2.AsyncClient, url: str, model: str, times: list[float]) -> None:

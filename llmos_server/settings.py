@@ -131,7 +131,7 @@ class EngineSettings:
     """Tokens in one batch of an encoder, padding included; an input that is longer runs alone."""
     max_step_ms: AtLeastZero = 300
     """What one step should take while answers are being written, by the costs of the steps before it; 0: no bound."""
-    max_stall: Factor = 2.0
+    max_stall: Factor = 1.5
     """So many times as long as without it may the steps of running answers be while a prompt is computed that has more
     tokens than one step; 0: no bound of its own."""
     stream_interval_ms: AtLeastZero = 8

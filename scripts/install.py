@@ -180,8 +180,9 @@ def install_llmos(extras: Sequence[str]) -> None:
 
 def pip(command: str, *arguments: str) -> None:
     looks = () if sys.stdout.isatty() else ("-qq", "--progress-bar", "off")
-    # Python compiles what it imports, which is a small part of what comes; pip would compile all of it, on one core.
-    run(PYTHON, "-m", "pip", command, *looks, "--no-compile", "--constraint", "constraints.txt", *arguments)
+    # Tests compile what they import, a small part of what comes. For a user pip compiles all: the first start is quick.
+    compiles = ("--no-compile",) if "dev" in sys.argv else ()
+    run(PYTHON, "-m", "pip", command, *looks, *compiles, "--constraint", "constraints.txt", *arguments)
 
 
 def pip_environment() -> dict[str, str]:

@@ -6,12 +6,13 @@
 #include <math.h>
 #include <string.h>
 
+#include <type_traits>
+
 #include "cache.h"
 
 namespace llmos::LLMOS_ISA {
 
 constexpr int kBlockRows = 24;  // Query rows, heads times tokens, that share what is read of the cache.
-constexpr int kWide = 6;        // Query rows that a product computes at once: 12 registers of AVX2's 16.
 
 // One KV head's queries of a few tokens.
 struct Block {
@@ -31,27 +32,19 @@ struct Partial {
 static inline int heads_in_group(const Decoder& d) { return d.num_heads / d.num_kv_heads; }
 static inline int rows_of(const Decoder& d, const Block& block) { return block.num_tokens * heads_in_group(d); }
 
-template <class Cache>
-static inline void score_keys(const Decoder& d, int rows, const float* const* q, const Sixteen& from, float* out) {
-  switch (rows) {
-    case 1: return Cache::template score<1>(d, q, from, out);
-    case 2: return Cache::template score<2>(d, q, from, out);
-    case 3: return Cache::template score<3>(d, q, from, out);
-    case 4: return Cache::template score<4>(d, q, from, out);
-    case 5: return Cache::template score<5>(d, q, from, out);
-    default: return Cache::template score<kWide>(d, q, from, out);
-  }
-}
-
-template <class Cache>
-static inline void add_values(const Decoder& d, int rows, const float* weights, const Sixteen* from, int num_keys, int at, float* out) {
-  switch (rows) {
-    case 1: return Cache::template add<1>(d, weights, from, num_keys, at, out);
-    case 2: return Cache::template add<2>(d, weights, from, num_keys, at, out);
-    case 3: return Cache::template add<3>(d, weights, from, num_keys, at, out);
-    case 4: return Cache::template add<4>(d, weights, from, num_keys, at, out);
-    case 5: return Cache::template add<5>(d, weights, from, num_keys, at, out);
-    default: return Cache::template add<kWide>(d, weights, from, num_keys, at, out);
+// f(number, i) for rows from i on, `number` (a constant) of them at a time, until all have been.
+template <class F>
+static inline void by_rows(int rows, F&& f) {
+  using std::integral_constant;
+  int i = 0;
+  for (; rows - i >= kWide; i += kWide) f(integral_constant<int, kWide>(), i);
+  if (kWide > 6 && rows - i >= 6) f(integral_constant<int, 6>(), i), i += 6;
+  switch (rows - i) {
+    case 1: return f(integral_constant<int, 1>(), i);
+    case 2: return f(integral_constant<int, 2>(), i);
+    case 3: return f(integral_constant<int, 3>(), i);
+    case 4: return f(integral_constant<int, 4>(), i);
+    case 5: return f(integral_constant<int, 5>(), i);
   }
 }
 
@@ -96,7 +89,7 @@ static inline void attend_part(const Decoder& d, const Layer& layer, const Batch
     const int64_t place = (page * d.num_kv_heads + head) * Cache::head_bytes(d);
     from[key / 16] = {layer.keys + place, layer.values + place, (first + key) % d.page_size};
     Cache::fetch_values(d, from[key / 16]);
-    for (int i = 0; i < rows; i += kWide) score_keys<Cache>(d, rows - i, q + i, from[key / 16], scores + i * kPartKeys + key);
+    by_rows(rows, [&](auto number, int i) { Cache::template score<number()>(d, q + i, from[key / 16], scores + i * kPartKeys + key); });
   }
   for (int i = 0; i < rows; i++) {
     const int position = block.position + i / group;
@@ -104,8 +97,9 @@ static inline void attend_part(const Decoder& d, const Layer& layer, const Batch
     soften(scores + i * kPartKeys, filled, low > 0 ? (int)low : 0, position + 1 - first, d.scale, out.peaks + i, out.masses + i);
   }
   for (int at = 0; at < d.head_dim; at += Cache::kStride)
-    for (int i = 0; i < rows; i += kWide)
-      add_values<Cache>(d, rows - i, scores + i * kPartKeys, from, num, at, out.values + (int64_t)i * d.head_dim);
+    by_rows(rows, [&](auto number, int i) {
+      Cache::template add<number()>(d, scores + i * kPartKeys, from, num, at, out.values + (int64_t)i * d.head_dim);
+    });
 }
 
 static inline void attend_part(const Decoder& d, const Layer& layer, const Batch& batch, const Block& block, int head,

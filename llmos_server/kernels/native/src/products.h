@@ -181,6 +181,7 @@ static void many_rows(const Matrix& w, int tile, const Activations& x, int64_t f
     int64_t row = 0;
     for (; row + kRows <= num_rows; row += kRows)
       open_rows<kRows>(open, x, blocks, first + row, block, count, waiting + row * 16);
+    for (; row + 4 <= num_rows; row += 4) open_rows<4>(open, x, blocks, first + row, block, count, waiting + row * 16);
     for (; row < num_rows; row++) open_rows<1>(open, x, blocks, first + row, block, count, waiting + row * 16);
   }
   for (int64_t row = 0; row < num_rows; row++) finish(w, tile, to, first + row, load(waiting + row * 16));

@@ -11,6 +11,7 @@
 namespace llmos::LLMOS_ISA {
 
 constexpr int kRows = 4;  // Activation rows that a product computes at once.
+constexpr int kWide = 6;  // Query rows that attention computes at once: 12 of 16 registers.
 
 struct Lanes { __m256 a, b; };
 struct Ints { __m256i a, b; };

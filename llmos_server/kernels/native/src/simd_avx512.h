@@ -11,6 +11,7 @@
 namespace llmos::LLMOS_ISA {
 
 constexpr int kRows = 8;  // Activation rows that a product computes at once.
+constexpr int kWide = 12;  // Query rows that attention computes at once: 12 of 32 registers.
 
 struct Lanes { __m512 v; };
 struct Ints { __m512i v; };

@@ -12,6 +12,7 @@
 namespace llmos::LLMOS_ISA {
 
 constexpr int kRows = 4;  // Activation rows that a product computes at once.
+constexpr int kWide = 6;  // Query rows that attention computes at once: as with AVX2.
 
 struct Lanes { float v[16]; };
 struct Ints { int32_t v[16]; };
