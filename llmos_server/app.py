@@ -34,6 +34,8 @@ from llmos_server.fleet_contracts import FleetStatus
 from llmos_server.garbage import exempt_loaded
 from llmos_server.hosts import is_loopback
 from llmos_server.logs import configure_logging
+from llmos_server.plugins.host import PluginHost, load_plugins
+from llmos_server.plugins.model_names import with_model_names
 from llmos_server.registry.home import home_id
 from llmos_server.registry.parameters import with_elements
 from llmos_server.registry.progress import create_progress
@@ -58,13 +60,15 @@ def _serve(settings: Settings) -> None:
     raise_file_limit()
     listener = listen(settings.api.host, settings.api.port)
     asyncio.run(_bring_up_to_date(settings))
+    plugins = load_plugins(settings.plugins)
+    settings = with_model_names(settings, plugins)
     registry = create_registry(settings)
     progress = create_progress()
     versions = [registry.pull(name, progress) for name in (settings.models.default, *settings.models.load)]
     if settings.engine.speculation != "off":
         for name in settings.models.drafts.values():
             registry.pull(name, progress)
-    api = create_app(settings, registry, versions)
+    api = create_app(settings, registry, versions, plugins)
     host, port = listener.getsockname()[:2]
     log.info("serving", url=f"http://{host}:{port}/v1", model=versions[0].name, docs=f"http://{host}:{port}/docs")
     server = WebServer(create_config(api, settings.api))
@@ -75,7 +79,9 @@ def _serve(settings: Settings) -> None:
     server.run(sockets=[listener])
 
 
-def create_app(settings: Settings, registry: Registry, started: Sequence[ModelVersion]) -> Litestar:
+def create_app(
+    settings: Settings, registry: Registry, started: Sequence[ModelVersion], plugins: PluginHost | None = None
+) -> Litestar:
     """The API over all that the registry has. started: what is loaded at the start, the default model first."""
     fleet = create_fleet(settings, registry)
     directory = RegistryDirectory(
@@ -105,6 +111,7 @@ def create_app(settings: Settings, registry: Registry, started: Sequence[ModelVe
         fleet=fleet,
         model_admin=ModelAdmin(registry, fleet, directory, home_id(settings.home)),
         gate=gate,
+        plugins=plugins,
         store=store,
         usage=ledger,
         examine=functools.partial(examine, settings),

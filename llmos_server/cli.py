@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from cyclopts import App
 
 from llmos_server import __version__
-from llmos_server.commands import backup, keys, machine, measuring, models, serving, talking, usage
+from llmos_server.commands import backup, keys, machine, measuring, models, plugins, serving, talking, usage
 from llmos_server.errors import LLMOSError
 
 app = App(
@@ -29,6 +29,7 @@ app.command(talking.chat)
 app.command(talking.bench)
 app.command(measuring.perplexity)
 app.command(keys.keys)
+app.command(plugins.plugins)
 app.command(usage.usage)
 app.command(backup.backup)
 app.command(backup.restore)
@@ -38,8 +39,10 @@ app.command(machine.version)
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry of the program. Expected errors are one line on stderr and exit status 1."""
+    words = sys.argv[1:] if argv is None else list(argv)
     try:
-        app(argv)
+        plugins.add_plugin_verb(app, words)
+        app(words)
     except LLMOSError as error:
         print(f"llmos: {error}", file=sys.stderr)
         sys.exit(1)

@@ -180,6 +180,30 @@ class LogSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PluginsSettings:
+    """The [plugins] section; a table [plugins.NAME] below it is that plugin's own."""
+
+    folders: tuple[str, ...] = ()
+    """Folders that are plugins (with a plugin.py), or hold such folders. Their code runs in the server."""
+    enabled: tuple[str, ...] = ()
+    """If there are any, only these plugins are loaded."""
+    disabled: tuple[str, ...] = ()
+    """Plugins that are not loaded."""
+    options: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Plugins' own settings, by plugin; written as tables [plugins.NAME]."""
+    load_seconds: SomeSeconds = 30.0
+    """How long a plugin's import and its hooks may take, together."""
+    max_runs: AtLeastOne = 64
+    """Runs of skills at a time, each in a thread of its own; one more gets 429."""
+    max_threads: AtLeastOne = 16
+    """Threads for the synchronous code of one plugin."""
+    max_failures: AtLeastOne = 5
+    """Failures in a row after which a filter, a route or a skill is switched off."""
+    rest_seconds: SomeSeconds = 30.0
+    """After so long, what was switched off is tried once."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """Everything that can be configured. `home` is LLMOS_HOME, not a key of config.toml."""
 
@@ -189,6 +213,7 @@ class Settings:
     engine: EngineSettings = field(default_factory=EngineSettings)
     log: LogSettings = field(default_factory=LogSettings)
     database: DatabaseSettings = field(default_factory=DatabaseSettings)
+    plugins: PluginsSettings = field(default_factory=PluginsSettings)
 
 
 SECTIONS: dict[str, type[Any]] = {
@@ -197,6 +222,7 @@ SECTIONS: dict[str, type[Any]] = {
     "engine": EngineSettings,
     "log": LogSettings,
     "database": DatabaseSettings,
+    "plugins": PluginsSettings,
 }
 
 
@@ -263,9 +289,22 @@ def _merge(values: dict[str, dict[str, Any]], new: Mapping[str, Any], where: str
             raise SettingsError(f"{where}: {section!r} is a section, write [{section}] and keys below it.")
         known = {f.name for f in dataclasses.fields(SECTIONS[section])}
         for key, value in keys.items():
+            if section == "plugins" and _merge_plugin(values[section], known, key, value):
+                continue
             if key not in known:
                 raise SettingsError(f"{where}: unknown key {section}.{key}.{_nearest(key, known)}")
             values[section][key] = value
+
+
+def _merge_plugin(values: dict[str, Any], known: set[str], key: str, value: Any) -> bool:
+    """A table [plugins.NAME], or LLMOS_PLUGINS__NAME__KEY, into options; whether it was one."""
+    name, _, inner = key.partition("__")
+    if name in known or not (inner or isinstance(value, Mapping)):
+        return False
+    table = {inner: value} if inner else dict(value)
+    options = values.setdefault("options", {})
+    options[name] = {**options.get(name, {}), **table}
+    return True
 
 
 def _nearest(word: str, known: typing.Iterable[str]) -> str:

@@ -16,6 +16,7 @@ from llmos_server.api.access import identify
 from llmos_server.api.admin_doctor import doctor
 from llmos_server.api.admin_keys import create_key, list_keys, revoke_key
 from llmos_server.api.admin_models import admin_list_models, load_model, pull_model, remove_model, unload_model
+from llmos_server.api.admin_plugins import list_plugins
 from llmos_server.api.chat_completions import create_chat_completion, render_chat_completion
 from llmos_server.api.completions import create_completion
 from llmos_server.api.context import EXPOSED_HEADERS, RequestContext
@@ -28,6 +29,7 @@ from llmos_server.api.health import health, metrics, ready, version
 from llmos_server.api.metrics import PREFIX, Metrics
 from llmos_server.api.models import list_models, retrieve_model
 from llmos_server.api.no_store import NoLedger
+from llmos_server.api.plugin_metrics import PluginCollector
 from llmos_server.api.served import Directory
 from llmos_server.api.services import STATE_KEY, Services
 from llmos_server.api.tokenize import detokenize, tokenize
@@ -36,7 +38,8 @@ from llmos_server.chat.pool import TextPool
 from llmos_server.contracts import Finding
 from llmos_server.fleet_contracts import EngineFleet
 from llmos_server.key_contracts import UsageBook
-from llmos_server.settings import ApiSettings
+from llmos_server.plugins.host import PluginHost
+from llmos_server.settings import ApiSettings, PluginsSettings
 
 if TYPE_CHECKING:
     from llmos_server.api.model_admin import ModelAdmin
@@ -65,6 +68,7 @@ HANDLERS = [
     list_keys,
     revoke_key,
     doctor,
+    list_plugins,
     own_usage,
     usage_of_request,
     all_usage,
@@ -82,6 +86,7 @@ def create_api(
     fleet: EngineFleet | None = None,
     examine: Callable[[], Awaitable[list[Finding]]] | None = None,
     model_admin: ModelAdmin | None = None,
+    plugins: PluginHost | None = None,
     on_startup: Sequence[LifespanHook] = (),
     on_shutdown: Sequence[LifespanHook] = (),
     server_version: str = "0",
@@ -89,7 +94,7 @@ def create_api(
     """gate: None asks nobody for a key, and knows no administrator. store, usage: None keeps neither keys nor usage.
     embedding_default: a model's name. fleet: whose figures are among the metrics.
     examine: looks the machine over for /admin/doctor.
-    model_admin: None for a fixed set of models.
+    model_admin: None for a fixed set of models. plugins: None has none.
 
     on_startup, on_shutdown: called without arguments, in order; the engines' own start and stop belong here."""
     pool = TextPool()
@@ -97,6 +102,8 @@ def create_api(
     metrics_of_all = Metrics(directory, settings.metrics_prefix, usage)
     if fleet is not None:
         metrics_of_all.registry.register(FleetCollector(fleet, PREFIX))
+    plugins = plugins or PluginHost(PluginsSettings())
+    metrics_of_all.registry.register(PluginCollector(plugins, PREFIX))
     services = Services(
         directory=directory,
         settings=settings,
@@ -109,6 +116,7 @@ def create_api(
         store=store,
         examine=examine or _find_nothing,
         model_admin=model_admin,
+        plugins=plugins,
         version=server_version,
     )
     cors = _create_cors(settings.cors_origins)

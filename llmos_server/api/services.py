@@ -13,6 +13,7 @@ from llmos_server.api.served import Directory
 from llmos_server.contracts import Finding
 from llmos_server.errors import ModelNotFound, StoreUnavailable
 from llmos_server.key_contracts import UsageBook
+from llmos_server.plugins.host import PluginHost
 from llmos_server.settings import ApiSettings
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Services:
     examine: Callable[[], Awaitable[list[Finding]]]
     """What `llmos doctor` finds about the server's machine."""
     model_admin: ModelAdmin | None
+    plugins: PluginHost
     version: str
 
 

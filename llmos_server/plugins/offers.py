@@ -1,0 +1,99 @@
+"""What plugins offer beside skills and filters; hookspecs.py says where their functions run, and for how long."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tool:
+    """A function that a model may call."""
+
+    name: str
+    description: str
+    """For the model: when to call it, and what comes back."""
+    input_type: type[msgspec.Struct]
+    run: Callable[[Any], Awaitable[Any]]
+    """Takes an input_type."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelName:
+    """Another name for a model."""
+
+    name: str
+    reference: str
+    """As clients write it: "hf:org/name", "file:/path", "smollm2:135m"."""
+
+
+class ModelSource(Protocol):
+    """Fetches models by references "NAME:..."."""
+
+    name: str
+
+    def fetch(self, reference: str, folder: Any) -> None:
+        """Write safetensors or a GGUF into the folder."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """A measure over pairs of an answer and what was expected."""
+
+    name: str
+    measure: Callable[[list[tuple[str, str]]], float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RouteRequest:
+    """What a route is called with."""
+
+    query: Mapping[str, str]
+    body: bytes
+    key_id: str
+    """ "" on a server that asks nobody for a key."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RouteAnswer:
+    """content: anything that msgspec can write as JSON."""
+
+    content: Any
+    status: int = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class Route:
+    """`METHOD /v1/llmos/plugins/PLUGIN/path`."""
+
+    path: str
+    """Without a slash at either end: "glossary" or "glossary/terms"."""
+    handle: Callable[[RouteRequest], RouteAnswer]
+    method: Literal["GET", "POST"] = "GET"
+    deadline_seconds: float = 10.0
+    needs_admin: bool = False
+
+    @property
+    def name(self) -> str:
+        return f"{self.method} {self.path}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """`llmos NAME ...`: a function whose signature and docstring cyclopts reads. Names of built-in verbs are taken."""
+
+    name: str
+    run: Callable[..., Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Screen:
+    """A screen of the terminal interface."""
+
+    name: str
+    create: Callable[[], Any]
+    bindings: Mapping[str, str] = field(default_factory=dict)
