@@ -17,6 +17,10 @@ MIN_CHUNK_TOKENS = 16
 """What the first chunk of a step may have in any case, so that a wrong estimate stops nobody."""
 FIRST_STEP_TOKENS = 128
 """The bound before anything is known."""
+WORTHWHILE = 4
+"""How many times its fixed cost a step may spend on tokens, however short it should be: with fewer, tokens cost much
+more than they need to, since most of such a step reads weights. A large model's fixed cost is above any bound in
+milliseconds that suits a small one."""
 NO_LIMIT = 1e9
 """Seconds. Finite, so that it can be divided."""
 NO_LIMIT_TOKENS = 2**31
@@ -102,12 +106,12 @@ class CostModel:
         return is_moving
 
     def budget(self, max_tokens: int, max_seconds: float) -> StepBudget:
-        """max_seconds: 0 for no bound in time. A step may always last twice its fixed cost: less would be waste."""
+        """max_seconds: 0 for no bound in time. A step may always spend WORTHWHILE times its fixed cost on tokens."""
         if not max_seconds:
             return StepBudget(self, max_tokens, NO_LIMIT)
         if not self.is_known:
             return StepBudget(self, min(max_tokens, FIRST_STEP_TOKENS), NO_LIMIT)
-        return StepBudget(self, max_tokens, max(max_seconds - self.fixed, self.fixed))
+        return StepBudget(self, max_tokens, max(max_seconds - self.fixed, WORTHWHILE * self.fixed))
 
 
 @dataclass(slots=True)

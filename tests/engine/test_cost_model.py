@@ -5,7 +5,7 @@ import random
 import pytest
 from engine_fakes import make_request, seconds_of
 
-from llmos_server.engine.cost_model import FIRST_STEP_TOKENS, MIN_CHUNK_TOKENS, CostModel
+from llmos_server.engine.cost_model import FIRST_STEP_TOKENS, MIN_CHUNK_TOKENS, WORTHWHILE, CostModel
 from llmos_server.engine.sequence import Sequence
 from llmos_server.engine.step import Chunk, StepPlan
 
@@ -44,7 +44,7 @@ def test_a_budget_holds_what_fits_its_time() -> None:
 def test_a_budget_is_never_below_what_the_fixed_cost_is_worth() -> None:
     """Nor below a chunk that is worth computing, whatever the estimate."""
     budget = learned().budget(512, 0.001)
-    assert budget.take(500, 0, opens_chunk=True) > MIN_CHUNK_TOKENS
+    assert budget.take(500, 0, opens_chunk=True) == pytest.approx((WORTHWHILE * 0.1 - 0.005) / 0.0025, rel=0.1)
     costs = CostModel()
     costs.observe(StepPlan([Chunk(Sequence(make_request("r", [1]), 0, 0.0), 0, 1)]), 1000.0)
     assert costs.budget(512, 0.5).take(500, 0, opens_chunk=True) >= MIN_CHUNK_TOKENS
