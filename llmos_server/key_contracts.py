@@ -17,6 +17,9 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     name: str = ""
     is_admin: bool = False
     models: tuple[str, ...] | None = None
+    skills: tuple[str, ...] | None = None
+    tools: tuple[str, ...] | None = None
+    """Those that the server itself runs; a client's own function tools are its own affair."""
     max_in_flight: int | None = None
     tokens_per_minute: int | None = None
 
@@ -33,7 +36,9 @@ class StoredKey(msgspec.Struct, frozen=True, kw_only=True):
     """sha256 of the secret, 64 hex digits."""
     is_admin: bool = False
     models: tuple[str, ...] | None = None
-    """None: all of them."""
+    """None: all of them; so, too, for skills and tools."""
+    skills: tuple[str, ...] | None = None
+    tools: tuple[str, ...] | None = None
     max_in_flight: int | None = None
     tokens_per_minute: int | None = None
     created: int

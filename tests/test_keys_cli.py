@@ -54,6 +54,13 @@ def test_a_key_comes_and_goes(run, own_home: Path) -> None:
     assert "llmos keys list" in err
 
 
+def test_a_key_for_some_skills_and_tools_shows_them(run) -> None:
+    run("keys", "create", "narrow", "--skill", "code", "--skill", "translation", "--tool", "clock")
+    [key] = json.loads(run("keys", "list", "--json")[1])
+    assert (key["skills"], key["tools"]) == (["code", "translation"], ["clock"])
+    assert "skills: code,translation, tools: clock" in run("keys", "list")[1]
+
+
 def test_a_leaked_key_is_revoked_by_itself(run) -> None:
     made = json.loads(run("keys", "create", "leaked", "--json")[1])
     status, out, err = run("keys", "revoke", made["key"])

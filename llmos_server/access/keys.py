@@ -22,7 +22,9 @@ ID_LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"
 """Without those that are taken for another."""
 ID_LENGTH = 8
 MAX_NAME_LENGTH = 64
-MAX_MODEL_LENGTH = 512
+MAX_LISTED_LENGTH = 512
+"""Of a name in a key's list of models, skills or tools."""
+WHERE_LISTED = {"models": "/v1/models", "skills": "llmos skills list", "tools": "llmos plugins list"}
 
 _IN_A_TEXT = re.compile(rf"({PREFIX}[{ID_LETTERS}]{{{ID_LENGTH}}}-)[A-Za-z0-9_-]+")
 _FORM = re.compile(rf"{PREFIX}([{ID_LETTERS}]{{{ID_LENGTH}}})-([A-Za-z0-9_-]{{43}})")
@@ -75,6 +77,8 @@ def to_principal(stored: StoredKey) -> Principal:
         name=stored.name,
         is_admin=stored.is_admin,
         models=stored.models,
+        skills=stored.skills,
+        tools=stored.tools,
         max_in_flight=stored.max_in_flight,
         tokens_per_minute=stored.tokens_per_minute,
     )
@@ -86,6 +90,8 @@ def make_key(
     *,
     is_admin: bool = False,
     models: Sequence[str] | None = None,
+    skills: Sequence[str] | None = None,
+    tools: Sequence[str] | None = None,
     max_in_flight: int | None = None,
     tokens_per_minute: int | None = None,
 ) -> tuple[StoredKey, str]:
@@ -97,8 +103,9 @@ def make_key(
     for param, value in (("max_in_flight", max_in_flight), ("tokens_per_minute", tokens_per_minute)):
         if value is not None and not 1 <= value < 2**31:
             raise InvalidRequest(f"{param} is at least 1 and below 2**31; without it there is no limit.", param=param)
-    if models is not None and not all(0 < len(model) <= MAX_MODEL_LENGTH and model.isprintable() for model in models):
-        raise InvalidRequest("models holds names of models, as /v1/models lists them.", param="models")
+    for param, names in (("models", models), ("skills", skills), ("tools", tools)):
+        if names is not None and not all(map(_is_name, names)):
+            raise InvalidRequest(f"{param} holds names of {param}, as {WHERE_LISTED[param]} shows them.", param=param)
     new = create_key()
     stored = StoredKey(
         id=new.id,
@@ -106,8 +113,14 @@ def make_key(
         secret_hash=new.secret_hash,
         is_admin=is_admin,
         models=tuple(models) if models else None,
+        skills=tuple(skills) if skills else None,
+        tools=tuple(tools) if tools else None,
         max_in_flight=max_in_flight,
         tokens_per_minute=tokens_per_minute,
         created=now,
     )
     return stored, new.text
+
+
+def _is_name(text: str) -> bool:
+    return 0 < len(text) <= MAX_LISTED_LENGTH and text.isprintable()

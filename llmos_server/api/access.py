@@ -55,6 +55,26 @@ def may_use(connection: Any, served: ListedModel) -> bool:
     return any(alias in models for alias in services_of(connection).directory.aliases_of(served.id))
 
 
+def may_run_skill(connection: Any, name: str) -> bool:
+    skills = principal_of(connection).skills
+    return skills is None or name in skills
+
+
+def require_skill(connection: Any, name: str, *, param: str | None = None) -> None:
+    """Raises Forbidden for a skill that this key may not run. param: the request's field that named it."""
+    if not may_run_skill(connection, name):
+        allowed = ", ".join(principal_of(connection).skills or ())
+        raise Forbidden(
+            f"This key may not run the skill {name!r}; it may run: {allowed}.", param=param, code="skill_not_allowed"
+        )
+
+
+def may_run_tool(connection: Any, name: str) -> bool:
+    """Of the tools that the server itself runs."""
+    tools = principal_of(connection).tools
+    return tools is None or name in tools
+
+
 async def find_model(connection: Any, name: str | None) -> ServedModel:
     """None is the default model. Raises ModelNotFound, or Forbidden for a model that this key may not use.
 

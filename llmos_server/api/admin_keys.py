@@ -41,6 +41,8 @@ async def create_key(request: AnyRequest, data: JSONBody[CreateKeyRequest]) -> A
         int(time.time()),
         is_admin=data.is_admin,
         models=data.models,
+        skills=data.skills,
+        tools=data.tools,
         max_in_flight=data.max_in_flight,
         tokens_per_minute=data.tokens_per_minute,
     )
@@ -80,7 +82,9 @@ def describe_key(key: StoredKey, text: str | None = None) -> KeyInfo:
         id=key.id,
         name=key.name,
         is_admin=key.is_admin,
-        models=None if key.models is None else list(key.models),
+        models=_list(key.models),
+        skills=_list(key.skills),
+        tools=_list(key.tools),
         max_in_flight=key.max_in_flight,
         tokens_per_minute=key.tokens_per_minute,
         created=key.created,
@@ -88,3 +92,7 @@ def describe_key(key: StoredKey, text: str | None = None) -> KeyInfo:
         last_used=key.last_used,
         key=text,
     )
+
+
+def _list(names: tuple[str, ...] | None) -> list[str] | None:
+    return None if names is None else list(names)

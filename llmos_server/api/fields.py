@@ -295,6 +295,8 @@ CREATE_KEY: Table = {
     "name": honoured("1 to 64 characters; no two living keys share one"),
     "is_admin": honoured("may use /admin; false when absent"),
     "models": honoured("the names or aliases that it may use; all when absent"),
+    "skills": honoured("the skills that it may run; all when absent"),
+    "tools": honoured("the tools of the server that it may have run; all when absent"),
     "max_in_flight": honoured("most requests at once; no limit when absent"),
     "tokens_per_minute": honoured("of prompts and answers together; no limit when absent"),
 }

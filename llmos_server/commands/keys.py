@@ -30,6 +30,14 @@ def create(
         list[str] | None,
         Parameter(help="A model that it may use; again for more. All without it.", negative=""),
     ] = None,
+    skill: Annotated[
+        list[str] | None,
+        Parameter(help="A skill that it may run; again for more. All without it.", negative=""),
+    ] = None,
+    tool: Annotated[
+        list[str] | None,
+        Parameter(help="A tool of the server that it may have run; again for more. All without it.", negative=""),
+    ] = None,
     max_in_flight: Annotated[int | None, Parameter(help="Most requests at once.")] = None,
     tokens_per_minute: Annotated[int | None, Parameter(help="Most tokens, of prompts and answers, a minute.")] = None,
     json: JsonFlag = False,
@@ -44,6 +52,8 @@ def create(
         "name": name,
         "is_admin": admin,
         "models": model or None,
+        "skills": skill or None,
+        "tools": tool or None,
         "max_in_flight": max_in_flight,
         "tokens_per_minute": tokens_per_minute,
     }
@@ -96,7 +106,7 @@ def revoke(
 def _row(key: dict[str, Any]) -> tuple[str, ...]:
     from llmos_server.commands.shared import format_time
 
-    limits = []
+    limits = [f"{name}: {','.join(key[name])}" for name in ("skills", "tools") if key[name] is not None]
     if key["max_in_flight"] is not None:
         limits.append(f"{key['max_in_flight']} at once")
     if key["tokens_per_minute"] is not None:

@@ -16,6 +16,7 @@ from llmos_server.store.tables import Key
 _TABLE = Key.__table__
 _ALL = select(_TABLE)
 _BY_ID = _ALL.where(Key.id == bindparam("key_id"))
+_LISTS = ("models", "skills", "tools")
 _ANY = select(Key.id).limit(1)
 
 
@@ -45,7 +46,7 @@ class KeyRepository:
     async def add(self, key: StoredKey) -> None:
         """Raises InvalidRequest when a living key has the name."""
         values = {name: getattr(key, name) for name in key.__struct_fields__}
-        values["models"] = None if key.models is None else list(key.models)
+        values |= {name: None if (names := values[name]) is None else list(names) for name in _LISTS}
         try:
             async with self._database.write() as connection:
                 await connection.execute(insert(Key).values(**values))
@@ -76,5 +77,5 @@ class KeyRepository:
 
 def _to_key(row: Any) -> StoredKey:
     fields = dict(row._mapping)
-    models = fields.pop("models")
-    return StoredKey(models=None if models is None else tuple(models), **fields)
+    fields |= {name: None if (names := fields[name]) is None else tuple(names) for name in _LISTS}
+    return StoredKey(**fields)

@@ -30,6 +30,8 @@ class Key(DefaultBase):
     secret_hash: Mapped[str] = mapped_column(String(64))
     is_admin: Mapped[bool] = mapped_column(Boolean)
     models: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
+    skills: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
+    tools: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
     max_in_flight: Mapped[int | None] = mapped_column(Integer)
     tokens_per_minute: Mapped[int | None] = mapped_column(BigInteger)
     created: Mapped[int] = mapped_column(BigInteger)

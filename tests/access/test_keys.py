@@ -51,6 +51,17 @@ def test_almost_keys_are_no_keys(change) -> None:
 
 
 def test_a_principal_has_the_limits_of_its_key() -> None:
-    principal = to_principal(stored("", is_admin=True, models=("tiny",), max_in_flight=2, tokens_per_minute=100))
+    principal = to_principal(
+        stored(
+            "",
+            is_admin=True,
+            models=("tiny",),
+            skills=("code",),
+            tools=("clock",),
+            max_in_flight=2,
+            tokens_per_minute=100,
+        )
+    )
     assert (principal.key_id, principal.name, principal.is_admin) == ("abcdefgh", "laptop", True)
+    assert (principal.skills, principal.tools) == (("code",), ("clock",))
     assert (principal.models, principal.max_in_flight, principal.tokens_per_minute) == (("tiny",), 2, 100)

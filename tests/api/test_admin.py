@@ -75,9 +75,12 @@ def server(make) -> Server:
 
 class TestKeys:
     async def test_a_key_is_made_listed_and_revoked(self, server):
-        key_id, user = await server.create("laptop", models=["tiny"], max_in_flight=2, tokens_per_minute=100)
+        key_id, user = await server.create(
+            "laptop", models=["tiny"], skills=["code"], tools=["clock"], max_in_flight=2, tokens_per_minute=100
+        )
         [listed] = (await server.admin.get("/admin/keys")).json()["data"]
         assert (listed["id"], listed["name"], listed["models"]) == (key_id, "laptop", ["tiny"])
+        assert (listed["skills"], listed["tools"]) == (["code"], ["clock"])
         assert listed["key"] is None
         assert "secret" not in str(listed)
         assert (await user.get("/v1/models")).status_code == 200
@@ -118,6 +121,8 @@ class TestKeys:
             ({"name": "a", "tokens_per_minute": 2**31}, "tokens_per_minute"),
             ({"name": "a", "models": ["\x00"]}, "models"),
             ({"name": "a", "models": "tiny"}, "models"),
+            ({"name": "a", "skills": [""]}, "skills"),
+            ({"name": "a", "tools": ["\x00"]}, "tools"),
         ],
     )
     async def test_what_can_not_be_is_refused_by_name(self, server, body, param):

@@ -18,7 +18,9 @@ DAY = 86_400_000
 
 class TestKeys:
     async def test_a_key_comes_back_as_it_was(self, store: Store) -> None:
-        full = key(models=("a", "b"), max_in_flight=3, tokens_per_minute=2**40, is_admin=True)
+        full = key(
+            models=("a", "b"), skills=("s",), tools=("t",), max_in_flight=3, tokens_per_minute=2**40, is_admin=True
+        )
         plain = key("zzzzzzzz", "other", created=1001)
         assert not await store.keys.any_was_made()
         await store.keys.add(full)

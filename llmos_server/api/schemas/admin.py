@@ -12,10 +12,15 @@ from llmos_server.key_contracts import UsageRow, UsageTotal
 Limit = Annotated[int, Meta(ge=1, lt=2**31)]
 
 
+Names = Annotated[list[str], Meta(max_length=100)]
+
+
 class CreateKeyRequest(Struct, kw_only=True):
     name: Annotated[str, Meta(min_length=1, max_length=64)]
     is_admin: bool = False
-    models: Annotated[list[str], Meta(max_length=100)] | None = None
+    models: Names | None = None
+    skills: Names | None = None
+    tools: Names | None = None
     max_in_flight: Limit | None = None
     tokens_per_minute: Limit | None = None
 
@@ -25,6 +30,8 @@ class KeyInfo(Struct, kw_only=True):
     name: str
     is_admin: bool
     models: list[str] | None
+    skills: list[str] | None
+    tools: list[str] | None
     max_in_flight: int | None
     tokens_per_minute: int | None
     created: int
