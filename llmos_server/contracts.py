@@ -5,6 +5,7 @@ Nothing here imports another LLMOS module, and nothing here imports torch.
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager
 from typing import Literal, Protocol
@@ -65,6 +66,52 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Requests share cached pages only with requests of the same salt."""
     owner: str = ""
     """Whose turn it takes: owners share an engine evenly, however many requests each has. "" is nobody."""
+    continuations: list[list[int]] = []
+    """What each of the n choices says: nothing is drawn, and log-probabilities tell how likely the model finds it. See
+    ScoreRequest."""
+
+
+class ScoreRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """How likely is each continuation of the same prompt? The prompt is computed once for all of them."""
+
+    request_id: str
+    prompt_ids: list[int]
+    continuations: list[list[int]]
+    """At least one, each of at least one token."""
+    priority: int = 0
+    cache_salt: str = ""
+    owner: str = ""
+    """These three as GenerateRequest's."""
+
+    def to_generate(self) -> GenerateRequest:
+        """The same, as an engine runs it."""
+        sampling = SamplingParams(max_tokens=max(map(len, self.continuations), default=0), seed=0, logprobs=0)
+        return GenerateRequest(
+            request_id=self.request_id,
+            prompt_ids=self.prompt_ids,
+            sampling=sampling,
+            n=len(self.continuations),
+            priority=self.priority,
+            cache_salt=self.cache_salt,
+            owner=self.owner,
+            continuations=self.continuations,
+        )
+
+
+class Scores(msgspec.Struct, frozen=True, kw_only=True):
+    """What a ScoreRequest comes to."""
+
+    logprobs: list[list[float]]
+    """Of each token of each continuation, given the prompt and the tokens before it: the model's own log-softmax."""
+    num_cached_tokens: int = 0
+    """Prompt tokens taken from the prefix cache."""
+    queue_seconds: float | None = None
+    prefill_seconds: float | None = None
+
+    @property
+    def totals(self) -> list[float]:
+        """Log-probability of each continuation as a whole."""
+        return [math.fsum(tokens) for tokens in self.logprobs]
 
 
 class TokenLogprob(msgspec.Struct, frozen=True, array_like=True):
@@ -246,6 +293,10 @@ class Generator(Engine, Protocol):
 
     def submit(self, request: GenerateRequest) -> Generation:
         """Hand a request over; returns at once. Raises errors.EngineFailed or errors.EngineBusy when not ready."""
+        ...
+
+    async def score(self, request: ScoreRequest) -> Scores:
+        """Raises as submit does, and EngineFailed when the worker dies meanwhile. Cancelling gives it up."""
         ...
 
 

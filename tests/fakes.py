@@ -20,8 +20,11 @@ from llmos_server.contracts import (
     EngineState,
     EngineStats,
     GenerateRequest,
+    ScoreRequest,
+    Scores,
     TokenLogprob,
 )
+from llmos_server.engine.scoring import collect_scores
 from llmos_server.errors import InvalidRequest
 from llmos_server.key_contracts import StoredKey
 
@@ -72,6 +75,9 @@ class ByteRenderer:
 
     def encode(self, text: str, *, add_special_tokens: bool = True, parse_special: bool = True) -> list[int]:
         return [*([BOS] if self._adds_bos and add_special_tokens else []), *text.encode()]
+
+    def encode_continuation(self, prompt_ids: Sequence[int], text: str, *, param: str) -> list[int]:
+        return list(text.encode())
 
     def encode_batch(self, texts: Sequence[str], *, param: str) -> list[list[int]]:
         return [self.encode(text) for text in texts]
@@ -157,7 +163,8 @@ class ScriptedGeneration:
 
     def _choice(self, generator: ScriptedGenerator, index: int) -> Iterator[ChoiceDelta]:
         sampling, request = self.request.sampling, self.request
-        script = [*generator.script(request, index), EOS]
+        given = request.continuations[index] if request.continuations else None
+        script = given or [*generator.script(request, index), EOS]
         extras: dict[str, Any] = {"queue_seconds": 0.001, "prefill_seconds": 0.002} if index == 0 else {}
         if index == 0 and sampling.prompt_logprobs is not None:
             entries = [logprob_of(t, p, sampling.prompt_logprobs) for p, t in enumerate(request.prompt_ids)]
@@ -178,7 +185,7 @@ class ScriptedGeneration:
                 continue
             token_ids.append(token)
             count += 1
-            if count == sampling.max_tokens:
+            if count == (len(given) if given else sampling.max_tokens):
                 finish = {"finish_reason": "length"}
             elif len(token_ids) == generator.tokens_per_step:
                 yield self._delta(index, token_ids, count, extras)
@@ -283,6 +290,10 @@ class ScriptedGenerator:
         generation = ScriptedGeneration(self, request)
         self.generations.append(generation)
         return generation
+
+    async def score(self, request: ScoreRequest) -> Scores:
+        """Log-probabilities are logprob_of's."""
+        return await collect_scores(request, self.submit(request.to_generate()))
 
 
 class ScriptedEncoder:

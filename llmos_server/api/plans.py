@@ -70,10 +70,11 @@ def check_room(num_prompt_tokens: int, max_tokens: int, info: EngineInfo, *, par
 def submit(plan: Plan, info: EngineInfo, *, owner: str = "", cache_salt: str = "") -> list[Generation]:
     """One generation a prompt, in order. When one is refused, the others are taken back."""
     generations: list[Generation] = []
-    whose = {"owner": owner, "cache_salt": cache_salt}
     try:
         for place, prompt in enumerate(plan.prompts):
-            generations.append(plan.served.generator.submit(_to_request(plan, place, prompt, info, whose)))
+            request = _to_request(plan, place, prompt, info)
+            request = msgspec.structs.replace(request, owner=owner, cache_salt=cache_salt)
+            generations.append(plan.served.generator.submit(request))
     except BaseException as error:
         for generation in generations:
             generation.abort()
@@ -83,7 +84,7 @@ def submit(plan: Plan, info: EngineInfo, *, owner: str = "", cache_salt: str = "
     return generations
 
 
-def _to_request(plan: Plan, place: int, prompt: list[int], info: EngineInfo, whose: dict[str, str]) -> GenerateRequest:
+def _to_request(plan: Plan, place: int, prompt: list[int], info: EngineInfo) -> GenerateRequest:
     room = info.max_model_len - len(prompt)
     max_tokens = min(plan.sampling.max_tokens, room)
     sampling = msgspec.structs.replace(
@@ -98,5 +99,4 @@ def _to_request(plan: Plan, place: int, prompt: list[int], info: EngineInfo, who
         sampling=sampling,
         n=plan.n,
         priority=plan.priority,
-        **whose,
     )

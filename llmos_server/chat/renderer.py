@@ -15,6 +15,9 @@ from llmos_server.chat.template import ChatTemplate
 from llmos_server.chat.vocabulary import Vocabulary
 from llmos_server.errors import InvalidRequest
 
+MAX_TAIL_TOKENS = 8
+"""Of a prompt, that how a continuation is encoded may depend on."""
+
 
 class Renderer:
     """A model's tokenizer and chat template. Safe to use from several threads.
@@ -109,6 +112,22 @@ class Renderer:
             return self._encoder.encode_plain(text, add_special_tokens=add_special_tokens)
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=add_special_tokens).ids
         return ids
+
+    def encode_continuation(self, prompt_ids: Sequence[int], text: str, *, param: str) -> list[int]:
+        """What text is behind a prompt: the tokens that the model would have to write, so that the tokenizer's own
+        space before a text is there only if the prompt ends where a text begins. Literals of special tokens are text.
+
+        Where the tokenizer would join the prompt's last token with the text, both keep tokens of their own.
+        """
+        require_encodable(text, param)
+        last = prompt_ids[-MAX_TAIL_TOKENS:]
+        begin = next((place for place in range(len(last), 0, -1) if last[place - 1] in self.special_ids), 0)
+        tail = self._vocabulary.joined(last[begin:], skip_special_tokens=False).decode("utf-8", "ignore")
+        before = self._encoder.encode_plain(tail, add_special_tokens=False) if tail else []
+        ids = self._encoder.encode_plain(tail + text, add_special_tokens=False)
+        if ids[: len(before)] == before:
+            return ids[len(before) :]
+        return self._encoder.encode_plain(text, add_special_tokens=False)
 
     def encode_batch(self, texts: Sequence[str], *, param: str) -> list[list[int]]:
         """Of texts to embed: with the special tokens that the tokenizer adds, and without any that a text spells out:

@@ -24,9 +24,20 @@ def check_request(request: GenerateRequest, info: EngineInfo) -> None:
             f" at most {info.max_model_len}. Shorten the prompt or lower max_tokens.",
             code="context_length_exceeded",
         )
+    if request.continuations:
+        _check_continuations(request, info)
     _check_ids(request.prompt_ids, info.vocab_size, "prompt")
     _check_ids(params.logit_bias, info.vocab_size, "logit_bias")
     _check_ids(params.stop_token_ids, info.vocab_size, "stop_token_ids")
+
+
+def _check_continuations(request: GenerateRequest, info: EngineInfo) -> None:
+    """The rest of such a request is ScoreRequest.to_generate's."""
+    for place, continuation in enumerate(request.continuations):
+        param = f"continuations[{place}]"
+        if not continuation:
+            raise InvalidRequest(f"{param} is empty; a continuation has at least one token.", param=param)
+        _check_ids(continuation, info.vocab_size, param)
 
 
 def _check_ids(token_ids: Iterable[int], vocab_size: int, param: str) -> None:

@@ -8,7 +8,7 @@ import time
 
 import msgspec
 
-from llmos_server.contracts import EngineInfo, EngineStats, GenerateRequest, ModelVersion
+from llmos_server.contracts import EngineInfo, EngineStats, GenerateRequest, ModelVersion, ScoreRequest, Scores
 from llmos_server.engine.backoff import Backoff
 from llmos_server.engine.connection import Endpoints
 from llmos_server.engine.generation import EngineGeneration
@@ -23,6 +23,7 @@ from llmos_server.engine.messages import (
     WorkerConfig,
 )
 from llmos_server.engine.queue_estimate import QueueEstimate, bounded_retry, has_filled_its_share
+from llmos_server.engine.scoring import collect_scores
 from llmos_server.engine.worker_client import WorkerClient
 from llmos_server.engine.worker_config import configure_worker
 from llmos_server.errors import EngineBusy, EngineFailed, InvalidRequest, LLMOSError, ModelFault
@@ -77,6 +78,10 @@ class EngineClient(WorkerClient[EngineInfo, StepOutput | RequestFailed]):
         connection.send(AddRequest(epoch=connection.epoch, request=request))
         return generation
 
+    async def score(self, request: ScoreRequest) -> Scores:
+        """See contracts.Generator."""
+        return await collect_scores(request, self.submit(request.to_generate()))
+
     def _check_queue(self, owner: str) -> None:
         queue, settings = self._queue, self._settings
         num_own = queue.num_waiting_of(owner)
@@ -123,7 +128,7 @@ class EngineClient(WorkerClient[EngineInfo, StepOutput | RequestFailed]):
             generation = self._open.get(delta.request_id)
             if generation is not None:
                 generation.feed(delta)
-                if delta.finish_reason is not None:
+                if delta.finish_reason is not None and not generation.is_given:
                     self._queue.note_answer(generation.num_tokens(delta.index))
                 self._close_if_done(generation)
 

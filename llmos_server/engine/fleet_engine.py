@@ -18,9 +18,12 @@ from llmos_server.contracts import (
     Generation,
     Generator,
     ModelVersion,
+    ScoreRequest,
+    Scores,
 )
 from llmos_server.engine.fleet import Fleet
 from llmos_server.engine.fleet_member import Member
+from llmos_server.engine.scoring import collect_scores
 from llmos_server.errors import EngineBusy
 
 
@@ -100,6 +103,10 @@ class FleetGenerator(FleetEngine):
         if self._member.worker is None:
             raise EngineBusy(f"{self._member.name} could not be loaded; send the request again.")
         return cast(Generator, self._member.worker).submit(request)
+
+    async def score(self, request: ScoreRequest) -> Scores:
+        """See contracts.Generator."""
+        return await collect_scores(request, self.submit(request.to_generate()))
 
 
 class FleetEncoder(FleetEngine):

@@ -16,6 +16,8 @@ class EngineGeneration:
 
     def __init__(self, request: GenerateRequest, on_abort: Callable[[EngineGeneration, int | None], None]) -> None:
         self.request_id = request.request_id
+        self.is_given = bool(request.continuations)
+        """Its answers are part of the request."""
         self._on_abort = on_abort
         self._open = set(range(request.n))
         self._arrived: list[ChoiceDelta] = []

@@ -41,7 +41,7 @@ def append_tokens(sequence: Sequence, drawn: Many[SampledToken], now: float) -> 
         if constraint is not None and constraint.is_complete:
             sequence.finish_reason = "stop"
             break
-        if sequence.num_output_tokens >= params.max_tokens:
+        if sequence.num_output_tokens >= sequence.max_output_tokens:
             sequence.finish_reason = "length"
             break
     return _delta(sequence, token_ids, logprobs, is_first=is_first, now=now, stop=stop)

@@ -97,6 +97,8 @@ class QueueEstimate:
         return self._seconds(self._work[owner] / num_own * self.num_owners) if num_own else 0.0
 
     def _work_of(self, request: GenerateRequest) -> float:
+        if request.continuations:
+            return len(request.prompt_ids) + DECODE_WEIGHT * sum(map(len, request.continuations))
         num_output = request.sampling.max_tokens
         if self._mean_output is not None:
             num_output = min(num_output, round(self._mean_output))

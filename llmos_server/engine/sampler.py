@@ -84,13 +84,14 @@ def verify_rows(
     masks: Masks | None = None,
 ) -> list[SampledToken]:
     """Draw from one row after the other as long as the token is the one that was guessed, and something may follow it.
-    At least one token, or none at all if a row isn't finite or the grammar has failed.
+    At least one token, or none at all if a row isn't finite or the grammar has failed. No guess is to blame for that in
+    a continuation that is given: its one token is None.
 
     logits: float32 [1 + len(draft_ids), vocab], after the sequence's last token and after each guess.
     """
     is_finite, best = _peaks(logits)
     if not all(is_finite):
-        return []
+        return [SampledToken(sequence, None, None)] if sequence.continuation else []
     allowed = masks.of(sequence) if masks else None
     tokens: list[int] = []
     for row, guess in enumerate([*draft_ids, None]):
@@ -113,15 +114,17 @@ def _peaks(logits: torch.Tensor) -> tuple[list[bool], list[int]]:
     return peaks.isfinite().tolist(), best.tolist()
 
 
-def token_logprobs(logits: torch.Tensor, token_ids: Many[int], num_top: Many[int]) -> list[TokenLogprob]:
-    """The model's own log-softmax. logits: float32 [rows, vocab]; one token and one number of alternatives per row.
+def token_logprobs(
+    logits: torch.Tensor, token_ids: Many[int], num_top: Many[int], rows: Many[int] | None = None
+) -> list[TokenLogprob]:
+    """The model's own log-softmax. logits: float32 [rows, vocab]; rows: which one each token is of, None for one each.
 
-    Alternatives come best first, equal ones by id.
+    num_top: of alternatives, which come best first, equal ones by id.
     """
     logprobs = torch.log_softmax(logits, dim=-1)
-    ids = torch.tensor(token_ids, dtype=torch.int64, device=logits.device)
-    own = logprobs.gather(1, ids[:, None])[:, 0].tolist()
-    tops = _top(logprobs, num_top)
+    places = list(range(len(token_ids))) if rows is None else list(rows)
+    own = logprobs[places, list(token_ids)].tolist()
+    tops = _top(logprobs if rows is None or not any(num_top) else logprobs[places], num_top)
     return [TokenLogprob(*entry) for entry in zip(token_ids, own, tops, strict=True)]
 
 
@@ -150,8 +153,14 @@ def _logprobs_of(
     ]
     if not wanted:
         return {}
-    rows = logits[[row for row, *_ in wanted]]
-    entries = token_logprobs(rows, [token for *_, token, _ in wanted], [top for *_, top in wanted])
+    known = sorted({row for row, *_ in wanted})  # One row may be drawn from by hundreds.
+    place_of = {row: place for place, row in enumerate(known)}
+    entries = token_logprobs(
+        logits[known],
+        [token for *_, token, _ in wanted],
+        [top for *_, top in wanted],
+        [place_of[row] for row, *_ in wanted],
+    )
     return {(row, place): entry for (row, place, *_), entry in zip(wanted, entries, strict=True)}
 
 
@@ -170,6 +179,8 @@ def _changes_scores(sequence: History) -> bool:
 def _choose(row: torch.Tensor, best: int, sequence: History, draw_any: Draw | None, allowed: Mask | None) -> int:
     """best: the row's best token. allowed: by the sequence's grammar, at least one."""
     sampling = sequence.request.sampling
+    if sequence.request.continuations:
+        return sequence.request.continuations[sequence.index][sequence.num_output_tokens]
     is_changed = _changes_scores(sequence)
     if sampling.temperature == 0 and not is_changed and (allowed is None or allowed[best]):
         return best

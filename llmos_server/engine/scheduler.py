@@ -7,6 +7,7 @@ from itertools import chain
 
 from llmos_server.contracts import ChoiceDelta, EngineStats, GenerateRequest, TokenLogprob
 from llmos_server.engine.block_manager import BlockManager
+from llmos_server.engine.continuations import lengthen
 from llmos_server.engine.cost_model import CostModel, StepBudget
 from llmos_server.engine.long_prompts import LongPrompts
 from llmos_server.engine.outputs import append_tokens, broken_requests, finish_without_tokens
@@ -126,6 +127,7 @@ class Scheduler:
                 plan.chunks.append(self._chunk(sequence, num_tokens))
         if self._num_preemptions == num_preemptions:
             self._admit(plan, budget, now)
+        lengthen(plan, budget, self.blocks)
         room = self._speculation.reserve(plan, budget) if self._speculation else {}
         plan.page_clears = self.blocks.page_clears
         plan.page_copies = self.blocks.page_copies
@@ -234,7 +236,7 @@ class Scheduler:
         """
         counts = num_running.copy()
         growing = sum(self.blocks.num_pages_for(seq.num_computed_tokens + 1) > len(seq.pages) for seq in self.running)
-        num_missing = self.blocks.num_missing_pages(head, use_cache=_uses_cache(head)) + growing
+        num_missing = self.blocks.num_missing_pages(head, use_cache=head.uses_cache) + growing
         victims: list[Sequence] = []
         candidates = sorted(self.running, key=rank)
         while num_missing > 0 or len(self.running) - len(victims) >= self.max_num_seqs:
@@ -284,7 +286,7 @@ class Scheduler:
 
     def _start(self, sequence: Sequence, now: float) -> bool:
         """From the queue to the running ones; False when there are too few pages."""
-        use_cache = _uses_cache(sequence)
+        use_cache = sequence.uses_cache
         if not self.blocks.allocate(sequence, use_cache=use_cache):
             return False
         self._owners.remove(sequence)
@@ -326,10 +328,12 @@ class Scheduler:
     def _settle(self, chunk: Chunk, drawn: list[SampledToken]) -> None:
         """Keep what guesses have computed if they were right, and give back the pages behind."""
         sequence = chunk.sequence
-        if self._speculation is None or sequence.status is not Status.RUNNING:
+        if sequence.status is not Status.RUNNING:
             return
         num_appended = len(sequence.token_ids) - chunk.start - chunk.num_known_tokens
-        num_accepted = self._speculation.settle(chunk, [entry.token_id for entry in drawn], num_appended)
+        num_accepted = min(len(drawn) - 1, num_appended) if chunk.draft_ids else 0
+        if self._speculation and not sequence.continuation:
+            self._speculation.settle(chunk, [entry.token_id for entry in drawn], num_accepted)
         if chunk.draft_ids:
             self._owners.charge(sequence.request.owner, num_accepted, is_decode=True)
             self._owners.charge(sequence.request.owner, len(chunk.draft_ids) - num_accepted, is_decode=False)
@@ -393,8 +397,3 @@ class Scheduler:
 
     def _choices(self, sequence: Sequence) -> list[Sequence]:
         return self._requests[sequence.request.request_id]
-
-
-def _uses_cache(sequence: Sequence) -> bool:
-    """Log-probabilities of the prompt need its rows, so such a request is computed from the start the first time."""
-    return sequence.num_output_tokens > 0 or sequence.request.sampling.prompt_logprobs is None

@@ -102,6 +102,20 @@ class Sequence:
     def num_uncomputed_tokens(self) -> int:
         return len(self.token_ids) - self.num_computed_tokens
 
+    @property
+    def max_output_tokens(self) -> int:
+        return len(self.continuation) or self.request.sampling.max_tokens
+
+    @property
+    def continuation(self) -> list[int]:
+        """All of its output, where that is given; empty where it is drawn."""
+        return self.request.continuations[self.index] if self.request.continuations else []
+
+    @property
+    def uses_cache(self) -> bool:
+        """Log-probabilities of the prompt need its rows, so such a request is computed from the start at first."""
+        return self.num_output_tokens > 0 or self.request.sampling.prompt_logprobs is None
+
 
 @dataclass(frozen=True, slots=True)
 class Ahead:

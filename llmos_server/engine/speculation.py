@@ -138,22 +138,16 @@ class Speculation:
             chunk.draft_ids = self._records[chunk.sequence].guess[:num_tokens]
             chunk.num_tokens += len(chunk.draft_ids)
 
-    def settle(self, chunk: Chunk, token_ids: list[int | None], num_appended: int) -> int:
-        """A decode's step has been carried out. token_ids: all that were drawn; num_appended: those that became output.
-
-        Returns how many guesses were accepted.
-        """
+    def settle(self, chunk: Chunk, token_ids: list[int | None], num_accepted: int) -> None:
+        """A step has been carried out. token_ids: all that were drawn; num_accepted: guesses that became output."""
         record = self._records.get(chunk.sequence)
         if record is not None:
             record.learn(token_ids)
             record.guess = []
-        if not chunk.draft_ids:
-            return 0
-        num_accepted = min(len(token_ids) - 1, num_appended)
-        self.num_drafts += 1
-        self.num_draft_tokens += len(chunk.draft_ids)
-        self.num_accepted_tokens += num_accepted
-        return num_accepted
+        if chunk.draft_ids:
+            self.num_drafts += 1
+            self.num_draft_tokens += len(chunk.draft_ids)
+            self.num_accepted_tokens += num_accepted
 
     def bar(self, sequence: Sequence) -> None:
         """Compute no more guesses for it."""
@@ -204,4 +198,6 @@ class Speculation:
 
 
 def _is_decode(chunk: Chunk) -> bool:
-    return chunk.num_tokens == 1 and chunk.sequence.num_output_tokens > 0 and chunk.sample_for == [chunk.sequence]
+    sequence = chunk.sequence
+    draws = sequence.num_output_tokens > 0 and not sequence.continuation
+    return chunk.num_tokens == 1 and draws and chunk.sample_for == [sequence]

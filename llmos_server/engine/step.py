@@ -26,7 +26,8 @@ class Chunk:
     wants_prompt_logprobs: bool = False
     """Log-probabilities of the prompt tokens that this chunk's rows predict, start + 1 .. start + num_tokens."""
     draft_ids: list[int] = field(default_factory=list)
-    """Guesses of what follows sequence.token_ids, for a decode's own sequence: the chunk's last rows."""
+    """Guesses of what follows sequence.token_ids, or what is given to follow: the chunk's last rows. Only where the
+    chunk's own sequence alone draws from it."""
 
     @property
     def num_known_tokens(self) -> int:

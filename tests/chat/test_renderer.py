@@ -185,3 +185,36 @@ def test_user_defined_pieces_are_spelled_with_spaces(folders: Any, sentencepiece
     assert tokenizer.token_to_id("<b>") in ids
     assert renderer.decode(ids) == tokenizer.decode(ids)
     assert renderer.token_bytes(tokenizer.token_to_id("▁▁▁")) == b"   "
+
+
+def test_a_continuation_is_what_the_model_would_write(renderer: Renderer) -> None:
+    for prompt, text in (("The dog", " said"), ("The", " end"), ("user\n", "The")):
+        ids = renderer.encode(prompt)
+        continuation = renderer.encode_continuation(ids, text, param="labels")
+        assert ids + continuation == renderer.encode(prompt + text)
+
+
+def test_a_continuation_never_joins_the_prompts_last_token(renderer: Renderer) -> None:
+    ids = renderer.encode("The do", add_special_tokens=False)
+    whole = renderer.encode("The dog", add_special_tokens=False)
+    assert whole[: len(ids)] != ids  # "dog" is one token.
+    continuation = renderer.encode_continuation(ids, "g", param="labels")
+    assert continuation == renderer.encode("g", add_special_tokens=False)
+
+
+def test_a_continuation_holds_no_special_token(renderer: Renderer) -> None:
+    ids = renderer.encode_chat(MESSAGES)
+    assert renderer.special_ids.isdisjoint(renderer.encode_continuation(ids, "<|im_end|>", param="labels"))
+    assert renderer.encode_continuation(ids, "", param="labels") == []
+
+
+def test_a_continuation_gets_no_space_of_the_tokenizer(folders: Any, sentencepiece: Tokenizer) -> None:
+    """Behind a line's begin the model writes no space; behind a special token, where a text begins, it may."""
+    template = "{% for m in messages %}{{ m.content }}{% endfor %}{% if add_generation_prompt %}<s>a\n{% endif %}"
+    renderer = folders.load(sentencepiece, template)
+    prompt = renderer.encode_chat([{"role": "user", "content": "Hello"}])
+    continuation = renderer.encode_continuation(prompt, "bob", param="x")
+    assert sentencepiece.token_to_id("▁") not in continuation
+    assert renderer.decode([*prompt, *continuation]) == renderer.decode(prompt) + "bob"
+    expected = sentencepiece.encode("bob", add_special_tokens=False).ids
+    assert renderer.encode_continuation(renderer.encode("<s>"), "bob", param="x") == expected

@@ -69,6 +69,8 @@ def choose(
 ) -> int:
     """allowed: by the request's grammar."""
     params = request.sampling
+    if request.continuations:
+        return request.continuations[index][num_output_tokens]
     token_id = (
         mix(fingerprint, params.seed, index) % BAD_GUESS
     )  # Answers are parts of later prompts, so no script is chosen.
@@ -97,7 +99,7 @@ def expected_choice(request: GenerateRequest, index: int) -> Expected:
     choice = Expected([], "length", None, [], 0.0)
     fingerprint = fingerprints(request.cache_salt, request.prompt_ids)[-1]
     grammar = ScriptedGrammar(params.grammar) if params.grammar else None
-    while len(choice.token_ids) < params.max_tokens:
+    while len(choice.token_ids) < (len(request.continuations[index]) if request.continuations else params.max_tokens):
         allowed = grammar.masks([], params.stop_token_ids)[0] if grammar else None
         token_id = choose(fingerprint, request, index, len(choice.token_ids), allowed)
         logprob = logprob_of(fingerprint, token_id)
@@ -228,6 +230,7 @@ class ScriptedRunner:
                     sampled.append(SampledToken(sequence, None, None))
                     continue
                 if BAD_GUESS in chunk.draft_ids:
+                    sampled += [SampledToken(sequence, None, None)] if request.continuations else []
                     continue
                 wants_logprob = request.sampling.logprobs is not None
                 masks = plan.masks.of(sequence) if plan.masks else None

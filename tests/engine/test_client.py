@@ -12,7 +12,7 @@ import pytest
 from client_fakes import ENDLESS, NUM_PAGES, collect, ready, running_client, until, within
 from engine_fakes import NAN_TOKEN, expected_choice, make_request
 
-from llmos_server.contracts import Generator
+from llmos_server.contracts import Generator, ScoreRequest
 from llmos_server.errors import EngineBusy, EngineFailed, InvalidRequest, ModelFault
 
 
@@ -27,6 +27,37 @@ async def test_requests_are_answered() -> None:
             assert output == {i: expected_choice(request, i).token_ids for i in range(request.n)}
         assert client.num_open_requests == 0
         await until(lambda: client.stats.num_free_pages == NUM_PAGES)
+
+
+async def test_continuations_are_scored() -> None:
+    async with running_client() as (client, _):
+        face: Generator = client
+        await face.wait_ready(30)
+        texts = [[1], [2, 3, 4], [2, 5]]
+        requests = [ScoreRequest(request_id=f"s{i}", prompt_ids=[i, 2, 3], continuations=texts) for i in range(6)]
+        found = await asyncio.gather(*map(face.score, requests))
+        for request, scores in zip(requests, found, strict=True):
+            expected = [expected_choice(request.to_generate(), i) for i in range(len(texts))]
+            assert scores.logprobs == [[entry.logprob for entry in choice.logprobs] for choice in expected]
+            assert scores.totals == pytest.approx([choice.cumulative_logprob for choice in expected])
+            assert scores.queue_seconds is not None
+        assert client.num_open_requests == 0
+        with pytest.raises(InvalidRequest, match="is empty"):
+            await face.score(ScoreRequest(request_id="e", prompt_ids=[1], continuations=[[1], []]))
+        with pytest.raises(ModelFault):
+            await face.score(ScoreRequest(request_id="n", prompt_ids=[NAN_TOKEN], continuations=[[1], [2]]))
+
+
+async def test_a_score_that_is_given_up_frees_its_pages() -> None:
+    async with running_client(max_num_seqs=1) as (client, _):
+        await ready(client)
+        blocker = client.submit(make_request("busy", [1], max_tokens=ENDLESS))
+        request = ScoreRequest(request_id="s", prompt_ids=[2], continuations=[[1], [2]])
+        task = asyncio.create_task(client.score(request))
+        await until(lambda: client.stats.num_waiting == 1)
+        task.cancel()
+        blocker.abort()
+        await until(lambda: client.num_open_requests == 0 and client.stats.num_free_pages == NUM_PAGES)
 
 
 async def test_submit_before_ready_is_busy_and_waiting_times_out() -> None:

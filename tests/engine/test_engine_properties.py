@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from llmos_server.contracts import GenerateRequest
+from llmos_server.contracts import GenerateRequest, ScoreRequest
 from llmos_server.engine.ngram import NgramProposer
 from llmos_server.engine.speculation import Proposer
 
@@ -73,6 +73,22 @@ class EngineMachine(RuleBasedStateMachine):
             grammar=data.draw(st.sampled_from(["", "", "3,6", "2,99"]), label="grammar"),
             prompt_logprobs=data.draw(st.sampled_from([None, None, 0]), label="prompt_logprobs"),
         )
+        self.requests[request.request_id] = request
+        self.engine.core.add(request)
+
+    @rule(data=st.data())
+    def score(self, data: st.DataObject) -> None:
+        """Continuations that are given, some of them begins of others."""
+        prompt = data.draw(st.lists(TOKENS, min_size=1, max_size=self.max_len - 1), label="prompt")
+        longest = min(9, self.max_len - len(prompt))
+        texts = st.lists(TOKENS, min_size=1, max_size=longest)
+        request = ScoreRequest(
+            request_id=f"r{len(self.requests)}",
+            prompt_ids=prompt,
+            continuations=data.draw(st.lists(texts, min_size=1, max_size=6), label="continuations"),
+            owner=data.draw(st.sampled_from("aab"), label="owner"),
+            cache_salt=data.draw(st.sampled_from(["", "x"]), label="salt"),
+        ).to_generate()
         self.requests[request.request_id] = request
         self.engine.core.add(request)
 

@@ -139,11 +139,11 @@ def test_the_more_often_guesses_are_right_the_more_are_computed() -> None:
     chunk = decode()
     (before,) = guesses(subject, [chunk])
     for _ in range(10):
-        subject.settle(chunk, [3] * 9, 9)
+        subject.settle(chunk, [3] * 9, 8)
         (after,) = guesses(subject, [chunk := Chunk(chunk.sequence, chunk.start, 1, [chunk.sequence])])
     assert 0 < before < after == 8
     for _ in range(20):
-        subject.settle(chunk, [4], 1)
+        subject.settle(chunk, [4], 0)
         (after,) = guesses(subject, [chunk := Chunk(chunk.sequence, chunk.start, 1, [chunk.sequence])])
     assert after == 0
 
@@ -154,7 +154,7 @@ def test_guesses_that_were_not_computed_are_judged_as_well() -> None:
     chunk = decode()
     assert guesses(subject, [chunk]) == [0]
     for _ in range(30):
-        subject.settle(chunk, [3], 1)
+        subject.settle(chunk, [3], 0)
         chunk = Chunk(chunk.sequence, chunk.start, 1, [chunk.sequence])
         guesses(subject, [chunk])
     assert len(chunk.draft_ids) > 0

@@ -23,7 +23,7 @@ from transformers import (
     Qwen3Config,
 )
 
-from llmos_server.contracts import GenerateRequest, SamplingParams
+from llmos_server.contracts import GenerateRequest, SamplingParams, ScoreRequest
 from llmos_server.engine.block_manager import BlockManager
 from llmos_server.engine.core import EngineCore
 from llmos_server.engine.messages import WorkerConfig
@@ -213,6 +213,32 @@ def test_choices_and_seeds(tiny, num_pages):
     assert len({tuple(answers["n", index].token_ids) for index in range(4)}) == 4
     if num_pages < 256:
         assert core.stats().num_preemptions > 0
+
+
+@pytest.mark.parametrize(
+    "how",
+    [{}, {"max_num_batched_tokens": 7}, {"max_num_seqs": 2}, {"num_pages": 18}],
+    ids=["one", "cut", "few", "tight"],
+)
+def test_continuations(tiny, how):
+    """Bitwise what the same tokens have as parts of a prompt, and what Transformers computes."""
+    prompt, others = prompts(1, seed=9)[0] + [5, 6], prompts(3, seed=4)
+    continuations = [[7], [8, 9, 10], [8, 9, 11, 12, 13], [7, 7], list(range(20, 32))]
+    request = ScoreRequest(request_id="s", prompt_ids=prompt, continuations=continuations).to_generate()
+    core = tiny.engine(**how)
+    answers = run(core, [greedy("o", others[0], 6), request, *(greedy(str(i), ids, 4) for i, ids in enumerate(others))])
+    for index, continuation in enumerate(continuations):
+        found = answers["s", index].logprobs
+        whole = greedy("p", [*prompt, *continuation], 0, sampling={"prompt_logprobs": 0, "logprobs": None})
+        alone = tiny.engine()
+        alone.add(whole)
+        entries = [entry for delta in alone.step() for entry in delta.prompt_logprobs or []]
+        assert found == entries[len(prompt) :]
+        with torch.no_grad():
+            rows = tiny.reference(torch.tensor([[*prompt, *continuation]])).logits[0].log_softmax(-1)
+        expected = [float(rows[len(prompt) - 1 + i, token]) for i, token in enumerate(continuation)]
+        assert [entry.logprob for entry in found] == pytest.approx(expected, abs=1e-3)
+    assert core.stats().num_free_pages == core.stats().num_pages
 
 
 def test_prompt_logprobs_equal_the_reference(tiny):

@@ -1,0 +1,110 @@
+"""How likely a decoder finds texts behind a prompt: nothing is generated, and the prompt is computed once for all."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from llmos_server.api.errors import QueueFull
+from llmos_server.api.plans import new_id
+from llmos_server.api.served import ServedModel
+from llmos_server.api.services import Services
+from llmos_server.contracts import EngineInfo, ScoreRequest, Scores
+from llmos_server.errors import EngineBusy, InvalidRequest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextScores:
+    """Of each text, in order."""
+
+    logprobs: list[float]
+    """Of the text as a whole, given the prompt, in nats."""
+    num_tokens: list[int]
+    num_prompt_tokens: int
+    num_cached_tokens: int
+
+    @property
+    def probabilities(self) -> list[float]:
+        """That it is this text, if it has to be one of them."""
+        return softmax(self.logprobs)
+
+
+async def score_texts(
+    services: Services,
+    served: ServedModel,
+    info: EngineInfo,
+    prompt_ids: list[int],
+    texts: Sequence[str],
+    *,
+    param: str = "labels",
+    owner: str = "",
+    cache_salt: str = "",
+    priority: int = 0,
+) -> TextScores:
+    """Within served.engine.hold(), and info as its wait_ready gave it. param: the field that a refusal names.
+
+    Raises InvalidRequest for a text without tokens and for what is too long; else as Generator.score does.
+    """
+    num_chars = sum(map(len, texts))
+    encoded = await services.pool.run(num_chars, lambda: _encode(served, prompt_ids, texts, param))
+    request = ScoreRequest(
+        request_id=new_id("score"),
+        prompt_ids=prompt_ids,
+        continuations=encoded,
+        priority=priority,
+        cache_salt=cache_salt,
+        owner=owner,
+    )
+    check_score_room(request, info, param)
+    scores = await run_score(served, request)
+    return TextScores(
+        logprobs=scores.totals,
+        num_tokens=[len(ids) for ids in encoded],
+        num_prompt_tokens=len(prompt_ids),
+        num_cached_tokens=scores.num_cached_tokens,
+    )
+
+
+async def run_score(served: ServedModel, request: ScoreRequest) -> Scores:
+    """Raises QueueFull where a ready engine has too many requests waiting; else as Generator.score does."""
+    try:
+        return await served.generator.score(request)
+    except EngineBusy as error:
+        if served.generator.state == "ready":
+            raise QueueFull(str(error), retry_after=error.retry_after) from error
+        raise
+
+
+def check_score_room(request: ScoreRequest, info: EngineInfo, param: str) -> None:
+    """Raises InvalidRequest when the prompt with its longest continuation is longer than the model takes."""
+    longest = max(map(len, request.continuations))
+    if len(request.prompt_ids) + longest > info.max_model_len:
+        raise InvalidRequest(
+            f"The prompt is {len(request.prompt_ids)} tokens long and the longest text behind it {longest}; this model "
+            f"takes {info.max_model_len} in all. Shorten them.",
+            param=param,
+            code="context_length_exceeded",
+        )
+
+
+def softmax(scores: Sequence[float], temperature: float = 1.0) -> list[float]:
+    """Probabilities that sum to 1."""
+    best = max(scores)
+    weights = [math.exp((score - best) / temperature) for score in scores]
+    total = math.fsum(weights)
+    return [weight / total for weight in weights]
+
+
+def _encode(served: ServedModel, prompt_ids: list[int], texts: Sequence[str], param: str) -> list[list[int]]:
+    encoded = []
+    for place, text in enumerate(texts):
+        ids = served.renderer.encode_continuation(prompt_ids, text, param=f"{param}[{place}]")
+        if not ids:
+            raise InvalidRequest(
+                f"{param}[{place}] is empty; only a text can be more or less likely.",
+                param=f"{param}[{place}]",
+                code="invalid_value",
+            )
+        encoded.append(ids)
+    return encoded
