@@ -86,5 +86,13 @@ class RateLimited(LLMOSError):
         self.headers = headers
 
 
+class PluginFailed(LLMOSError):
+    """A plugin raised, took too long or answered what it may not. retry_after: None where a retry is no use."""
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
 class KernelsUnavailable(LLMOSError):
     """The compiled kernels can't be had, or can't compute this model. The exact ones can stand in."""

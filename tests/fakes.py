@@ -7,10 +7,11 @@ import contextlib
 import struct
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
+from llmos_server import Skill, SkillContext, hookimpl
 from llmos_server.access.keys import create_key
 from llmos_server.contracts import (
     ChoiceDelta,
@@ -27,6 +28,9 @@ from llmos_server.contracts import (
 from llmos_server.engine.scoring import collect_scores
 from llmos_server.errors import InvalidRequest
 from llmos_server.key_contracts import StoredKey
+from llmos_server.plugins.host import PluginHost
+from llmos_server.plugins.sources import Candidate
+from llmos_server.settings import PluginsSettings
 
 EOS, BOS, TURN = 256, 257, 258
 SPECIAL = {EOS: "<eos>", BOS: "<bos>", TURN: "<turn>"}
@@ -349,6 +353,46 @@ class ScriptedEncoder:
             self.cancelled.set()
             raise
         return [struct.pack("<4f", len(ids), sum(ids), ids[0], 1) for ids in request.inputs]
+
+
+class ShoutInput(msgspec.Struct, kw_only=True):
+    text: str
+    words: list[dict[str, str]] = []
+    times: Annotated[int, msgspec.Meta(ge=1, le=3)] = 1
+
+
+class ShoutOutput(msgspec.Struct):
+    result: str
+
+
+class Shout(Skill[ShoutInput, ShoutOutput]):
+    """Asks the model once, and repeats the answer in capitals."""
+
+    name = "shout"
+    version = "1"
+    description = "Answers in capitals."
+    input_type = ShoutInput
+    output_type = ShoutOutput
+
+    async def run(self, input: ShoutInput, context: SkillContext) -> ShoutOutput:
+        context.progress(0, 1)
+        reply = await context.chat([{"role": "user", "content": input.text}], max_tokens=5)
+        return ShoutOutput(reply.text.upper() * input.times)
+
+
+class ShoutPlugin:
+    hook_api = "1.0"
+
+    @hookimpl
+    def register_skills(self) -> list[Any]:
+        return [Shout()]
+
+
+def create_skills(**settings: Any) -> PluginHost:
+    """A host with the skill "shout"."""
+    host = PluginHost(PluginsSettings(**settings))
+    host.add(Candidate(name="shouting", source="built-in", load=ShoutPlugin), {})
+    return host
 
 
 class MemoryKeys:

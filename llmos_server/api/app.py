@@ -32,6 +32,7 @@ from llmos_server.api.no_store import NoLedger
 from llmos_server.api.plugin_metrics import PluginCollector
 from llmos_server.api.served import Directory
 from llmos_server.api.services import STATE_KEY, Services
+from llmos_server.api.skills import get_skill, get_skills, run_skill
 from llmos_server.api.tokenize import detokenize, tokenize
 from llmos_server.api.usage import all_usage, own_usage, usage_of_request
 from llmos_server.chat.pool import TextPool
@@ -40,6 +41,7 @@ from llmos_server.fleet_contracts import EngineFleet
 from llmos_server.key_contracts import UsageBook
 from llmos_server.plugins.host import PluginHost
 from llmos_server.settings import ApiSettings, PluginsSettings
+from llmos_server.skills.runner import SkillRunner
 
 if TYPE_CHECKING:
     from llmos_server.api.model_admin import ModelAdmin
@@ -55,6 +57,9 @@ HANDLERS = [
     render_chat_completion,
     create_completion,
     create_embeddings,
+    run_skill,
+    get_skills,
+    get_skill,
     list_models,
     retrieve_model,
     tokenize,
@@ -117,6 +122,7 @@ def create_api(
         examine=examine or _find_nothing,
         model_admin=model_admin,
         plugins=plugins,
+        runner=SkillRunner(plugins.settings.max_runs),
         version=server_version,
     )
     cors = _create_cors(settings.cors_origins)

@@ -66,7 +66,7 @@ class WireBody(AbstractDTO[T]):
     table: ClassVar[Table]
 
     def decode_bytes(self, value: bytes) -> T:
-        _require_json(self.asgi_connection.headers.get("content-type", ""))
+        require_json(self.asgi_connection.headers.get("content-type", ""))
         checked = check_fields(decode_json(value), self.table)
         if checked.unknown:
             tell_unknown(self.asgi_connection, checked.unknown)
@@ -89,7 +89,7 @@ class WireBody(AbstractDTO[T]):
         return False
 
 
-def _require_json(content_type: str) -> None:
+def require_json(content_type: str) -> None:
     """Refused without one, too: a web page may post forms, plain text and untyped bytes anywhere without asking."""
     kind, *parameters = (part.strip().lower() for part in content_type.split(";"))
     if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):

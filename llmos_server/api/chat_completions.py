@@ -23,6 +23,7 @@ from llmos_server.api.sampling import check_stream_options
 from llmos_server.api.schemas.chat import ChatCompletion, ChatCompletionRequest
 from llmos_server.api.schemas.tokenize import RenderResponse
 from llmos_server.api.services import services_of
+from llmos_server.api.skill_chat import answer_by_skill, is_skill
 from llmos_server.api.starting import AnyRequest, collect, create_start, open_stream
 from llmos_server.api.unknown_fields import tell_unread_variables
 from llmos_server.api.visits import take_place
@@ -45,8 +46,10 @@ class ChatBody(WireBody[ChatCompletionRequest]):
 )
 async def create_chat_completion(request: AnyRequest, data: JSONBody[ChatCompletionRequest]) -> ASGIApp:
     services = services_of(request)
-    served = await find_model(request, data.model)
     check_stream_options(data)
+    if is_skill(data.model):
+        return await answer_by_skill(request, data)
+    served = await find_model(request, data.model)
     tell_unread_variables(request, served, data.chat_template_kwargs)
 
     async def make_plan(info: EngineInfo) -> Plan:

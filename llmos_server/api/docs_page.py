@@ -31,7 +31,7 @@ FIELD_TABLES: dict[str, Table] = {
     "/detokenize": fields.DETOKENIZE,
     "/admin/keys": fields.CREATE_KEY,
 }
-TAGS = ("Generation", "Embeddings", "Tokens", "Models", "Usage", "Administration", "Server")
+TAGS = ("Generation", "Embeddings", "Skills", "Tokens", "Models", "Usage", "Administration", "Server")
 
 _STYLE = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"

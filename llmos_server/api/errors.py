@@ -21,6 +21,7 @@ from llmos_server.errors import (
     InvalidRequest,
     LLMOSError,
     ModelNotFound,
+    PluginFailed,
     RateLimited,
     StoreUnavailable,
     TextBusy,
@@ -107,6 +108,11 @@ def describe(error: BaseException) -> WireError:
     if isinstance(error, EngineFailed):
         retry = {} if error.retry_after is None else _retry_after(error.retry_after)
         return WireError(503, str(error), type="service_unavailable_error", code="engine_failed", headers=retry)
+    if isinstance(error, PluginFailed):
+        if error.retry_after is None:
+            return WireError(500, str(error), type="server_error", code="plugin_failed")
+        retry = _retry_after(error.retry_after)
+        return WireError(503, str(error), type="service_unavailable_error", code="plugin_failed", headers=retry)
     if isinstance(error, LLMOSError):
         return WireError(500, str(error), type="server_error", code="server_error")
     if isinstance(error, ClientDisconnected):

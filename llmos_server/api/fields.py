@@ -204,6 +204,7 @@ CHAT: Table = {
     **_TEMPLATE,
     "on_overflow": honoured("error, or drop_oldest: leave out the oldest turns of a chat that is too long, and say so"),
     "reasoning_effort": honoured("given to a chat template that reads it; none also sets enable_thinking to false"),
+    "metadata": honoured("with the model skill:NAME: fields of its input, and `model`; else without effect"),
     "store": values(_equals(False), "answers aren't stored"),
     "modalities": values(_equals(["text"]), _MEDIA),
     "tools": refused(_TOOLS),

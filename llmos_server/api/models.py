@@ -12,19 +12,23 @@ from llmos_server.api.responses import ERRORS, json_response
 from llmos_server.api.schemas.models import Model, ModelList
 from llmos_server.api.served import Directory, ListedModel
 from llmos_server.api.services import services_of
+from llmos_server.api.skill_access import PREFIX, find_skill, list_skills
 from llmos_server.api.starting import AnyRequest
+from llmos_server.errors import ModelNotFound
+from llmos_server.plugins.loading import Offer
 
 
 @get(
     "/v1/models",
     tags=["Models"],
-    summary="List the served models that this key may use, chat models first",
+    summary="List the served models that this key may use, chat models first, skills last",
     responses={200: ResponseSpec(ModelList, description="All of them.")},
 )
 async def list_models(request: AnyRequest) -> ASGIApp:
     directory = services_of(request).directory
     visible = [served for served in directory.list() if may_use(request, served)]
-    return json_response(request, ModelList(data=[describe_model(directory, served) for served in visible]))
+    skills = [_describe_skill(directory, offer) for offer in list_skills(request)]
+    return json_response(request, ModelList(data=[*(describe_model(directory, served) for served in visible), *skills]))
 
 
 @get(
@@ -36,7 +40,27 @@ async def list_models(request: AnyRequest) -> ASGIApp:
 async def retrieve_model(request: AnyRequest, model_id: FromPath[str]) -> ASGIApp:
     """Names may hold slashes and colons; Litestar hands a path parameter over with a slash before it."""
     directory = services_of(request).directory
-    return json_response(request, describe_model(directory, await find_model(request, str(model_id).removeprefix("/"))))
+    name = str(model_id).removeprefix("/")
+    if name.startswith(PREFIX):
+        return json_response(request, _describe_skill(directory, find_skill(request, name.removeprefix(PREFIX))))
+    return json_response(request, describe_model(directory, await find_model(request, name)))
+
+
+def _describe_skill(directory: Directory, offer: Offer) -> Model:
+    """A skill under a model's name, for chat programs: as ready as the default model is."""
+    try:
+        default = directory.default()
+    except ModelNotFound:
+        default = None
+    return Model(
+        id=PREFIX + offer.name,
+        created=default.created if default is not None else 0,
+        owned_by=offer.plugin,
+        max_model_len=None,
+        capabilities=["chat", "skill", "streaming"],
+        aliases=[],
+        state=default.engine.state if default is not None else "unloaded",
+    )
 
 
 def describe_model(directory: Directory, served: ListedModel) -> Model:

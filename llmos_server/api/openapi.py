@@ -19,11 +19,16 @@ from llmos_server.api.body import WireBody
 from llmos_server.api.schemas.chat import ChatCompletionChunk
 from llmos_server.api.schemas.common import ErrorResponse
 from llmos_server.api.schemas.completions import Completion
+from llmos_server.api.schemas.skills import SkillEvent
 
 Document = dict[str, Any]
 
 EVENT_STREAM = "text/event-stream"
-STREAMED: dict[str, type[Any]] = {"/v1/chat/completions": ChatCompletionChunk, "/v1/completions": Completion}
+STREAMED: dict[str, type[Any]] = {
+    "/v1/chat/completions": ChatCompletionChunk,
+    "/v1/completions": Completion,
+    "/v1/skills/{name}/run": SkillEvent,
+}
 """Path -> what the events of its stream hold."""
 
 _REF = "#/components/schemas/{name}"

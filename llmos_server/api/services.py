@@ -15,6 +15,7 @@ from llmos_server.errors import ModelNotFound, StoreUnavailable
 from llmos_server.key_contracts import UsageBook
 from llmos_server.plugins.host import PluginHost
 from llmos_server.settings import ApiSettings
+from llmos_server.skills.runner import SkillRunner
 
 if TYPE_CHECKING:
     from llmos_server.api.model_admin import ModelAdmin
@@ -40,6 +41,7 @@ class Services:
     """What `llmos doctor` finds about the server's machine."""
     model_admin: ModelAdmin | None
     plugins: PluginHost
+    runner: SkillRunner
     version: str
 
 

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from litestar import Request
 
+from llmos_server.access.limits import Lease
 from llmos_server.api.answers import Answer
 from llmos_server.api.disconnect import run_until_disconnect, wait_until_disconnect
 from llmos_server.api.errors import describe, report
@@ -48,6 +49,8 @@ class Start:
     make_plan: Callable[[EngineInfo], Awaitable[Plan]]
     """Renders, encodes and checks; raises InvalidRequest."""
     arrival: float
+    lease: Lease | None = None
+    """The place of a request that asks models several times; None takes one."""
 
     async def run(self) -> Answer:
         """Wait for the model, make the plan, hand over. All that can be refused is refused in here.
@@ -55,7 +58,7 @@ class Start:
         The model is held, and the key's place taken, from before the wait until the answer is closed, or this fails.
         """
         with contextlib.ExitStack() as holds:
-            visit = holds.enter_context(Visit(self.request, self.served.id))
+            visit = holds.enter_context(Visit(self.request, self.served.id, self.lease))
             holds.enter_context(self.served.engine.hold())
             info = await wait_ready(self.served, self.services.settings.load_timeout_seconds)
             plan = await self.make_plan(info)

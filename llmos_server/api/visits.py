@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from llmos_server.access.limits import Lease
 from llmos_server.api.access import principal_of
 from llmos_server.api.context import request_id_of, response_headers
 from llmos_server.api.services import services_of
@@ -20,8 +21,8 @@ class Visit:
     book() once, however it ends.
     """
 
-    def __init__(self, request: Any, model_id: str) -> None:
-        """Raises RateLimited."""
+    def __init__(self, request: Any, model_id: str, lease: Lease | None = None) -> None:
+        """lease: the place of a request that asks models several times; None takes one. Raises RateLimited."""
         services = services_of(request)
         self.principal: Principal = principal_of(request)
         self._request_id = request_id_of(request)
@@ -30,14 +31,16 @@ class Visit:
         self._book = services.usage
         self._headers = response_headers(request)
         self._arrival = time.perf_counter()
-        self._lease = services.limiter.enter(self.principal)
+        self._has_own_lease = lease is None
+        self._lease = services.limiter.enter(self.principal) if lease is None else lease
         self._headers.update(self._lease.headers())
 
     def __enter__(self) -> Visit:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._lease.close()
+        if self._has_own_lease:
+            self._lease.close()
 
     def charge_prompt(self, num_tokens: int) -> None:
         """Raises RateLimited when the key has no tokens left; a prompt is charged as a whole."""
@@ -80,13 +83,13 @@ class Visit:
 
 
 @contextmanager
-def take_place(request: Any) -> Iterator[None]:
-    """Among the key's requests in flight, for one that works on texts alone: no token is charged and no row is booked.
-    Raises RateLimited."""
-    lease = services_of(request).limiter.enter(principal_of(request), uses_tokens=False)
+def take_place(request: Any, *, uses_tokens: bool = False) -> Iterator[Lease]:
+    """Among the key's requests in flight. uses_tokens False: for one that works on texts alone; True: for one that asks
+    models by visits with this lease. Neither books a row itself. Raises RateLimited."""
+    lease = services_of(request).limiter.enter(principal_of(request), uses_tokens=uses_tokens)
     response_headers(request).update(lease.headers())
     try:
-        yield
+        yield lease
     finally:
         lease.close()
 

@@ -88,7 +88,7 @@ class SkillContext(Protocol):
 
     async def score(self, messages: Messages, answers: Sequence[str], *, model: str | None = None) -> list[AnswerScore]:
         """The log-probability of each text as the begin of the model's answer to the messages, in order. Nothing is
-        generated. The prompt is computed once for each answer."""
+        generated, and the prompt is computed once for all of them."""
         ...
 
     async def count_tokens(self, text: str, *, model: str | None = None) -> int:

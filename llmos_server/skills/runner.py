@@ -20,6 +20,10 @@ class RunnersBusy(Exception):
     """As many runs as there may be."""
 
 
+class RunTimedOut(Exception):
+    """The run's time was up; it has ended."""
+
+
 class RunBlocked(Exception):
     """The run's time was up, and it did not end when it was cancelled."""
 
@@ -34,7 +38,7 @@ class SkillRunner:
     async def run(self, make: Callable[[], Coroutine[Any, Any, T]], seconds: float) -> T:
         """make: called in the run's thread. When this is cancelled, so is the run.
 
-        Raises what the run does, RunnersBusy, TimeoutError when it took longer than `seconds`, RunBlocked when it then
+        Raises what the run does, RunnersBusy, RunTimedOut when it took longer than `seconds`, RunBlocked when it then
         went on all the same."""
         if self.num_runs >= self._max_runs:
             raise RunnersBusy
@@ -49,7 +53,7 @@ class SkillRunner:
             if not done:
                 run.cancel()
                 done, _ = await asyncio.wait({waiter}, timeout=CANCEL_SECONDS)
-                raise TimeoutError if done else RunBlocked
+                raise RunTimedOut if done else RunBlocked
             result: T = waiter.result()
             return result
         finally:
@@ -64,6 +68,7 @@ class _Run(threading.Thread):
     def __init__(self, make: Callable[[], Coroutine[Any, Any, Any]]) -> None:
         super().__init__(name="llmos-skill", daemon=True)
         self.ended: Future[Any] = Future()
+        self.ended.set_running_or_notify_cancel()  # Whoever gives up waiting doesn't end it: the thread does.
         self._make = make
         self._context = contextvars.copy_context()
         self._lock = threading.Lock()
@@ -76,7 +81,7 @@ class _Run(threading.Thread):
             with asyncio.Runner() as runner:
                 result = runner.run(self._main(), context=self._context)
         except asyncio.CancelledError:
-            self.ended.set_exception(TimeoutError())
+            self.ended.set_exception(RunTimedOut())
         except Exception as error:
             self.ended.set_exception(error)
         except BaseException as error:

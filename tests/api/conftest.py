@@ -94,6 +94,8 @@ async def make_api(fakes: ModuleType) -> AsyncIterator[Callable[..., Api]]:
             settings: dict[str, Any] | None = None,
             encoder: Any = None,
             store: Any = None,
+            plugins: Any = None,
+            gate: Any = None,
             **engine: Any,
         ) -> Api:
             """encoder: served as "small", beside the generator, where embeddings go without a model's name."""
@@ -108,6 +110,8 @@ async def make_api(fakes: ModuleType) -> AsyncIterator[Callable[..., Api]]:
                 embedding_default="small" if encoder is not None else None,
                 server_version="1.2.3",
                 store=store,
+                plugins=plugins,
+                gate=gate,
                 on_startup=[partial(migrate, store.database)] if store else [],
                 on_shutdown=[store.close] if store else [],
             )

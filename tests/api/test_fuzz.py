@@ -45,11 +45,13 @@ COMPLETION: dict[str, Any] = {
     "logprobs": 2,
     "echo": True,
 }
+SKILL: dict[str, Any] = {"text": "x", "model": "tiny", "words": [{"word": "a"}], "times": 2, "stream": True}
 ROUTES: dict[str, tuple[dict[str, Any], Any]] = {
     "/v1/chat/completions": (CHAT, fields.CHAT),
     "/v1/chat/completions/render": ({"messages": CHAT["messages"]}, fields.CHAT),
     "/v1/completions": (COMPLETION, fields.COMPLETION),
     "/v1/embeddings": ({"input": ["Hi", "Ho"], "dimensions": 4, "truncate_prompt_tokens": -1}, fields.EMBEDDING),
+    "/v1/skills/shout/run": (SKILL, dict.fromkeys(SKILL)),
     "/tokenize": ({"messages": [MESSAGE], "return_token_strs": True}, fields.TOKENIZE),
     "/detokenize": ({"tokens": [72, 105]}, fields.DETOKENIZE),
 }
@@ -190,14 +192,15 @@ def fuzz(api: Any, path: str, num_examples: int) -> None:
 def test_every_route_that_takes_a_body_is_here(make_api) -> None:
     posted = {route.path for route in make_api().app.routes if "POST" in getattr(route, "methods", ())}
     # Administrators' routes decode their bodies in the same way: see test_admin.py and test_admin_models.py.
-    assert {path for path in posted if not path.startswith("/admin/")} == set(ROUTES)
+    taken = {path.replace("{name:str}", "shout") for path in posted if not path.startswith("/admin/")}
+    assert taken == set(ROUTES)
 
 
 @pytest.mark.parametrize("path", ROUTES)
 def test_good_bodies_are_answered(make_api, fakes, path) -> None:
     async def ask() -> int:
         return (
-            await make_api(encoder=fakes.ScriptedEncoder()).http.post(
+            await make_api(encoder=fakes.ScriptedEncoder(), plugins=fakes.create_skills()).http.post(
                 path, content=encode(ROUTES[path][0]), headers=JSON
             )
         ).status_code
@@ -207,17 +210,23 @@ def test_good_bodies_are_answered(make_api, fakes, path) -> None:
 
 @pytest.mark.parametrize("path", ROUTES)
 def test_broken_bodies(make_api, fakes, path) -> None:
-    fuzz(make_api(encoder=fakes.ScriptedEncoder()), path, 300)
+    fuzz(make_api(encoder=fakes.ScriptedEncoder(), plugins=fakes.create_skills()), path, 300)
 
 
 @pytest.mark.proof
 @pytest.mark.parametrize("path", ROUTES)
 def test_many_broken_bodies(make_api, fakes, path) -> None:
-    fuzz(make_api(encoder=fakes.ScriptedEncoder()), path, 5000)
+    fuzz(make_api(encoder=fakes.ScriptedEncoder(), plugins=fakes.create_skills()), path, 5000)
 
 
 @pytest.mark.proof
 @pytest.mark.real_model
 @pytest.mark.parametrize("path", ROUTES)
 def test_many_broken_bodies_and_the_real_tokenizer(make_api, fakes, smollm2, path) -> None:
-    fuzz(make_api(encoder=fakes.ScriptedEncoder(), renderer=Renderer.load(Path(smollm2.folder))), path, 1000)
+    fuzz(
+        make_api(
+            encoder=fakes.ScriptedEncoder(), plugins=fakes.create_skills(), renderer=Renderer.load(Path(smollm2.folder))
+        ),
+        path,
+        1000,
+    )

@@ -55,7 +55,11 @@ def run(make_api, run_app, fakes, tmp_path) -> Callable[[int], Counter[int]]:
     def run_over_document(num_examples: int) -> Counter[int]:
         """num_examples: of each operation and mode. Returns how often each status was answered."""
         statuses: Counter[int] = Counter()
-        with run_app(make_api("Hello", encoder=fakes.ScriptedEncoder(), store=Store(Database(tmp_path))).app) as url:
+        with run_app(
+            make_api(
+                "Hello", encoder=fakes.ScriptedEncoder(), store=Store(Database(tmp_path)), plugins=fakes.create_skills()
+            ).app
+        ) as url:
             document = schemathesis.openapi.from_url(url + "/openapi.json")
             for found in document.get_all_operations():
                 operation = found.ok()

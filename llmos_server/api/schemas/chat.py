@@ -46,6 +46,7 @@ class ChatCompletionRequest(GenerationFields, kw_only=True, forbid_unknown_field
     continue_final_message: bool | None = None
     chat_template_kwargs: dict[str, Any] | None = None
     on_overflow: Literal["error", "drop_oldest"] | None = None
+    metadata: Any = None
 
 
 class TopLogprob(Struct, kw_only=True):

@@ -15,7 +15,7 @@ class Model(Struct, kw_only=True):
     max_model_len: int | None
     """Extension: most tokens of prompt and answer together, or of one text to embed; null until known."""
     capabilities: list[str]
-    """Extension: "chat" (has a chat template), "completions", "logprobs", "streaming", "tokenize"; "embeddings"."""
+    """Extension: "chat" (by a template), "completions", "logprobs", "streaming", "tokenize"; "skill"; "embeddings"."""
     aliases: list[str]
     """Extension: other names that reach this model."""
     state: str
