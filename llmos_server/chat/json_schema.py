@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from llguidance import LLMatcher
 
@@ -28,6 +28,7 @@ from llmos_server.chat.schema_paths import Schema, at, children, invalid
 
 MAX_DEPTH = 48
 """Of schemas in schemas. (The parser of the schema's text takes 128 levels of JSON, two or three of which are one.)"""
+URI_CHARACTERS = "#/%$~!&'()*+,;=:@?"
 MAX_PLACES = 2000
 """Schemas that one value may have to be held against, references followed: alternatives multiply through them."""
 
@@ -87,7 +88,7 @@ def _normalize(schema: Any, path: str, param: str, depth: int) -> Schema | bool:
         elif key in SCHEMAS:
             made[key] = _normalize(value, at(path, key), param, depth + 1)
         elif key in VALUES:
-            made[key] = value
+            made[key] = _escape(value) if key == "$ref" else value
     return made
 
 
@@ -213,6 +214,11 @@ def _resolve(root: Schema, reference: Any, path: str, param: str) -> Any:
     if not isinstance(found, dict | bool):
         raise invalid(param, path, f"{reference[:100]!r} is no schema")
     return found
+
+
+def _escape(reference: Any) -> Any:
+    """A reference as a URI: many write names as they are, with letters and spaces that a URI can't have."""
+    return quote(reference, safe=URI_CHARACTERS) if isinstance(reference, str) else reference
 
 
 def _unescape(part: str) -> str:

@@ -157,6 +157,8 @@ def test_references_into_the_schema_and_to_itself() -> None:
     assert make(tree, strict=True).check is None
     odd = {"$defs": {"a/b c": {"type": "null"}}, "$ref": "#/$defs/a~1b%20c"}
     assert make(odd, strict=True).check is None
+    plain = {"$defs": {"Ünï çode": {"type": "null"}}, "$ref": "#/$defs/Ünï çode"}
+    assert accepts(make(plain, strict=True), "null")
 
 
 def test_size_and_depth_and_branching_are_bounded() -> None:
