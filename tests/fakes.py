@@ -77,7 +77,9 @@ class ByteRenderer:
             return ids[:-1]
         return [*ids, TURN, *b"assistant:"] if add_generation_prompt else ids
 
-    def encode(self, text: str, *, add_special_tokens: bool = True, parse_special: bool = True) -> list[int]:
+    def encode(
+        self, text: str, *, add_special_tokens: bool = True, parse_special: bool = True, param: str = "prompt"
+    ) -> list[int]:
         return [*([BOS] if self._adds_bos and add_special_tokens else []), *text.encode()]
 
     def encode_continuation(self, prompt_ids: Sequence[int], text: str, *, param: str) -> list[int]:

@@ -33,6 +33,7 @@ from llmos_server.api.plugin_metrics import PluginCollector
 from llmos_server.api.served import Directory
 from llmos_server.api.services import STATE_KEY, Services
 from llmos_server.api.skills import get_skill, get_skills, run_skill
+from llmos_server.api.systemone import decide
 from llmos_server.api.tokenize import detokenize, tokenize
 from llmos_server.api.usage import all_usage, own_usage, usage_of_request
 from llmos_server.chat.pool import TextPool
@@ -60,6 +61,7 @@ HANDLERS = [
     run_skill,
     get_skills,
     get_skill,
+    decide,
     list_models,
     retrieve_model,
     tokenize,

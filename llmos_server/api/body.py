@@ -20,7 +20,7 @@ from llmos_server.errors import InvalidRequest
 
 T = TypeVar("T")
 
-_PLACE = re.compile(r" - at `\$\.?(.*)`$")
+_PLACE = re.compile(r" - at (?:`key` in )?`\$\.?(.*)`$")
 _MISSING = re.compile(r"Object missing required field `(.+?)`")
 
 
@@ -70,7 +70,12 @@ class WireBody(AbstractDTO[T]):
         checked = check_fields(decode_json(value), self.table)
         if checked.unknown:
             tell_unknown(self.asgi_connection, checked.unknown)
-        return convert(checked.fields, self.model_type)
+        return self.to_struct(checked.fields)
+
+    def to_struct(self, fields: dict[str, Any]) -> T:
+        """fields: honoured ones only. Raises InvalidRequest."""
+        struct: T = convert(fields, self.model_type)
+        return struct
 
     @classmethod
     def create_for_field_definition(cls, *_: Any, **__: Any) -> None:

@@ -12,7 +12,7 @@ from litestar.openapi.plugins import OpenAPIRenderPlugin
 from litestar.openapi.spec import Tag
 from litestar.types import ASGIApp
 
-from llmos_server.api import fields
+from llmos_server.api import decision_fields, fields
 from llmos_server.api.access import PUBLIC
 from llmos_server.api.field_rules import Status, Table
 from llmos_server.api.openapi import openapi_document
@@ -23,6 +23,8 @@ FIELD_TABLES: dict[str, Table] = {
     "/v1/chat/completions: a content part": fields.PART,
     "/v1/completions": fields.COMPLETION,
     "/v1/embeddings": fields.EMBEDDING,
+    "/v1/systemone": decision_fields.SYSTEMONE,
+    "/v1/systemone: a question": decision_fields.QUESTION,
     "stream_options": fields.STREAM_OPTIONS,
     "response_format": fields.RESPONSE_FORMAT,
     "json_schema": fields.JSON_SCHEMA,
@@ -31,7 +33,7 @@ FIELD_TABLES: dict[str, Table] = {
     "/detokenize": fields.DETOKENIZE,
     "/admin/keys": fields.CREATE_KEY,
 }
-TAGS = ("Generation", "Embeddings", "Skills", "Tokens", "Models", "Usage", "Administration", "Server")
+TAGS = ("Generation", "Embeddings", "Decisions", "Skills", "Tokens", "Models", "Usage", "Administration", "Server")
 
 _STYLE = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 
 import msgspec
@@ -15,11 +14,11 @@ from msgspec import UNSET
 from llmos_server.api import fields
 from llmos_server.api.access import find_model, principal_of
 from llmos_server.api.body import WireBody
+from llmos_server.api.charges import charged
 from llmos_server.api.context import TRUNCATED, response_headers
 from llmos_server.api.disconnect import run_until_disconnect
 from llmos_server.api.embedding_inputs import Inputs, encode_inputs, read_inputs
 from llmos_server.api.embedding_vectors import check_dimensions, to_embeddings
-from llmos_server.api.errors import QueueFull
 from llmos_server.api.plans import new_id
 from llmos_server.api.responses import ERRORS, json_bytes_response
 from llmos_server.api.schemas.embeddings import EmbeddingList, EmbeddingRequest, EmbeddingUsage
@@ -28,8 +27,7 @@ from llmos_server.api.services import services_of
 from llmos_server.api.starting import AnyRequest
 from llmos_server.api.visits import Visit
 from llmos_server.contracts import EncodeRequest
-from llmos_server.errors import EngineBusy, ModelNotFound
-from llmos_server.key_contracts import UsageStatus
+from llmos_server.errors import ModelNotFound
 
 BYTES_PER_CHARACTER = 16
 """Of a vector, when its wire form is counted against the text pool's threshold: packing is quicker than tokenising."""
@@ -83,26 +81,8 @@ async def _embed(
         info = await encoder.wait_ready(services.settings.load_timeout_seconds)
         check_dimensions(data.dimensions, info)
         inputs = await encode_inputs(services, served.renderer, info, data, given)
-        visit.charge_prompt(inputs.num_tokens)
-        reason: UsageStatus | None = "error"
-        try:
+        with charged(visit, encoder, metrics, inputs.num_tokens, arrival):
             vectors = await encoder.encode(EncodeRequest(request_id=new_id("embd"), inputs=inputs.ids, owner=owner))
-            reason = "stop"
-        except asyncio.CancelledError:
-            reason = "abort"
-            raise
-        except EngineBusy as error:
-            reason = None
-            visit.take_back(inputs.num_tokens)
-            if encoder.state == "ready":
-                raise QueueFull(str(error), retry_after=error.retry_after) from error
-            raise
-        finally:
-            if reason is not None:  # Admitted.
-                visit.book(reason, prompt_tokens=inputs.num_tokens)
-                metrics.prompt_tokens.inc(inputs.num_tokens)
-                metrics.count_finished(reason)
-                metrics.e2e_latency.observe(time.perf_counter() - arrival)
     return vectors, inputs
 
 

@@ -31,6 +31,8 @@ class Rule:
     accepts: Callable[[Any], bool] | None = None
     nested: Mapping[str, Rule] | None = None
     """Rules of the object, or of each object of the list, that the field holds."""
+    each: Mapping[str, Rule] | None = None
+    """Rules of each object in the object that the field holds, whose names are the client's own."""
     code: str = "unsupported_parameter"
 
 
@@ -45,8 +47,8 @@ class Checked:
     unknown: list[str] = field(default_factory=list)
 
 
-def honoured(note: str = "", nested: Table | None = None) -> Rule:
-    return Rule(Status.HONOURED, note, nested=nested)
+def honoured(note: str = "", nested: Table | None = None, each: Table | None = None) -> Rule:
+    return Rule(Status.HONOURED, note, nested=nested, each=each)
 
 
 def values(accepts: Callable[[Any], bool], note: str, code: str = "unsupported_value") -> Rule:
@@ -78,10 +80,18 @@ def _check_object(body: Mapping[str, Any], table: Table, prefix: str, unknown: l
         if rule is None:
             unknown.append(path)
         elif rule.status is Status.HONOURED:
-            kept[name] = value if rule.nested is None else _check_nested(value, rule.nested, path, unknown)
+            kept[name] = _check_inside(value, rule, path, unknown)
         else:
             _refuse_unless_harmless(rule, value, path)
     return kept
+
+
+def _check_inside(value: Any, rule: Rule, path: str, unknown: list[str]) -> Any:
+    if rule.nested is not None:
+        return _check_nested(value, rule.nested, path, unknown)
+    if rule.each is not None and isinstance(value, dict):
+        return {name: _check_nested(item, rule.each, f"{path}.{name}", unknown) for name, item in value.items()}
+    return value
 
 
 def _check_nested(value: Any, table: Table, path: str, unknown: list[str]) -> Any:

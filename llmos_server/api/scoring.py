@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +13,9 @@ from llmos_server.api.served import ServedModel
 from llmos_server.api.services import Services
 from llmos_server.contracts import EngineInfo, ScoreRequest, Scores
 from llmos_server.errors import EngineBusy, InvalidRequest
+
+MIN_SHARED_TOKENS = 32
+"""Of prompts that begin alike, that the first is worth a step of its own for: two pages of the default size."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +51,8 @@ async def score_texts(
     Raises InvalidRequest for a text without tokens and for what is too long; else as Generator.score does.
     """
     num_chars = sum(map(len, texts))
-    encoded = await services.pool.run(num_chars, lambda: _encode(served, prompt_ids, texts, param))
+    encoded = await services.pool.run(num_chars, lambda: encode_texts(served, prompt_ids, texts, param))
+    check_score_room(prompt_ids, encoded, info, param)
     request = ScoreRequest(
         request_id=new_id("score"),
         prompt_ids=prompt_ids,
@@ -56,7 +61,6 @@ async def score_texts(
         cache_salt=cache_salt,
         owner=owner,
     )
-    check_score_room(request, info, param)
     scores = await run_score(served, request)
     return TextScores(
         logprobs=scores.totals,
@@ -76,13 +80,38 @@ async def run_score(served: ServedModel, request: ScoreRequest) -> Scores:
         raise
 
 
-def check_score_room(request: ScoreRequest, info: EngineInfo, param: str) -> None:
+async def run_scores(served: ServedModel, requests: Sequence[ScoreRequest]) -> list[Scores]:
+    """All of them, in order; what fails, or is given up, gives up all.
+
+    Where their prompts begin alike, the first runs ahead of the others, which then find that begin in the prefix cache.
+    """
+    rest = list(requests)
+    scores = []
+    if len(rest) > 1 and num_shared_tokens([request.prompt_ids for request in rest]) >= MIN_SHARED_TOKENS:
+        scores.append(await run_score(served, rest.pop(0)))
+    tasks = [asyncio.ensure_future(run_score(served, request)) for request in rest]
+    try:
+        return scores + list(await asyncio.gather(*tasks))
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def num_shared_tokens(prompts: Sequence[list[int]]) -> int:
+    """With how many tokens all of them begin. The least and the greatest of them differ first."""
+    least, greatest = min(prompts), max(prompts)
+    pairs = enumerate(zip(least, greatest, strict=False))
+    return next((place for place, (a, b) in pairs if a != b), min(len(least), len(greatest)))
+
+
+def check_score_room(prompt_ids: list[int], continuations: list[list[int]], info: EngineInfo, param: str) -> None:
     """Raises InvalidRequest when the prompt with its longest continuation is longer than the model takes."""
-    longest = max(map(len, request.continuations))
-    if len(request.prompt_ids) + longest > info.max_model_len:
+    longest = max(map(len, continuations))
+    if len(prompt_ids) + longest > info.max_model_len:
         raise InvalidRequest(
-            f"The prompt is {len(request.prompt_ids)} tokens long and the longest text behind it {longest}; this model "
-            f"takes {info.max_model_len} in all. Shorten them.",
+            f"{param}: the prompt is {len(prompt_ids)} tokens long and the longest text behind it {longest}; this "
+            f"model takes {info.max_model_len} in all. Shorten them.",
             param=param,
             code="context_length_exceeded",
         )
@@ -96,7 +125,8 @@ def softmax(scores: Sequence[float], temperature: float = 1.0) -> list[float]:
     return [weight / total for weight in weights]
 
 
-def _encode(served: ServedModel, prompt_ids: list[int], texts: Sequence[str], param: str) -> list[list[int]]:
+def encode_texts(served: ServedModel, prompt_ids: list[int], texts: Sequence[str], param: str) -> list[list[int]]:
+    """Each as it continues the prompt. Raises InvalidRequest for one without tokens."""
     encoded = []
     for place, text in enumerate(texts):
         ids = served.renderer.encode_continuation(prompt_ids, text, param=f"{param}[{place}]")

@@ -9,13 +9,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from llmos_server.api import fields
+from llmos_server.api import decision_fields, fields
 from llmos_server.api.field_rules import Status
 from llmos_server.api.schemas.chat import ChatCompletionRequest, ChatMessage, ContentPart
 from llmos_server.api.schemas.common import StreamOptions
 from llmos_server.api.schemas.completions import CompletionRequest
 from llmos_server.api.schemas.embeddings import EmbeddingRequest
 from llmos_server.api.schemas.structured import JsonSchemaFormat, ResponseFormat, StructuredOutputs
+from llmos_server.api.schemas.systemone import DecisionQuestion, SystemOneRequest
 from llmos_server.api.schemas.tokenize import DetokenizeRequest, TokenizeRequest
 
 STRUCTS = [
@@ -30,6 +31,8 @@ STRUCTS = [
     (fields.RESPONSE_FORMAT, ResponseFormat),
     (fields.JSON_SCHEMA, JsonSchemaFormat),
     (fields.STRUCTURED_OUTPUTS, StructuredOutputs),
+    (decision_fields.SYSTEMONE, SystemOneRequest),
+    (decision_fields.QUESTION, DecisionQuestion),
 ]
 
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
-from llmos_server.api import fields
+from llmos_server.api import decision_fields, fields
 from llmos_server.chat.renderer import Renderer
 from llmos_server.engine.messages import AddRequest
 
@@ -46,12 +46,21 @@ COMPLETION: dict[str, Any] = {
     "echo": True,
 }
 SKILL: dict[str, Any] = {"text": "x", "model": "tiny", "words": [{"word": "a"}], "times": 2, "stream": True}
+SYSTEMONE: dict[str, Any] = {
+    "state": {"text": "Hi", "from": ["Ann", 1, None]},
+    "questions": {
+        "team": {"type": "choice", "instructions": "Who?", "criteria": {"a": None, "b": "the others"}},
+        "haste": {"type": "score", "instructions": {"ask": "How soon?"}, "criteria": ["late", ["now"]]},
+        "polite": {"type": "noul", "instructions": ["Is it?"], "criteria": {"true": "yes"}},
+    },
+}
 ROUTES: dict[str, tuple[dict[str, Any], Any]] = {
     "/v1/chat/completions": (CHAT, fields.CHAT),
     "/v1/chat/completions/render": ({"messages": CHAT["messages"]}, fields.CHAT),
     "/v1/completions": (COMPLETION, fields.COMPLETION),
     "/v1/embeddings": ({"input": ["Hi", "Ho"], "dimensions": 4, "truncate_prompt_tokens": -1}, fields.EMBEDDING),
     "/v1/skills/shout/run": (SKILL, dict.fromkeys(SKILL)),
+    "/v1/systemone": (SYSTEMONE, decision_fields.SYSTEMONE),
     "/tokenize": ({"messages": [MESSAGE], "return_token_strs": True}, fields.TOKENIZE),
     "/detokenize": ({"tokens": [72, 105]}, fields.DETOKENIZE),
 }

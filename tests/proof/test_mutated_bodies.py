@@ -36,6 +36,13 @@ BODIES: dict[str, dict[str, Any]] = {
     "/v1/completions": {"prompt": ["a", "b"], "max_tokens": 3, "logprobs": 2, "seed": 1, "temperature": 0.5},
     "/tokenize": {"prompt": "Hello"},
     "/detokenize": {"tokens": [72, 105]},
+    "/v1/systemone": {
+        "state": {"a": ["b", 1]},
+        "questions": {
+            "q": {"type": "choice", "instructions": "Which?", "criteria": {"x": None, "y": "why"}},
+            "s": {"type": "score", "instructions": "How much?", "criteria": ["little", "much"]},
+        },
+    },
     "/v1/embeddings": {"model": "vectors", "input": ["a", "b"], "encoding_format": "base64"},
 }
 """Good ones. POST endpoints of the OpenAPI document that are not here get OTHER."""
