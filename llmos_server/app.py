@@ -84,14 +84,15 @@ def create_app(
 ) -> Litestar:
     """The API over all that the registry has. started: what is loaded at the start, the default model first."""
     fleet = create_fleet(settings, registry)
+    check_options(settings, registry)
     directory = RegistryDirectory(
         registry,
         fleet,
         RendererCache(),
         default=started[0].name,
         aliases={alias: registry.resolve(alias) for alias in settings.models.aliases},
+        options={registry.resolve(name): options for name, options in settings.models.options.items()},
     )
-    check_options(settings, registry)
     directory.list()  # How many models share the memory is known from here on.
     names = list(dict.fromkeys(version.name for version in started))
     require_room(fleet.status(), names)

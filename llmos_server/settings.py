@@ -28,6 +28,8 @@ Seconds = Annotated[float, msgspec.Meta(ge=0)]
 SomeSeconds = Annotated[float, msgspec.Meta(ge=0.1)]
 
 Quantization = Literal["none", "int8", "int4"]
+ToolFormatName = Literal["auto", "json", "hermes", "granite", "mistral", "mistral_args", "llama3"]
+ReasoningName = Literal["auto", "none", "think", "mistral"]
 
 ENV_PREFIX = "LLMOS_"
 RESERVED_ENV = frozenset({"LLMOS_HOME", "LLMOS_CONFIG", "LLMOS_URL", "LLMOS_API_KEY"})
@@ -60,6 +62,10 @@ class ApiSettings:
     """How long a client may take to send a body."""
     max_n: AtLeastOne = 64
     """Most choices for one prompt (n, best_of)."""
+    max_tools: AtLeastOne = 128
+    """Most tools in one request."""
+    max_tool_output: AtLeastOne = 2**20
+    """Characters in one message of a tool."""
     max_prompts: AtLeastOne = 256
     """Most prompts in one /v1/completions request."""
     isolate_keys: bool = True
@@ -74,6 +80,10 @@ class ModelOptions:
 
     quantization: Quantization = "none"
     """Float weights are rounded when they are loaded; int4 keeps more bits where they matter most."""
+    tool_format: ToolFormatName = "auto"
+    """How tool calls are written; auto: as the chat template tells."""
+    reasoning: ReasoningName = "auto"
+    """What reasoning stands between; auto: as the chat template tells; none: it is part of the answer."""
 
 
 @dataclass(frozen=True, kw_only=True)

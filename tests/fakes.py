@@ -6,13 +6,16 @@ import asyncio
 import contextlib
 import struct
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 import msgspec
 
 from llmos_server import Skill, SkillContext, hookimpl
 from llmos_server.access.keys import create_key
+from llmos_server.chat.reasoning import Markers, choose_reasoning
+from llmos_server.chat.tools.formats import Style, choose_style
+from llmos_server.chat.tools.history import write_history
 from llmos_server.contracts import (
     ChoiceDelta,
     EncodeRequest,
@@ -44,11 +47,23 @@ class ByteRenderer:
     bos_id: int | None = BOS
     special_ids = frozenset(SPECIAL)
     strips_first_space = False
-    template_variables = frozenset({"messages", "add_generation_prompt", "enable_thinking"})
 
-    def __init__(self, *, has_template: bool = True, adds_bos: bool = False) -> None:
+    def __init__(self, *, has_template: bool = True, adds_bos: bool = False, template: str = "") -> None:
+        """template: stands for a chat template that reads `tools`; it is only looked at, for markers."""
         self.has_template = has_template
+        self.template_variables = frozenset({"messages", "add_generation_prompt", "enable_thinking"})
+        self.template_variables |= {"tools"} if template else set()
+        self._template = template
         self._adds_bos = adds_bos
+
+    def tool_style(self, name: str = "auto") -> Style:
+        return choose_style(self._template, self.template_variables, name)
+
+    def reasoning_markers(self, name: str = "auto") -> Markers | None:
+        return choose_reasoning(self._template, name)
+
+    def marker_tokens(self, markers: Iterable[str]) -> dict[str, int]:
+        return {}
 
     def render(self, messages: Sequence[Mapping[str, Any]], **options: Any) -> str:
         return self.decode(self.encode_chat(messages, **options), skip_special_tokens=False)
@@ -61,8 +76,12 @@ class ByteRenderer:
         continue_final_message: bool = False,
         template_kwargs: Mapping[str, Any] | None = None,
         tools: list[dict[str, Any]] | None = None,
+        tool_format: str = "auto",
     ) -> list[int]:
+        messages, tools = write_history(messages, tools, self.tool_style(tool_format), in_system=True)
         ids: list[int] = []
+        for tool in tools or []:
+            ids += [TURN, *f"tool:{tool}\n".encode()]
         for message in messages:
             content = message["content"]
             if not isinstance(content, str):

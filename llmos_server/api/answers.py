@@ -11,6 +11,7 @@ from llmos_server.api.metrics import ModelMetrics
 from llmos_server.api.plans import Plan
 from llmos_server.api.schemas.common import CompletionTokensDetails, PromptTokensDetails, Usage
 from llmos_server.chat.answer_check import AnswerCheck
+from llmos_server.chat.answer_parser import AnswerParser
 from llmos_server.chat.choice import ChoiceDecoder
 from llmos_server.chat.deltas import TextDelta
 from llmos_server.contracts import ChoiceDelta, Generation, TokenLogprob
@@ -27,6 +28,7 @@ class PromptState:
 
     generation: Generation
     decoders: list[ChoiceDecoder]
+    parsers: list[AnswerParser] | None
     checks: list[AnswerCheck]
     last_delta: list[float]
     """When each choice's last delta came; 0.0 before its first."""
@@ -45,6 +47,7 @@ class Answer:
         """arrival: time.perf_counter() when the request came in."""
         self.plan = plan
         self.num_completion_tokens = 0
+        self.num_reasoning_tokens = 0
         self.on_close: Callable[[], None] = lambda: None
         """Called once, by close()."""
         self.on_tokens: Callable[[int], None] = lambda _: None
@@ -56,7 +59,9 @@ class Answer:
         self._failed = False
         self._cut = False
         self._prompts = [
-            PromptState(generation, self._create_decoders(place), self._create_checks(), [0.0] * plan.n)
+            PromptState(
+                generation, self._create_decoders(place), self._create_parsers(), self._create_checks(), [0.0] * plan.n
+            )
             for place, generation in enumerate(generations)
         ]
         self._deltas = Merged(generations)
@@ -71,10 +76,15 @@ class Answer:
                 stop=plan.stop,
                 min_tokens=plan.sampling.min_tokens,
                 skip_special_tokens=plan.skip_special_tokens,
+                shown_ids=plan.shown_ids,
                 prompt_tail=plan.prompts[place][-PROMPT_TAIL:],
             )
             for choice in range(plan.n)
         ]
+
+    def _create_parsers(self) -> list[AnswerParser] | None:
+        create = self.plan.create_parser
+        return None if create is None else [create() for _ in range(self.plan.n)]
 
     def _create_checks(self) -> list[AnswerCheck]:
         return [AnswerCheck(self.plan.check) for _ in range(self.plan.n)]
@@ -125,7 +135,7 @@ class Answer:
             completion_tokens=completion,
             total_tokens=prompt + completion,
             prompt_tokens_details=PromptTokensDetails(cached_tokens=self.num_cached_tokens),
-            completion_tokens_details=CompletionTokensDetails(),
+            completion_tokens_details=CompletionTokensDetails(reasoning_tokens=self.num_reasoning_tokens),
         )
         if self.plan.num_dropped_messages:
             usage.dropped_messages = self.plan.num_dropped_messages
@@ -168,6 +178,8 @@ class Answer:
             self._observe_step(state, delta.index, now)
             text = decoder.feed(delta)
             if text is not None:
+                if state.parsers is not None:
+                    text = state.parsers[delta.index].feed(text)
                 text = state.checks[delta.index].feed(text)
                 self._count(state, delta.index, decoder, text, now)
                 texts.append(text)
@@ -175,6 +187,7 @@ class Answer:
 
     def _count(self, state: PromptState, choice: int, decoder: ChoiceDecoder, text: TextDelta, now: float) -> None:
         self.num_completion_tokens += text.num_tokens
+        self.num_reasoning_tokens += text.num_reasoning_tokens
         self.on_tokens(text.num_tokens)
         self._cut = self._cut or text.finish_reason == "length"
         self._metrics.generation_tokens.inc(text.num_tokens)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
+import msgspec
+
+from llmos_server.api.answer_form import FormPlan, refuse_together
 from llmos_server.api.messages import Message, count_chars, to_template_messages
 from llmos_server.api.plans import Plan, check_room, new_id
 from llmos_server.api.sampling import ALL_ROOM, num_choices, stop_strings, to_sampling
@@ -13,6 +16,8 @@ from llmos_server.api.schemas.tokenize import TokenizeRequest
 from llmos_server.api.served import ServedModel
 from llmos_server.api.services import Services
 from llmos_server.api.structured import plan_grammar
+from llmos_server.api.tools import plan_tools
+from llmos_server.chat.tools.tool import Tool
 from llmos_server.contracts import EngineInfo
 from llmos_server.errors import InvalidRequest
 
@@ -26,22 +31,25 @@ class TemplateOptions(TypedDict):
     add_generation_prompt: bool
     continue_final_message: bool
     template_kwargs: dict[str, Any] | None
+    tools: list[dict[str, Any]] | None
+    tool_format: str
 
 
 async def plan_chat(services: Services, served: ServedModel, data: ChatCompletionRequest, info: EngineInfo) -> Plan:
     """Raises InvalidRequest."""
     bound = _max_tokens(data)
     max_tokens = info.max_model_len if bound is None else bound
-    grammar = await plan_grammar(services, served, data)
-    sampling = to_sampling(data, served.renderer, max_tokens=max_tokens, logprobs=_logprobs(data), grammar=grammar)
+    form = await plan_form(services, served, data)
+    sampling = to_sampling(data, served.renderer, max_tokens=max_tokens, logprobs=_logprobs(data))
     n = num_choices(data, services.settings.max_n)
-    messages = to_template_messages(data.messages)
-    options = template_options(data, served, data.reasoning_effort)
+    messages = to_template_messages(data.messages, max_tool_output=services.settings.max_tool_output)
+    options = template_options(data, served, form.told, data.reasoning_effort)
     prompt, num_dropped = await _encode(services, served, data, info, messages, options, bound)
+    answer = form.finish(prompt, is_continued=bool(data.continue_final_message))
     return Plan(
         served=served,
         prompts=[prompt],
-        sampling=sampling,
+        sampling=msgspec.structs.replace(sampling, grammar=answer.grammar),
         n=n,
         seeded=True,
         stop=stop_strings(data),
@@ -50,20 +58,38 @@ async def plan_chat(services: Services, served: ServedModel, data: ChatCompletio
         cache_salt=data.cache_salt or "",
         id=new_id("chatcmpl"),
         num_dropped_messages=num_dropped,
-        check=grammar.check if grammar else None,
+        check=answer.check,
+        create_parser=answer.create_parser,
+        shown_ids=answer.shown_ids,
     )
+
+
+async def plan_form(services: Services, served: ServedModel, data: ChatCompletionRequest) -> FormPlan:
+    """Off the event loop when it is long. Raises InvalidRequest."""
+    grammar = await plan_grammar(services, served, data)
+    size = len(msgspec.json.encode(data.tools)) if data.tools else 0
+    tools = await services.pool.run(size, lambda: plan_tools(data, services.settings.max_tools))
+    if tools is not None:
+        refuse_together(data)
+        services.metrics.count_grammar(served.id, "tools")
+    return await services.pool.run(size, lambda: FormPlan(served, tools, grammar))
 
 
 async def encode_chat(
     services: Services, served: ServedModel, messages: Sequence[Mapping[str, Any]], options: TemplateOptions
 ) -> list[int]:
     """Off the event loop when there is much text."""
-    return await services.pool.run(count_chars(messages), lambda: served.renderer.encode_chat(messages, **options))
+    size = count_chars(messages) + count_chars(options["tools"] or [])
+    return await services.pool.run(size, lambda: served.renderer.encode_chat(messages, **options))
 
 
 def template_options(
-    data: ChatCompletionRequest | TokenizeRequest, served: ServedModel, reasoning_effort: str | None = None
+    data: ChatCompletionRequest | TokenizeRequest,
+    served: ServedModel,
+    tools: Sequence[Tool] = (),
+    reasoning_effort: str | None = None,
 ) -> TemplateOptions:
+    """tools: what the model is told of."""
     if data.continue_final_message and data.add_generation_prompt:
         raise InvalidRequest(
             "continue_final_message and add_generation_prompt exclude each other.",
@@ -77,6 +103,8 @@ def template_options(
         add_generation_prompt=data.add_generation_prompt is not False and not data.continue_final_message,
         continue_final_message=bool(data.continue_final_message),
         template_kwargs=kwargs or None,
+        tools=[tool.for_template for tool in tools] or None,
+        tool_format=served.tool_format,
     )
 
 

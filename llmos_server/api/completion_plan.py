@@ -62,7 +62,7 @@ async def plan_completion(
         max_tokens=max_tokens,
         logprobs=0 if logprobs is None and num_run > (data.n or 1) else logprobs,
         prompt_logprobs=logprobs if data.echo else None,
-        grammar=grammar,
+        grammar=grammar.text if grammar else "",
     )
     encoded = [await _encode(services, served, prompt, data.add_special_tokens is not False) for prompt in prompts]
     for place, prompt in enumerate(encoded):

@@ -25,6 +25,8 @@ FIELD_TABLES: dict[str, Table] = {
     "/v1/embeddings": fields.EMBEDDING,
     "/v1/systemone": decision_fields.SYSTEMONE,
     "/v1/systemone: a question": decision_fields.QUESTION,
+    "tools": fields.TOOL,
+    "function": fields.FUNCTION,
     "stream_options": fields.STREAM_OPTIONS,
     "response_format": fields.RESPONSE_FORMAT,
     "json_schema": fields.JSON_SCHEMA,

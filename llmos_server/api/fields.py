@@ -12,8 +12,7 @@ from llmos_server.api.field_rules import Rule, Table, hint, honoured, refused, v
 
 _EFFECTLESS = "a hint that changes no answer"
 _OTHER_SAMPLER = "this sampler isn't supported; use temperature, top_p, top_k, min_p and the penalties"
-_TOOLS = "tool calls aren't supported yet; describe the tool in the prompt, or leave it out"
-_NO_TOOLS = "tool calls aren't supported yet; send none or auto, or leave it out"
+_OLDER_TOOLS = "it is an older name; send tools"
 _MEDIA = "this model reads text only; send text parts"
 
 
@@ -54,6 +53,19 @@ STRUCTURED_OUTPUTS: Table = {
     "disable_fallback": hint("there is one implementation"),
 }
 
+FUNCTION: Table = {
+    "name": honoured("1 to 128 letters, digits, _, - and ."),
+    "description": honoured("for the model"),
+    "parameters": honoured("a JSON Schema of an object; no parameters when absent"),
+    "strict": honoured("true refuses what a grammar can't hold; else finished arguments are checked for that"),
+}
+
+TOOL: Table = {
+    "type": honoured("function"),
+    "function": honoured("", nested=FUNCTION),
+    "cache_control": hint("prefixes are cached without being asked"),
+}
+
 STREAM_OPTIONS: Table = {
     "include_usage": honoured("a last chunk with `usage` and no choices"),
     "continuous_usage_stats": honoured("`usage` so far in every chunk (vLLM); needs include_usage"),
@@ -92,7 +104,7 @@ MESSAGE: Table = {
     "content": honoured("a string, a list of text parts (joined by line breaks), null for assistant", nested=PART),
     "name": honoured("given to the chat template"),
     "tool_calls": honoured("given to the chat template, arguments as an object"),
-    "tool_call_id": honoured("given to the chat template"),
+    "tool_call_id": honoured("of a call before it; given to the chat template"),
     "function_call": honoured("given to the chat template as a tool call"),
     "reasoning_content": honoured("given to the chat template"),
     "reasoning": honoured("the same as reasoning_content"),
@@ -205,13 +217,13 @@ CHAT: Table = {
     "on_overflow": honoured("error, or drop_oldest: leave out the oldest turns of a chat that is too long, and say so"),
     "reasoning_effort": honoured("given to a chat template that reads it; none also sets enable_thinking to false"),
     "metadata": honoured("with the model skill:NAME: fields of its input, and `model`; else without effect"),
+    "tools": honoured("functions that the model may call, see below", nested=TOOL),
+    "tool_choice": honoured("auto, none, required, a function or allowed_tools; auto when there are tools"),
+    "parallel_tool_calls": honoured("false: at most one call an answer; true when absent"),
     "store": values(_equals(False), "answers aren't stored"),
     "modalities": values(_equals(["text"]), _MEDIA),
-    "tools": refused(_TOOLS),
-    "functions": refused(_TOOLS),
-    "tool_choice": values(_equals("none", "auto"), _NO_TOOLS),
-    "function_call": values(_equals("none", "auto"), _NO_TOOLS),
-    "parallel_tool_calls": values(lambda value: isinstance(value, bool), "true or false; no tools are called yet"),
+    "functions": refused(_OLDER_TOOLS),
+    "function_call": values(_equals("none", "auto"), "it is an older name; send tool_choice"),
     "verbosity": hint(_EFFECTLESS),
     "prediction": hint("it could only make the answer faster"),
     "audio": refused("answers are text only"),
@@ -279,7 +291,7 @@ TOKENIZE: Table = {
     "add_special_tokens": honoured("of a prompt; true when absent"),
     "return_token_strs": honoured("the text of each token, too"),
     **_TEMPLATE,
-    "tools": refused(_TOOLS),
+    "tools": honoured("as for chat completions", nested=TOOL),
     "chat_template": refused("the model's own template is used"),
     "media_io_kwargs": refused(_MEDIA),
     "mm_processor_kwargs": refused(_MEDIA),

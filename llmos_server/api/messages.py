@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -13,9 +14,34 @@ from llmos_server.errors import InvalidRequest
 Message = dict[str, Any]
 
 
-def to_template_messages(messages: Sequence[ChatMessage]) -> list[Message]:
-    """Raises InvalidRequest that names the message."""
-    return [_to_template_message(message, f"messages[{place}]") for place, message in enumerate(messages)]
+def to_template_messages(messages: Sequence[ChatMessage], *, max_tool_output: int) -> list[Message]:
+    """max_tool_output: characters that one tool's message may have. Raises InvalidRequest that names the message."""
+    shaped = [_to_template_message(message, f"messages[{place}]") for place, message in enumerate(messages)]
+    _check_results(shaped, max_tool_output)
+    return shaped
+
+
+def _check_results(messages: list[Message], max_tool_output: int) -> None:
+    """A tool's message answers a call that an assistant's message before it has made."""
+    known: set[Any] = set()
+    for place, message in enumerate(messages):
+        known.update(call.get("id") for call in message.get("tool_calls", ()))
+        if message["role"] not in ("tool", "function"):
+            continue
+        length = count_chars([{"content": message["content"]}])
+        if length > max_tool_output:
+            raise _refuse(
+                f"messages[{place}].content", f"it has {length} characters; a tool's may have {max_tool_output}"
+            )
+        if message["role"] == "function":
+            continue
+        if "tool_call_id" not in message:
+            raise _missing(f"messages[{place}].tool_call_id", "it says which call the message answers")
+        if message["tool_call_id"] not in known:
+            raise _refuse(
+                f"messages[{place}].tool_call_id",
+                f"no assistant message before it has a call {message['tool_call_id'][:64]!r} among its tool_calls",
+            )
 
 
 def count_chars(messages: Sequence[Mapping[str, Any]]) -> int:
@@ -30,9 +56,9 @@ def _to_template_message(message: ChatMessage, where: str) -> Message:
         shaped["name"] = message.name
     if message.tool_call_id is not None:
         shaped["tool_call_id"] = message.tool_call_id
-    calls = [_tool_call(call) for call in message.tool_calls or []]
+    calls = [_tool_call(call, f"{where}.tool_calls[{place}]") for place, call in enumerate(message.tool_calls or [])]
     if message.function_call:
-        calls.append(_tool_call({"type": "function", "function": message.function_call}))
+        calls.append(_tool_call({"type": "function", "function": message.function_call}, f"{where}.function_call"))
     if calls:
         shaped["tool_calls"] = calls
     reasoning = message.reasoning_content if message.reasoning_content is not None else message.reasoning
@@ -69,13 +95,31 @@ def _part_text(part: ContentPart, where: str) -> str:
     return text
 
 
-def _tool_call(call: dict[str, Any]) -> dict[str, Any]:
-    """Templates write the arguments as JSON themselves, so a JSON string is handed over as what it says."""
+def _tool_call(call: dict[str, Any], where: str) -> dict[str, Any]:
+    """Templates write the arguments as JSON themselves, so that they are handed over as an object. What is none, as of
+    a call that was cut, becomes its only property."""
     function = call.get("function")
-    if not isinstance(function, dict) or not isinstance(function.get("arguments"), str):
-        return call
-    try:
-        arguments = msgspec.json.decode(function["arguments"])
-    except (msgspec.DecodeError, RecursionError):
-        return call
-    return {**call, "function": {**function, "arguments": arguments}} if isinstance(arguments, dict) else call
+    if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+        raise _missing(f"{where}.function.name", "a call names its function")
+    arguments = function.get("arguments")
+    if not isinstance(arguments, dict):
+        arguments = _as_object(arguments)
+    return {**call, "function": {**function, "arguments": arguments}}
+
+
+def _as_object(arguments: Any) -> dict[str, Any]:
+    if arguments is None or arguments == "":
+        return {}
+    value = arguments
+    if isinstance(arguments, str):
+        with suppress(msgspec.DecodeError, RecursionError):
+            value = msgspec.json.decode(arguments)
+    return value if isinstance(value, dict) else {"arguments": arguments}
+
+
+def _refuse(param: str, reason: str) -> InvalidRequest:
+    return InvalidRequest(f"{param}: {reason}.", param=param, code="invalid_value")
+
+
+def _missing(param: str, reason: str) -> InvalidRequest:
+    return InvalidRequest(f"{param} is missing: {reason}.", param=param, code="missing_required_parameter")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import msgspec
@@ -11,6 +12,7 @@ import msgspec
 from llmos_server.api.errors import QueueFull
 from llmos_server.api.sampling import random_seed
 from llmos_server.api.served import ServedModel
+from llmos_server.chat.answer_parser import AnswerParser
 from llmos_server.chat.schema_paths import Schema
 from llmos_server.contracts import EngineInfo, GenerateRequest, Generation, SamplingParams
 from llmos_server.errors import EngineBusy, InvalidRequest
@@ -36,6 +38,10 @@ class Plan:
     num_dropped_messages: int = 0
     check: Schema | None = None
     """What finished answers have to match besides their grammar; see chat.answer_check."""
+    create_parser: Callable[[], AnswerParser] | None = None
+    """Of each choice's text to reasoning, content and tool calls; None where all is content."""
+    shown_ids: frozenset[int] = frozenset()
+    """Special tokens that the parser reads."""
 
     @property
     def num_choices(self) -> int:

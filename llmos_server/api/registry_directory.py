@@ -15,12 +15,13 @@ from llmos_server.errors import InvalidRequest, ModelNotFound, PullError, Unsupp
 from llmos_server.fleet_contracts import EngineFleet
 from llmos_server.registry.parameters import with_elements
 from llmos_server.registry.registry import Registry
+from llmos_server.settings import ModelOptions
 
 
 class RegistryDirectory:
     """Implements served.Directory. Reading a manifest takes some 0.1 ms; a tokenizer, the first time, up to a second.
 
-    default: a canonical name. aliases: other name -> canonical name.
+    default: a canonical name. aliases: other name -> canonical name. options: by canonical name.
     """
 
     def __init__(
@@ -31,12 +32,14 @@ class RegistryDirectory:
         *,
         default: str,
         aliases: Mapping[str, str],
+        options: Mapping[str, ModelOptions] | None = None,
     ) -> None:
         self._registry = registry
         self._fleet = fleet
         self._renderers = renderers
         self._default = default
         self._aliases = dict(aliases)
+        self._options = dict(options or {})
         self._counted: dict[str, ModelVersion] = {}
 
     async def get(self, name: str | None) -> ServedModel:
@@ -45,7 +48,8 @@ class RegistryDirectory:
         assert listed.version is not None
         renderer = await self._renderers.get(listed.version)
         fields = {field.name: getattr(listed, field.name) for field in dataclasses.fields(listed)}
-        return ServedModel(**fields, renderer=renderer)
+        options = self._options.get(listed.id, ModelOptions())
+        return ServedModel(**fields, renderer=renderer, tool_format=options.tool_format, reasoning=options.reasoning)
 
     def default(self) -> ListedModel:
         """See served.Directory."""

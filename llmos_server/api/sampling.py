@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 
 from llmos_server.api.schemas.common import GenerationFields
-from llmos_server.chat.grammars import Grammar
 from llmos_server.chat.renderer import Renderer
 from llmos_server.contracts import SamplingParams
 from llmos_server.errors import InvalidRequest
@@ -26,7 +25,7 @@ def to_sampling(
     max_tokens: int,
     logprobs: int | None = None,
     prompt_logprobs: int | None = None,
-    grammar: Grammar | None = None,
+    grammar: str = "",
 ) -> SamplingParams:
     """max_tokens: what the client allows, before it is cut to the room that the prompt leaves."""
     min_tokens = wire.min_tokens or 0
@@ -51,7 +50,7 @@ def to_sampling(
         stop_token_ids=tuple(dict.fromkeys([*asked, *ends])),
         logprobs=logprobs,
         prompt_logprobs=prompt_logprobs,
-        grammar=grammar.text if grammar else "",
+        grammar=grammar,
     )
 
 

@@ -77,6 +77,10 @@ class ServedModel(ListedModel):
     """A listed model with its text side, which takes a moment to load."""
 
     renderer: Renderer
+    tool_format: str = "auto"
+    """A format of tool calls by name, "json" or "auto"; see chat.tools.formats."""
+    reasoning: str = "auto"
+    """A style by name, "none" or "auto"; see chat.reasoning."""
 
     @property
     def has_template(self) -> bool:

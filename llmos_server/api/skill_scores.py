@@ -30,7 +30,7 @@ async def score_answers(
     """data: whose messages the answers are to. Raises as a chat does."""
     with Visit(request, served.id, lease) as visit, served.generator.hold():
         info = await wait_ready(served, services.settings.load_timeout_seconds)
-        messages = to_template_messages(data.messages)
+        messages = to_template_messages(data.messages, max_tool_output=services.settings.max_tool_output)
         prompt = await encode_chat(services, served, messages, template_options(data, served))
         visit.charge_prompt(len(prompt))
         status: UsageStatus | None = "error"

@@ -27,6 +27,7 @@ from llmos_server.api.schemas.tokenize import (
 from llmos_server.api.served import ServedModel
 from llmos_server.api.services import Services, services_of
 from llmos_server.api.starting import AnyRequest
+from llmos_server.api.tools import read_tools
 from llmos_server.api.unknown_fields import tell_unread_variables
 from llmos_server.api.visits import take_place
 from llmos_server.errors import InvalidRequest
@@ -98,6 +99,8 @@ async def _in_place(request: AnyRequest, work: Callable[[], Coroutine[Any, Any, 
 async def _encode(services: Services, served: ServedModel, data: TokenizeRequest) -> list[int]:
     if (data.prompt is None) == (data.messages is None):
         raise InvalidRequest("Send either prompt or messages.", param="prompt", code="invalid_value")
+    if data.tools and data.messages is None:
+        raise InvalidRequest("tools go with messages.", param="tools", code="invalid_value")
     if data.messages is not None:
         if data.add_special_tokens:
             raise InvalidRequest(
@@ -105,7 +108,9 @@ async def _encode(services: Services, served: ServedModel, data: TokenizeRequest
                 param="add_special_tokens",
                 code="unsupported_value",
             )
-        return await encode_chat(services, served, to_template_messages(data.messages), template_options(data, served))
+        tools = read_tools(data.tools or [], services.settings.max_tools)
+        messages = to_template_messages(data.messages, max_tool_output=services.settings.max_tool_output)
+        return await encode_chat(services, served, messages, template_options(data, served, tools))
     text = data.prompt or ""
     return await services.pool.run(
         len(text), lambda: served.renderer.encode(text, add_special_tokens=data.add_special_tokens is not False)

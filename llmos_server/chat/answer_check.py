@@ -35,7 +35,7 @@ def explain_mismatch(schema: Schema, text: str) -> str | None:
 
 
 class AnswerCheck:
-    """Of one choice, text after text. schema: None checks nothing."""
+    """Of one choice, text after text. schema: None checks nothing. Answers that are tool calls have no form."""
 
     def __init__(self, schema: Schema | None) -> None:
         self._schema = schema
@@ -46,7 +46,7 @@ class AnswerCheck:
         if self._schema is None:
             return text
         self._texts.append(text.text)
-        if text.finish_reason != "stop":
+        if text.finish_reason != "stop" or text.has_calls or text.format_error is not None:
             return text
         return msgspec.structs.replace(text, format_error=explain_mismatch(self._schema, "".join(self._texts)))
 

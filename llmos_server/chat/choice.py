@@ -30,8 +30,9 @@ class ChoiceDecoder:
     """Feed it every delta of one choice, in order; what it returns, put together, doesn't depend on how they were cut.
 
     stop: strings that end the text; a match counts if it is completed by a token after the first `min_tokens`, and the
-    text ends where it begins. prompt_tail: the prompt's last token ids (a few are enough): text that goes on from a
-    prompt keeps its first space and completes the prompt's last character; without one, the text is renderer.decode's.
+    text ends where it begins. shown_ids: special tokens whose literals are text nevertheless. prompt_tail: the prompt's
+    last token ids (a few are enough): text that goes on from a prompt keeps its first space and completes the prompt's
+    last character; without one, the text is renderer.decode's.
     Log-probabilities and counts cover the tokens whose text is released, a token that is cut inside included.
     """
 
@@ -43,6 +44,7 @@ class ChoiceDecoder:
         stop: Sequence[str] = (),
         min_tokens: int = 0,
         skip_special_tokens: bool = True,
+        shown_ids: frozenset[int] = frozenset(),
         prompt_tail: Sequence[int] = (),
     ) -> None:
         if not all(stop):
@@ -50,7 +52,7 @@ class ChoiceDecoder:
         self._renderer = renderer
         self._index = index
         self._min_tokens = min_tokens
-        self._skipped = renderer.special_ids if skip_special_tokens else frozenset()
+        self._skipped = renderer.special_ids - shown_ids if skip_special_tokens else frozenset()
         self._matcher = StopMatcher(stop)
         before = b"".join(renderer.token_bytes(i) for i in prompt_tail[-TAIL_TOKENS:] if i not in self._skipped)
         self._characters = CharacterStream(before)
@@ -138,7 +140,8 @@ class ChoiceDecoder:
         stop: str | int | None = None,
         stop_token: TokenText | None = None,
     ) -> TextDelta:
-        num_chars = end - self._num_released
+        released = self._num_released
+        num_chars = end - released
         text, self._text = self._text[:num_chars], self._text[num_chars:]
         self._num_released = end
         return TextDelta(
@@ -150,6 +153,7 @@ class ChoiceDecoder:
             num_tokens=len(tokens),
             stop=stop,
             stop_token=stop_token,
+            ends=[min(token.end, end) - released for token in tokens],
         )
 
     def _describe(self, logprob: TokenLogprob) -> TokenText:

@@ -74,8 +74,10 @@ def _part_text(part: Any, where: str) -> str:
     raise InvalidRequest(f"{where} is not a text part; this model's template takes text only.", param=where)
 
 
-def map_strings(value: Any, change: Callable[[str, str], str], where: str) -> Any:
-    """A copy of a JSON value with every string (not the keys) passed through `change(text, where)`.
+def map_strings(
+    value: Any, change: Callable[[str, str], str], where: str, *, change_key: Callable[[str], str] = str
+) -> Any:
+    """A copy of a JSON value with every string passed through `change(text, where)`, and keys through change_key.
 
     Only plain JSON types pass, so that a template never meets an object with methods of its own.
     """
@@ -84,9 +86,12 @@ def map_strings(value: Any, change: Callable[[str, str], str], where: str) -> An
     if value is None or isinstance(value, (bool, int, float)):
         return value
     if isinstance(value, Mapping):
-        return {str(key): map_strings(item, change, f"{where}.{key}") for key, item in value.items()}
+        return {
+            change_key(str(key)): map_strings(item, change, f"{where}.{key}", change_key=change_key)
+            for key, item in value.items()
+        }
     if isinstance(value, (list, tuple)):
-        return [map_strings(item, change, f"{where}[{i}]") for i, item in enumerate(value)]
+        return [map_strings(item, change, f"{where}[{i}]", change_key=change_key) for i, item in enumerate(value)]
     raise TypeError(f"{where}: {type(value).__name__} is not a JSON value")
 
 

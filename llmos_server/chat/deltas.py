@@ -21,6 +21,17 @@ class TokenText(msgspec.Struct, frozen=True):
     """The best alternatives, best first: id, text, bytes, log-probability."""
 
 
+class CallDelta(msgspec.Struct, frozen=True):
+    """A tool call that begins, or more of its arguments."""
+
+    index: int
+    """Among the calls of its choice."""
+    id: str = ""
+    name: str = ""
+    """Both with the first delta of a call, without arguments."""
+    arguments: str = ""
+
+
 class TextDelta(msgspec.Struct, frozen=True):
     """Text of one choice that can be shown: it can't become a stop string any more and ends between characters."""
 
@@ -39,3 +50,12 @@ class TextDelta(msgspec.Struct, frozen=True):
     """The stop token's log-probability, when asked for; it is not among `tokens`."""
     format_error: str | None = None
     """With finish_reason "stop": where the whole text isn't what its schema asks for, and no grammar could hold."""
+    ends: list[int] = []
+    """Of each of token_ids: where in `text` its own ends."""
+    reasoning: str = ""
+    """What chat.answer_parser found to be reasoning, not text."""
+    calls: list[CallDelta] = []
+    """What it found to be tool calls."""
+    num_reasoning_tokens: int = 0
+    has_calls: bool = False
+    """With finish_reason "stop": the choice has ended in tool calls, all of them whole."""

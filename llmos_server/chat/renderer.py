@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +11,10 @@ from llmos_server.chat.content import require_encodable
 from llmos_server.chat.guarded_encoder import GuardedEncoder
 from llmos_server.chat.model_files import ModelFiles, load_model_files
 from llmos_server.chat.overflow import drop_oldest
+from llmos_server.chat.reasoning import Markers, choose_reasoning
 from llmos_server.chat.template import ChatTemplate
+from llmos_server.chat.tools.formats import PLAIN, Style, choose_style
+from llmos_server.chat.tools.history import Written, write_history
 from llmos_server.chat.vocabulary import Vocabulary
 from llmos_server.errors import InvalidRequest
 
@@ -51,6 +54,19 @@ class Renderer:
     def template_variables(self) -> frozenset[str]:
         return frozenset() if self._template is None else self._template.variables
 
+    def tool_style(self, name: str = "auto") -> Style:
+        """How this model is told of tools. name: a format's, "json" or "auto"; see choose_style."""
+        return PLAIN if self._template is None else choose_style(self._template.source, self.template_variables, name)
+
+    def reasoning_markers(self, name: str = "auto") -> Markers | None:
+        """What the model's reasoning stands between, if it writes any. name: see choose_reasoning."""
+        return choose_reasoning("" if self._template is None else self._template.source, name)
+
+    def marker_tokens(self, markers: Iterable[str]) -> dict[str, int]:
+        """Those that are tokens of their own, and their ids."""
+        found = {marker: self._tokenizer.token_to_id(marker) for marker in markers}
+        return {marker: token_id for marker, token_id in found.items() if token_id is not None}
+
     def render(
         self,
         messages: Sequence[Mapping[str, Any]],
@@ -59,19 +75,22 @@ class Renderer:
         continue_final_message: bool = False,
         template_kwargs: Mapping[str, Any] | None = None,
         tools: list[dict[str, Any]] | None = None,
+        tool_format: str = "auto",
     ) -> str:
-        """The prompt's text, the same that Transformers renders.
+        """The prompt's text, the same that Transformers renders where the template knows tools, or none are there.
 
+        tools: as OpenAI has them; tool_format: see tool_style.
         Raises InvalidRequest: code "no_chat_template"; code "template_error" with the template's own words; or without
         a code, naming the field that can't be used.
         """
         template = self._require_template()
+        written = self._write(template, messages, tools, tool_format)
         inputs = template.prepare(
-            messages,
+            written.messages,
             add_generation_prompt=add_generation_prompt,
             continue_final_message=continue_final_message,
             template_kwargs=template_kwargs,
-            tools=tools,
+            tools=written.tools,
         )
         return template.render(inputs)
 
@@ -83,18 +102,21 @@ class Renderer:
         continue_final_message: bool = False,
         template_kwargs: Mapping[str, Any] | None = None,
         tools: list[dict[str, Any]] | None = None,
+        tool_format: str = "auto",
     ) -> list[int]:
-        """The prompt's token ids. What stands for a special token in the messages stays text. Raises as render does.
+        """The prompt's token ids. What stands for a special token in messages or tools stays text. Raises as render
+        does.
 
         Nothing is added to what the template writes: no second BOS.
         """
         template = self._require_template()
+        written = self._write(template, messages, tools, tool_format)
         inputs = template.prepare(
-            messages,
+            written.messages,
             add_generation_prompt=add_generation_prompt,
             continue_final_message=continue_final_message,
             template_kwargs=template_kwargs,
-            tools=tools,
+            tools=written.tools,
         )
         literals = self._encoder.literals
         marked = inputs.with_strings(lambda text: literals.mark(text, inputs.markers))
@@ -102,6 +124,16 @@ class Renderer:
             return self.encode(template.render(inputs), add_special_tokens=False, param="messages")
         text, spans = literals.unmark(template.render(marked), inputs.markers)
         return self._encoder.encode(require_encodable(text, "messages"), spans)
+
+    def _write(
+        self,
+        template: ChatTemplate,
+        messages: Sequence[Mapping[str, Any]],
+        tools: list[dict[str, Any]] | None,
+        tool_format: str,
+    ) -> Written:
+        style = self.tool_style(tool_format)
+        return write_history(messages, tools, style, in_system=style.is_native or not tools or template.takes_system)
 
     def encode(
         self, text: str, *, add_special_tokens: bool = True, parse_special: bool = True, param: str = "prompt"
@@ -186,6 +218,7 @@ class Renderer:
         continue_final_message: bool = False,
         template_kwargs: Mapping[str, Any] | None = None,
         tools: list[dict[str, Any]] | None = None,
+        tool_format: str = "auto",
     ) -> tuple[list[Mapping[str, Any]], int]:
         """The messages without the fewest oldest turns, so that encode_chat gives at most `limit` ids, and how many
         messages were dropped. Raises InvalidRequest (code "context_length_exceeded") if that is not enough."""
@@ -197,6 +230,7 @@ class Renderer:
                 continue_final_message=continue_final_message,
                 template_kwargs=template_kwargs,
                 tools=tools,
+                tool_format=tool_format,
             )
             return len(ids)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 import jinja2
@@ -25,6 +27,7 @@ RESERVED_KWARGS = frozenset({"messages", "tools", "add_generation_prompt", "cont
 """What a request says in fields of its own (the template is the model's)."""
 
 CHARS_PER_TEXT = 50
+WORD = re.compile(r"[\w-]+")
 
 
 @dataclass(frozen=True)
@@ -41,16 +44,19 @@ class ChatInputs:
     """Of all texts, the short ones counted as longer, for what the template does with each."""
 
     def with_strings(self, change: Callable[[str], str]) -> ChatInputs:
-        """The same with every string value changed."""
+        """The same with every string changed: values, and keys unless they are words, which templates ask for."""
 
         def apply(text: str, _: str) -> str:
             return change(text)
 
+        def apply_to_key(key: str) -> str:
+            return key if WORD.fullmatch(key) else change(key)
+
         return replace(
             self,
-            messages=map_strings(self.messages, apply, ""),
-            tools=map_strings(self.tools, apply, ""),
-            kwargs=map_strings(self.kwargs, apply, ""),
+            messages=map_strings(self.messages, apply, "", change_key=apply_to_key),
+            tools=map_strings(self.tools, apply, "", change_key=apply_to_key),
+            kwargs=map_strings(self.kwargs, apply, "", change_key=apply_to_key),
         )
 
 
@@ -61,6 +67,7 @@ class ChatTemplate:
         self, source: str, special_tokens: Mapping[str, str], *, now: Callable[[], datetime] = datetime.now
     ) -> None:
         """special_tokens: bos_token, eos_token … -> literal, which templates print. Raises UnsupportedModel."""
+        self.source = source
         environment = create_environment(now)
         try:
             tree = environment.parse(source)
@@ -72,6 +79,15 @@ class ChatTemplate:
         self._special_tokens = dict(special_tokens)
         self.content_form = detect_content_form(tree)
         self.variables = frozenset(meta.find_undeclared_variables(tree))
+
+    @cached_property
+    def takes_system(self) -> bool:
+        """Whether a system message gets into the prompt; some templates refuse one, or leave it out."""
+        messages = [{"role": "system", "content": "be brief"}, {"role": "user", "content": "hello"}]
+        try:
+            return "be brief" in self.render(self.prepare(messages))
+        except InvalidRequest:
+            return False
 
     def prepare(
         self,
@@ -96,11 +112,14 @@ class ChatTemplate:
             texts.append(text)
             return require_encodable(text, where)
 
-        shaped = map_strings(shape_messages(messages, self.content_form), check, "messages")
+        def check_key(key: str) -> str:
+            return check(key, "a property's name")
+
+        shaped = map_strings(shape_messages(messages, self.content_form), check, "messages", change_key=check_key)
         return ChatInputs(
             messages=shaped,
-            tools=map_strings(tools, check, "tools"),
-            kwargs=map_strings(dict(template_kwargs or {}), check, "chat_template_kwargs"),
+            tools=map_strings(tools, check, "tools", change_key=check_key),
+            kwargs=map_strings(dict(template_kwargs or {}), check, "chat_template_kwargs", change_key=check_key),
             add_generation_prompt=add_generation_prompt,
             continue_final_message=continue_final_message,
             markers=Markers.unused_in(texts),

@@ -18,6 +18,7 @@ from llmos_server.api.schemas.embeddings import EmbeddingRequest
 from llmos_server.api.schemas.structured import JsonSchemaFormat, ResponseFormat, StructuredOutputs
 from llmos_server.api.schemas.systemone import DecisionQuestion, SystemOneRequest
 from llmos_server.api.schemas.tokenize import DetokenizeRequest, TokenizeRequest
+from llmos_server.api.schemas.tools import FunctionDefinition, ToolDefinition
 
 STRUCTS = [
     (fields.CHAT, ChatCompletionRequest),
@@ -25,6 +26,8 @@ STRUCTS = [
     (fields.MESSAGE, ChatMessage),
     (fields.PART, ContentPart),
     (fields.STREAM_OPTIONS, StreamOptions),
+    (fields.TOOL, ToolDefinition),
+    (fields.FUNCTION, FunctionDefinition),
     (fields.TOKENIZE, TokenizeRequest),
     (fields.DETOKENIZE, DetokenizeRequest),
     (fields.EMBEDDING, EmbeddingRequest),
@@ -115,10 +118,10 @@ async def test_what_asks_for_what_happens_anyway_is_honoured(api, harmless):
 @pytest.mark.parametrize(
     ("refused", "param"),
     [
-        ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools"),
+        ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
         ({"functions": [{"name": "f"}]}, "functions"),
         ({"tool_choice": "required"}, "tool_choice"),
-        ({"tool_choice": {"type": "function", "function": {"name": "f"}}}, "tool_choice"),
+        ({"tool_choice": {"type": "function", "function": {"name": "f"}}}, "tool_choice.function.name"),
         ({"response_format": {"type": "structural_tag"}}, "response_format.type"),
         ({"store": True}, "store"),
         ({"service_tier": "flex"}, "service_tier"),
@@ -238,7 +241,7 @@ async def test_what_sdks_echo_back_is_accepted(api):
     assert reply.status_code == 200, reply.text
     text = api.renderer.decode(api.generator.requests[0].prompt_ids)
     assert text.startswith("system:Be brief.\n")
-    assert "{'city': 'Rome'}" in text
+    assert '<tool_call>\n{"name": "w", "arguments": {"city": "Rome"}}\n</tool_call>' in text
     assert "assistant:No.\n" in text
     assert "assistant:Never.\n" in text
 

@@ -26,7 +26,16 @@ MESSAGE = {"role": "user", "content": [{"type": "text", "text": "Hi"}], "name": 
 CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
 CHAT: dict[str, Any] = {
     "model": "tiny",
-    "messages": [MESSAGE, {"role": "assistant", "tool_calls": [CALL]}, {"role": "tool", "content": "x"}],
+    "messages": [
+        MESSAGE,
+        {"role": "assistant", "tool_calls": [CALL]},
+        {"role": "tool", "tool_call_id": "c", "content": "x"},
+    ],
+    "tools": [
+        {"type": "function", "function": {"name": "f", "parameters": {"properties": {"a": {"type": "integer"}}}}}
+    ],
+    "tool_choice": "auto",
+    "parallel_tool_calls": False,
     "max_tokens": 5,
     "temperature": 0.5,
     "n": 2,
@@ -209,9 +218,9 @@ def test_every_route_that_takes_a_body_is_here(make_api) -> None:
 def test_good_bodies_are_answered(make_api, fakes, path) -> None:
     async def ask() -> int:
         return (
-            await make_api(encoder=fakes.ScriptedEncoder(), plugins=fakes.create_skills()).http.post(
-                path, content=encode(ROUTES[path][0]), headers=JSON
-            )
+            await make_api(
+                max_model_len=2000, encoder=fakes.ScriptedEncoder(), plugins=fakes.create_skills()
+            ).http.post(path, content=encode(ROUTES[path][0]), headers=JSON)
         ).status_code
 
     assert asyncio.run(ask()) == 200
@@ -219,13 +228,13 @@ def test_good_bodies_are_answered(make_api, fakes, path) -> None:
 
 @pytest.mark.parametrize("path", ROUTES)
 def test_broken_bodies(make_api, fakes, path) -> None:
-    fuzz(make_api(encoder=fakes.ScriptedEncoder(), plugins=fakes.create_skills()), path, 300)
+    fuzz(make_api(max_model_len=2000, encoder=fakes.ScriptedEncoder(), plugins=fakes.create_skills()), path, 300)
 
 
 @pytest.mark.proof
 @pytest.mark.parametrize("path", ROUTES)
 def test_many_broken_bodies(make_api, fakes, path) -> None:
-    fuzz(make_api(encoder=fakes.ScriptedEncoder(), plugins=fakes.create_skills()), path, 5000)
+    fuzz(make_api(max_model_len=2000, encoder=fakes.ScriptedEncoder(), plugins=fakes.create_skills()), path, 5000)
 
 
 @pytest.mark.proof

@@ -8,11 +8,17 @@ import pytest
 
 USER = {"role": "user", "content": "x"}
 CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+CALLING = {"role": "assistant", "tool_calls": [CALL]}
+RESULT = {"role": "tool", "tool_call_id": "c"}
 PART = {"type": "text", "text": "x"}
 
 
 def chat(**fields: Any) -> tuple[str, dict[str, Any]]:
     return "/v1/chat/completions", {"messages": [USER], "max_tokens": 1, **fields}
+
+
+def tool(name: str) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": name}}
 
 
 def complete(**fields: Any) -> tuple[str, dict[str, Any]]:
@@ -23,6 +29,9 @@ LIMITS: dict[str, tuple[Any, int]] = {
     "messages": (lambda n: chat(messages=[USER] * n), 4096),
     "messages[0].content": (lambda n: chat(messages=[{"role": "user", "content": [PART] * n}]), 4096),
     "messages[0].tool_calls": (lambda n: chat(messages=[{"role": "assistant", "tool_calls": [CALL] * n}, USER]), 128),
+    "tools": (lambda n: chat(tools=[tool(f"f{i}") for i in range(n)]), 128),
+    "tools[0].function.name": (lambda n: chat(tools=[tool("f" * n)]), 128),
+    "messages[1].content": (lambda n: chat(messages=[CALLING, {**RESULT, "content": "x" * n}]), 2**20),
     "n": (lambda n: chat(n=n), 64),
     "best_of": (lambda n: complete(best_of=n), 64),
     "prompt": (lambda n: complete(prompt=["x"] * n), 256),
@@ -39,7 +48,7 @@ LIMITS: dict[str, tuple[Any, int]] = {
 @pytest.mark.parametrize("param", LIMITS)
 async def test_the_largest_passes_and_the_next_is_named(make_api, param):
     make, most = LIMITS[param]
-    api = make_api(max_model_len=10**6)
+    api = make_api(max_model_len=2 * 10**6)
     path, body = make(most)
     assert (await api.post(path, body)).status_code == 200
     path, body = make(most + 1)

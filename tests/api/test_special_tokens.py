@@ -12,7 +12,20 @@ from llmos_server.chat.renderer import Renderer
 
 pytestmark = pytest.mark.real_model
 
-PLACES = ("system", "developer", "user", "assistant", "tool", "parts", "name", "tool name", "tool arguments", "kwargs")
+PLACES = (
+    "system",
+    "developer",
+    "user",
+    "assistant",
+    "tool",
+    "parts",
+    "name",
+    "tool name",
+    "tool arguments",
+    "tools' text",
+    "tools' property",
+    "kwargs",
+)
 
 
 def body_with(place: str, text: str) -> dict[str, Any]:
@@ -20,9 +33,15 @@ def body_with(place: str, text: str) -> dict[str, Any]:
     body: dict[str, Any] = {"messages": messages}
     if place in ("system", "developer"):
         messages[0] = {"role": place, "content": text}
-    elif place in ("user", "assistant", "tool"):
-        messages.append({"role": place, "content": text, "tool_call_id": "c"} if place == "tool" else
-                        {"role": place, "content": text})  # fmt: skip
+    elif place in ("user", "assistant"):
+        messages.append({"role": place, "content": text})
+    elif place == "tool":
+        call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+        messages.append({"role": "assistant", "tool_calls": [call]})
+        messages.append({"role": "tool", "content": text, "tool_call_id": "c"})
+    elif place.startswith("tools'"):
+        parameters = {"properties": {text if place == "tools' property" else "a": {"description": text}}}
+        body["tools"] = [{"type": "function", "function": {"name": "f", "description": text, "parameters": parameters}}]
     elif place == "parts":
         half = len(text) // 2
         parts = [{"type": "text", "text": piece} for piece in (text, text[:half], text[half:])]

@@ -193,10 +193,10 @@ def test_held_back_text_is_released_with_its_logprobs_when_the_stop_does_not_com
 def test_held_back_text_is_released_at_the_end(renderer: Renderer) -> None:
     ids = tokens_of(renderer, "a", "b")
     decoder = ChoiceDecoder(renderer, index=0, stop=["bc"])
-    assert decoder.feed(ChoiceDelta("r", 0, ids)) == TextDelta(0, "a", None, ids[:1], None, 1, None)
+    assert decoder.feed(ChoiceDelta("r", 0, ids)) == TextDelta(0, "a", None, ids[:1], None, 1, None, ends=[1])
     assert decoder.feed(ChoiceDelta("r", 0, [])) is None
     last = decoder.feed(ChoiceDelta("r", 0, [], finish_reason="length"))
-    assert last == TextDelta(0, "b", None, ids[1:], "length", 1, None)
+    assert last == TextDelta(0, "b", None, ids[1:], "length", 1, None, ends=[1])
     assert decoder.stopped
     assert not decoder.stopped_by_string
 
@@ -222,7 +222,15 @@ def test_an_answer_of_nothing(renderer: Renderer) -> None:
 
 def test_special_tokens_are_counted_without_text(renderer: Renderer) -> None:
     decoder = ChoiceDecoder(renderer, index=0)
-    assert decoder.feed(ChoiceDelta("r", 0, [2])) == TextDelta(0, "", None, [2], None, 1, None)
+    assert decoder.feed(ChoiceDelta("r", 0, [2])) == TextDelta(0, "", None, [2], None, 1, None, ends=[0])
+
+
+def test_special_tokens_that_are_shown_have_text(renderer: Renderer) -> None:
+    decoder = ChoiceDecoder(renderer, index=0, shown_ids=frozenset({2}))
+    literal = renderer.token_text(2)
+    assert decoder.feed(ChoiceDelta("r", 0, [3, 2])) == TextDelta(
+        0, literal, None, [3, 2], None, 2, None, ends=[0, len(literal)]
+    )
 
 
 def test_bytes_that_are_no_character_count_for_the_token_that_brought_them(renderer: Renderer) -> None:

@@ -34,7 +34,7 @@ def load(name: str, path: Path) -> ModuleType:
 async def http() -> AsyncIterator[httpx2.AsyncClient]:
     fakes = load("llmos_test_fakes", TESTS / "fakes.py")
     renderer = fakes.ByteRenderer()
-    generator = fakes.ScriptedGenerator("Paris.", max_model_len=8192)
+    generator = fakes.ScriptedGenerator("Paris.", max_model_len=10**6)
     encoder = fakes.ScriptedEncoder(max_input_tokens=512)
     models = [
         ServedModel(id="smollm2:135m", created=1700000000, renderer=renderer, engine=generator),

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from llmos_server.api.schemas.common import GenerationFields, Usage
+from llmos_server.api.schemas.tools import ToolDefinition
 
 MAX_MESSAGES = 4096
 MAX_PARTS = 4096
@@ -47,6 +48,9 @@ class ChatCompletionRequest(GenerationFields, kw_only=True, forbid_unknown_field
     chat_template_kwargs: dict[str, Any] | None = None
     on_overflow: Literal["error", "drop_oldest"] | None = None
     metadata: Any = None
+    tools: list[ToolDefinition] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
 
 
 class TopLogprob(Struct, kw_only=True):
@@ -67,10 +71,30 @@ class ChoiceLogprobs(Struct, kw_only=True):
     refusal: None = None
 
 
+class CalledFunction(Struct, kw_only=True):
+    name: str | UnsetType = UNSET
+    arguments: str | UnsetType = UNSET
+    """JSON. In a stream the name comes first, then pieces of the arguments."""
+
+
+class ToolCall(Struct, kw_only=True):
+    index: int | UnsetType = UNSET
+    """In a stream only: pieces of one index are of one call."""
+    id: str | UnsetType = UNSET
+    type: Literal["function"] | UnsetType = UNSET
+    function: CalledFunction
+
+
 class AssistantMessage(Struct, kw_only=True):
     role: Literal["assistant"] = "assistant"
     content: str | None
+    """null where there are tool calls and no text."""
     refusal: str | None = None
+    reasoning_content: str | UnsetType = UNSET
+    """Extension, as in llama.cpp and SGLang: what a reasoning model wrote before its answer."""
+    reasoning: str | UnsetType = UNSET
+    """The same, as in vLLM."""
+    tool_calls: list[ToolCall] | UnsetType = UNSET
 
 
 class ChatChoice(Struct, kw_only=True):
@@ -96,7 +120,10 @@ class ChatCompletion(Struct, kw_only=True):
 
 class ChunkDelta(Struct, kw_only=True):
     role: Literal["assistant"] | UnsetType = UNSET
-    content: str | UnsetType = UNSET
+    content: str | UnsetType | None = UNSET
+    reasoning_content: str | UnsetType = UNSET
+    reasoning: str | UnsetType = UNSET
+    tool_calls: list[ToolCall] | UnsetType = UNSET
 
 
 class ChunkChoice(Struct, kw_only=True):
