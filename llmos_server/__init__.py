@@ -25,6 +25,7 @@ from llmos_server.plugins.offers import (
 )
 from llmos_server.skills.cases import Case, Outcome
 from llmos_server.skills.context import AnswerScore, Reply, ReplyCut, SkillContext
+from llmos_server.skills.scripted import Asked, ScriptedContext, try_skill
 from llmos_server.skills.skill import InputError, Skill
 
 __version__ = "0.1.0"
@@ -32,6 +33,7 @@ __version__ = "0.1.0"
 __all__ = [
     "HOOK_API",
     "AnswerScore",
+    "Asked",
     "Case",
     "ChoiceFilter",
     "Command",
@@ -51,8 +53,10 @@ __all__ = [
     "RouteAnswer",
     "RouteRequest",
     "Screen",
+    "ScriptedContext",
     "Skill",
     "SkillContext",
     "Tool",
     "hookimpl",
+    "try_skill",
 ]

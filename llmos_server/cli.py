@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from cyclopts import App
 
 from llmos_server import __version__
-from llmos_server.commands import backup, keys, machine, measuring, models, plugins, serving, talking, usage
+from llmos_server.commands import backup, keys, machine, measuring, models, plugins, serving, skills, talking, usage
 from llmos_server.errors import LLMOSError
 
 app = App(
@@ -30,6 +30,7 @@ app.command(talking.bench)
 app.command(measuring.perplexity)
 app.command(keys.keys)
 app.command(plugins.plugins)
+app.command(skills.skills)
 app.command(usage.usage)
 app.command(backup.backup)
 app.command(backup.restore)

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from llmos_server import Skill, SkillContext, hookimpl
+from llmos_server import Route, RouteAnswer, Skill, SkillContext, hookimpl
 from llmos_server.access.keys import create_key
 from llmos_server.chat.reasoning import Markers, choose_reasoning
 from llmos_server.chat.tools.formats import Style, choose_style
@@ -407,6 +407,10 @@ class ShoutPlugin:
     @hookimpl
     def register_skills(self) -> list[Any]:
         return [Shout()]
+
+    @hookimpl
+    def register_routes(self) -> list[Route]:
+        return [Route(method="POST", path="size", handle=lambda asked: RouteAnswer(content={"size": len(asked.body)}))]
 
 
 def create_skills(**settings: Any) -> PluginHost:

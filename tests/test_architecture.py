@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-EVERYBODY = {"contracts", "errors", "fleet_contracts", "key_contracts", "settings"}
+EVERYBODY = {"contracts", "errors", "fleet_contracts", "key_contracts", "settings", "skill_contracts"}
 """May be imported from everywhere."""
 
 ARROWS: dict[str, set[str]] = {
@@ -22,12 +22,14 @@ ARROWS: dict[str, set[str]] = {
     "errors": set(),
     "fleet_contracts": set(),
     "key_contracts": set(),
+    "skill_contracts": set(),
     "settings": set(),
     "log_file": set(),
     "logs": {"log_file"},
     "garbage": set(),
     "hosts": set(),
     "http_client": {"access", "hosts"},
+    "skill_client": {"http_client", "skills"},
     "access": set(),
     "store": set(),
     "backup": {"store"},
@@ -60,6 +62,7 @@ ARROWS: dict[str, set[str]] = {
         "perplexity",
         "plugins",
         "registry",
+        "skill_client",
         "skills",
         "store",
         "terminal_chat",
@@ -73,6 +76,7 @@ STRICT_BASE = {
     "errors": set(),
     "fleet_contracts": {"contracts"},
     "key_contracts": set(),
+    "skill_contracts": set(),
     "settings": {"errors"},
 }
 """What the modules that everybody imports may import of each other."""
@@ -97,6 +101,7 @@ TORCH_FREE = (
     "http_client",
     "log_file",
     "logs",
+    "skill_client",
     "terminal_chat",
 )
 """With engine.client: what the API process and the CLI are made of."""

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from llmos_server.api.filtering import AnswerGuard
 from llmos_server.api.merging import Merged
 from llmos_server.api.metrics import ModelMetrics
 from llmos_server.api.plans import Plan
@@ -50,6 +51,8 @@ class Answer:
         self.num_reasoning_tokens = 0
         self.on_close: Callable[[], None] = lambda: None
         """Called once, by close()."""
+        self.guard: AnswerGuard | None = None
+        """Plugins' filters, which see every text before anybody else does."""
         self.on_tokens: Callable[[int], None] = lambda _: None
         """Called with the number of tokens that each text adds."""
         self._metrics = metrics
@@ -101,6 +104,9 @@ class Answer:
             while not texts and self._num_open:
                 for place, deltas in await self._deltas.next():
                     texts += self._take(self._prompts[place], deltas)
+            if self.guard is not None:
+                texts = await self.guard.apply(texts)
+                self._end_filtered(texts)
         except Exception:
             self._failed = True
             raise
@@ -184,6 +190,16 @@ class Answer:
                 self._count(state, delta.index, decoder, text, now)
                 texts.append(text)
         return texts
+
+    def _end_filtered(self, texts: list[TextDelta]) -> None:
+        """The model may have been about to go on."""
+        for index in (text.index for text in texts if text.finish_reason == "content_filter"):
+            state, choice = self._prompts[index // self.plan.n], index % self.plan.n
+            if not state.decoders[choice].stopped:
+                state.decoders[choice].stopped = True
+                state.generation.abort(choice)
+                self._num_open -= 1
+                self._metrics.count_finished("content_filter")
 
     def _count(self, state: PromptState, choice: int, decoder: ChoiceDecoder, text: TextDelta, now: float) -> None:
         self.num_completion_tokens += text.num_tokens

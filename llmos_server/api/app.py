@@ -30,8 +30,10 @@ from llmos_server.api.metrics import PREFIX, Metrics
 from llmos_server.api.models import list_models, retrieve_model
 from llmos_server.api.no_store import NoLedger
 from llmos_server.api.plugin_metrics import PluginCollector
+from llmos_server.api.plugin_routes import get_from_plugin, post_to_plugin
 from llmos_server.api.served import Directory
 from llmos_server.api.services import STATE_KEY, Services
+from llmos_server.api.skill_evaluations import list_scores, store_score
 from llmos_server.api.skills import get_skill, get_skills, run_skill
 from llmos_server.api.systemone import decide
 from llmos_server.api.tokenize import detokenize, tokenize
@@ -62,6 +64,10 @@ HANDLERS = [
     get_skills,
     get_skill,
     decide,
+    list_scores,
+    store_score,
+    get_from_plugin,
+    post_to_plugin,
     list_models,
     retrieve_model,
     tokenize,

@@ -17,6 +17,7 @@ from llmos_server.api.chat_frames import ChatFrames, to_completion
 from llmos_server.api.chat_plan import plan_chat
 from llmos_server.api.context import DROPPED, response_headers
 from llmos_server.api.disconnect import run_until_disconnect
+from llmos_server.api.filtering import filter_request
 from llmos_server.api.plans import Plan, wait_ready
 from llmos_server.api.responses import ERRORS, json_response
 from llmos_server.api.sampling import check_stream_options
@@ -49,6 +50,7 @@ async def create_chat_completion(request: AnyRequest, data: JSONBody[ChatComplet
     check_stream_options(data)
     if is_skill(data.model):
         return await answer_by_skill(request, data)
+    data, guard = await filter_request(request, data, "chat.completions")
     served = await find_model(request, data.model)
     tell_unread_variables(request, served, data.chat_template_kwargs)
 
@@ -58,7 +60,7 @@ async def create_chat_completion(request: AnyRequest, data: JSONBody[ChatComplet
             response_headers(request)[DROPPED] = str(plan.num_dropped_messages)
         return plan
 
-    start = create_start(request, services, served, make_plan)
+    start = create_start(request, services, served, make_plan, guard)
     if data.stream:
         return await open_stream(request, start, functools.partial(ChatFrames, options=data.stream_options))
     answer, texts = await collect(request, start)
@@ -76,8 +78,9 @@ async def create_chat_completion(request: AnyRequest, data: JSONBody[ChatComplet
 )
 async def render_chat_completion(request: AnyRequest, data: JSONBody[ChatCompletionRequest]) -> ASGIApp:
     services = services_of(request)
-    served = await find_model(request, data.model)
     check_stream_options(data)
+    data, _ = await filter_request(request, data, "chat.completions")
+    served = await find_model(request, data.model)
     tell_unread_variables(request, served, data.chat_template_kwargs)
 
     async def render() -> RenderResponse:

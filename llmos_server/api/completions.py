@@ -13,6 +13,7 @@ from llmos_server.api.answers import Answer
 from llmos_server.api.body import WireBody
 from llmos_server.api.completion_frames import CompletionFrames, to_completion
 from llmos_server.api.completion_plan import check_best_of, plan_completion, read_prompts
+from llmos_server.api.filtering import filter_request
 from llmos_server.api.plans import Plan
 from llmos_server.api.responses import ERRORS, json_response
 from llmos_server.api.sampling import check_stream_options
@@ -38,8 +39,9 @@ class CompletionBody(WireBody[CompletionRequest]):
 )
 async def create_completion(request: AnyRequest, data: JSONBody[CompletionRequest]) -> ASGIApp:
     services = services_of(request)
-    served = await find_model(request, data.model)
     check_stream_options(data)
+    data, guard = await filter_request(request, data, "completions")
+    served = await find_model(request, data.model)
     check_best_of(data, services.settings.max_n)
     prompts = read_prompts(data, services.settings.max_prompts)
 
@@ -49,7 +51,7 @@ async def create_completion(request: AnyRequest, data: JSONBody[CompletionReques
     def make_frames(answer: Answer) -> CompletionFrames:
         return CompletionFrames(answer, data, prompts)
 
-    start = create_start(request, services, served, make_plan)
+    start = create_start(request, services, served, make_plan, guard)
     if data.stream:
         return await open_stream(request, start, make_frames)
     answer, texts = await collect(request, start)

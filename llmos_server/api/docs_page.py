@@ -34,8 +34,20 @@ FIELD_TABLES: dict[str, Table] = {
     "/tokenize": fields.TOKENIZE,
     "/detokenize": fields.DETOKENIZE,
     "/admin/keys": fields.CREATE_KEY,
+    "/admin/skills/{name}/scores": fields.STORE_SCORE,
 }
-TAGS = ("Generation", "Embeddings", "Decisions", "Skills", "Tokens", "Models", "Usage", "Administration", "Server")
+TAGS = (
+    "Generation",
+    "Embeddings",
+    "Decisions",
+    "Skills",
+    "Plugins",
+    "Tokens",
+    "Models",
+    "Usage",
+    "Administration",
+    "Server",
+)
 
 _STYLE = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"

@@ -304,6 +304,15 @@ DETOKENIZE: Table = {
 
 MODEL_NAME: Table = {"model": honoured("a model's name or alias")}
 
+STORE_SCORE: Table = {
+    "version": honoured("of the skill that was measured; another than the server's is refused"),
+    "model": honoured("a served name or alias"),
+    "model_digest": honoured("of the weights that were measured; others than the model's are refused"),
+    "figures": honoured("names and values; the skill's metric is among them"),
+    "num_cases": honoured("at least 1"),
+    "num_failed": honoured("runs without an output"),
+}
+
 CREATE_KEY: Table = {
     "name": honoured("1 to 64 characters; no two living keys share one"),
     "is_admin": honoured("may use /admin; false when absent"),

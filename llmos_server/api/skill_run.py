@@ -18,6 +18,7 @@ from llmos_server.api.schemas.skills import SkillResult
 from llmos_server.api.served import ServedModel
 from llmos_server.api.services import Services, services_of
 from llmos_server.api.skill_context import RunContext
+from llmos_server.api.skill_evaluations import tell_score
 from llmos_server.api.skill_events import RunEvents
 from llmos_server.api.skill_session import SkillSession
 from llmos_server.api.starting import AnyRequest
@@ -70,7 +71,7 @@ class SkillRun:
         finally:
             session.close()
         fields = msgspec.to_builtins(output)
-        return SkillResult(
+        result = SkillResult(
             id=new_id("skill"),
             created=int(time.time()),
             skill=self.skill.name,
@@ -82,6 +83,8 @@ class SkillRun:
             usage=session.usage(),
             minimum_score=UNSET if self.skill.minimum_score is None else self.skill.minimum_score,
         )
+        await tell_score(services, self.skill, result)
+        return result
 
     async def _call(self, services: Services, context: RunContext) -> Any:
         skill, name = self.skill, self.skill.name

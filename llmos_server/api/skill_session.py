@@ -13,6 +13,7 @@ from llmos_server.api.access import find_model
 from llmos_server.api.answers import Answer
 from llmos_server.api.body import convert
 from llmos_server.api.chat_plan import plan_chat
+from llmos_server.api.filtering import AnswerGuard, filter_request
 from llmos_server.api.plans import Plan
 from llmos_server.api.schemas.chat import ChatCompletionRequest
 from llmos_server.api.schemas.common import CompletionTokensDetails, PromptTokensDetails, Usage
@@ -84,13 +85,13 @@ class SkillSession:
 
     async def chat(self, body: dict[str, Any], on_text: Callable[[str], None] | None) -> Reply:
         """body: as of a chat completion."""
-        data = _to_request(body)
+        data, guard = await filter_request(self._request, _to_request(body), "skill")
         served = await self._find(data.model)
         make_plan = functools.partial(plan_chat, self._services, served, data)
         texts: list[str] = []
         reason = "stop"
         async with self._places:
-            answer = await self._start(served, make_plan).run()
+            answer = await self._start(served, make_plan, guard).run()
             try:
                 while deltas := await answer.next():
                     for delta in deltas:
@@ -114,7 +115,7 @@ class SkillSession:
         limit = self._services.settings.max_prompts
         if not 0 < len(answers) <= limit or not all(answers):
             raise MisusedContext(f"score takes 1 to {limit} answers (api.max_prompts), none of them empty")
-        data = _to_request(body)
+        data, _ = await filter_request(self._request, _to_request(body), "skill")
         served = await self._find(data.model)
         async with self._places:
             scores = await score_answers(self._request, self._services, served, data, answers, self._lease)
@@ -136,7 +137,12 @@ class SkillSession:
     async def _find(self, name: str | None) -> ServedModel:
         return self.served if name is None else await find_model(self._request, name)
 
-    def _start(self, served: ServedModel, make_plan: Callable[[EngineInfo], Coroutine[Any, Any, Plan]]) -> Start:
+    def _start(
+        self,
+        served: ServedModel,
+        make_plan: Callable[[EngineInfo], Coroutine[Any, Any, Plan]],
+        guard: AnswerGuard | None,
+    ) -> Start:
         return Start(
             request=self._request,
             services=self._services,
@@ -144,6 +150,7 @@ class SkillSession:
             make_plan=make_plan,
             arrival=time.perf_counter(),
             lease=self._lease,
+            guard=guard,
         )
 
     def _count(self, answer: Answer) -> None:

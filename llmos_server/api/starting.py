@@ -16,6 +16,7 @@ from llmos_server.api.answers import Answer
 from llmos_server.api.disconnect import run_until_disconnect, wait_until_disconnect
 from llmos_server.api.errors import describe, report
 from llmos_server.api.event_stream import DONE, EventStream, frame
+from llmos_server.api.filtering import AnswerGuard
 from llmos_server.api.plans import Plan, submit, wait_ready
 from llmos_server.api.served import ServedModel
 from llmos_server.api.services import Services
@@ -51,6 +52,8 @@ class Start:
     arrival: float
     lease: Lease | None = None
     """The place of a request that asks models several times; None takes one."""
+    guard: AnswerGuard | None = None
+    """Plugins' filters of the answer."""
 
     async def run(self) -> Answer:
         """Wait for the model, make the plan, hand over. All that can be refused is refused in here.
@@ -72,6 +75,7 @@ class Start:
                 raise
             answer = Answer(plan, generations, metrics, self.arrival)
             answer.on_tokens = visit.charge
+            answer.guard = self.guard
             holds.callback(_book, visit, answer)
             answer.on_close = holds.pop_all().close
             return answer
@@ -110,8 +114,16 @@ def create_start(
     services: Services,
     served: ServedModel,
     make_plan: Callable[[EngineInfo], Awaitable[Plan]],
+    guard: AnswerGuard | None = None,
 ) -> Start:
-    return Start(request=request, services=services, served=served, make_plan=make_plan, arrival=time.perf_counter())
+    return Start(
+        request=request,
+        services=services,
+        served=served,
+        make_plan=make_plan,
+        arrival=time.perf_counter(),
+        guard=guard,
+    )
 
 
 async def collect(request: AnyRequest, start: Start) -> tuple[Answer, list[TextDelta]]:

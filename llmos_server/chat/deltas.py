@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+from typing import Literal
 
 import msgspec
 
@@ -41,7 +42,8 @@ class TextDelta(msgspec.Struct, frozen=True):
     """One entry per entry of token_ids; None unless log-probabilities were asked for."""
     token_ids: list[int]
     """Exactly the tokens that this text comes from."""
-    finish_reason: FinishReason | None
+    finish_reason: FinishReason | Literal["content_filter"] | None
+    """content_filter: a plugin has ended it."""
     num_tokens: int
     """Length of token_ids; the sum over a choice is its completion_tokens."""
     stop: str | int | None

@@ -55,6 +55,8 @@ class PluginHost:
         self.failures = Failures(settings.max_failures, settings.rest_seconds)
         self._manager = create_manager()
         self._threads: dict[str, Threads] = {}
+        self._offers: dict[str, list[Offer]] = {}
+        """By hook; until another plugin is added."""
 
     def threads_of(self, plugin: str) -> Threads:
         """A plugin's own, so that one that blocks them all blocks itself."""
@@ -64,6 +66,11 @@ class PluginHost:
 
     def offers(self, hook: str) -> list[Offer]:
         """Of plugins that are on; what was marked tryfirst first, trylast last."""
+        if hook not in self._offers:
+            self._offers[hook] = self._collect(hook)
+        return self._offers[hook]
+
+    def _collect(self, hook: str) -> list[Offer]:
         found = [offer for plugin in self.plugins.values() for offer in plugin.offers if offer.hook == hook]
         return sorted(found, key=lambda offer: offer.rank)
 
@@ -90,6 +97,7 @@ class PluginHost:
             if not NAME.fullmatch(name):
                 raise PluginRefused("its name has to be of lower-case letters, digits, _ and -, a letter first")
             plugin.offers = self._load(plugin, candidate, given)
+            self._offers.clear()
         except SettingsError:
             raise
         except PluginRefused as error:

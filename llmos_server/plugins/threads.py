@@ -31,6 +31,13 @@ class Threads:
         self._num_threads = 0
         self._num_free = 0
         """Threads that wait for a job, less the jobs that wait for them."""
+        self._num_lost = 0
+        """Threads whose call was given up."""
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Half of the threads work on what nobody waits for any more."""
+        return 2 * self._num_lost >= self._max_threads
 
     async def call(self, fn: Callable[[], T], seconds: float) -> T:
         """Raises what fn does, and TimeoutError; then fn may still run."""
@@ -42,7 +49,7 @@ class Threads:
                 raise TimeoutError
             return waiter.result()
         finally:
-            future.cancel()  # At once; the waiter would pass it on only in the loop's next turn.
+            self._give_up(future)  # At once; the waiter would pass it on only in the loop's next turn.
             waiter.cancel()
 
     def call_and_wait(self, fn: Callable[[], T], seconds: float) -> T:
@@ -51,7 +58,19 @@ class Threads:
         try:
             return future.result(seconds)
         finally:
-            future.cancel()
+            self._give_up(future)
+
+    def _give_up(self, future: Future[Any]) -> None:
+        """A call that has not begun never will; one that has keeps its thread, which is counted until it returns."""
+        if future.done() or future.cancel():
+            return
+        with self._lock:
+            self._num_lost += 1
+        future.add_done_callback(self._found_again)
+
+    def _found_again(self, _: Future[Any]) -> None:
+        with self._lock:
+            self._num_lost -= 1
 
     def _submit(self, fn: Callable[[], T]) -> Future[T]:
         future: Future[T] = Future()

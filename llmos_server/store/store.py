@@ -10,6 +10,7 @@ from llmos_server.store.database import Database
 from llmos_server.store.keys import KeyRepository
 from llmos_server.store.migrate import migrate
 from llmos_server.store.removals import UsageRemovals
+from llmos_server.store.skill_scores import SkillScoreRepository
 from llmos_server.store.usage import UsageRepository
 
 
@@ -21,6 +22,7 @@ class Store:
         self.keys = KeyRepository(database)
         self.usage = UsageRepository(database)
         self.removals = UsageRemovals(database)
+        self.skill_scores = SkillScoreRepository(database)
 
     async def close(self) -> None:
         await self.database.close()

@@ -77,4 +77,24 @@ class UsageRemoval(DefaultBase):
     num_rows: Mapped[int] = mapped_column(BigInteger)
 
 
+class SkillScoreRow(DefaultBase):
+    """What a skill was measured at: everybody's, as the skill is."""
+
+    __tablename__ = "skill_scores"
+    __table_args__ = (Index("ix_skill_scores_latest", "skill", "version", "model_digest", "created"),)
+
+    id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
+    skill: Mapped[str] = mapped_column(String(64))
+    version: Mapped[str] = mapped_column(String(64))
+    model: Mapped[str] = mapped_column(Text)
+    model_digest: Mapped[str] = mapped_column(Text)
+    metric: Mapped[str] = mapped_column(String(64))
+    score: Mapped[float] = mapped_column(Float(53))
+    figures: Mapped[dict[str, float]] = mapped_column(JSON)
+    num_cases: Mapped[int] = mapped_column(Integer)
+    num_failed: Mapped[int] = mapped_column(Integer)
+    created: Mapped[int] = mapped_column(BigInteger)
+    """Unix milliseconds."""
+
+
 METADATA: MetaData = DefaultBase.metadata

@@ -6,6 +6,7 @@ import asyncio
 import copy
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,7 @@ ROUTES: dict[str, tuple[dict[str, Any], Any]] = {
     "/v1/embeddings": ({"input": ["Hi", "Ho"], "dimensions": 4, "truncate_prompt_tokens": -1}, fields.EMBEDDING),
     "/v1/skills/shout/run": (SKILL, dict.fromkeys(SKILL)),
     "/v1/systemone": (SYSTEMONE, decision_fields.SYSTEMONE),
+    "/v1/llmos/plugins/shouting/size": (SKILL, dict.fromkeys(SKILL)),
     "/tokenize": ({"messages": [MESSAGE], "return_token_strs": True}, fields.TOKENIZE),
     "/detokenize": ({"tokens": [72, 105]}, fields.DETOKENIZE),
 }
@@ -210,7 +212,8 @@ def fuzz(api: Any, path: str, num_examples: int) -> None:
 def test_every_route_that_takes_a_body_is_here(make_api) -> None:
     posted = {route.path for route in make_api().app.routes if "POST" in getattr(route, "methods", ())}
     # Administrators' routes decode their bodies in the same way: see test_admin.py and test_admin_models.py.
-    taken = {path.replace("{name:str}", "shout") for path in posted if not path.startswith("/admin/")}
+    names = {"{name:str}": "shout", "{plugin:str}": "shouting", "{path:path}": "size"}
+    taken = {re.sub(r"{.*?}", lambda mark: names[mark[0]], path) for path in posted if not path.startswith("/admin/")}
     assert taken == set(ROUTES)
 
 

@@ -88,11 +88,11 @@ class Odd(Skill[EchoInput, AnyOutput]):
                 return AnyOutput("else")
             case "later":
                 context.write("something")
-                await asyncio.to_thread(self.gate.wait)
+                await asyncio.to_thread(self.gate.wait, 60)
                 return AnyOutput("else")
             case "block":
                 self.entered.set()
-                self.gate.wait()
+                self.gate.wait(60)
                 return AnyOutput("late")
             case "long":
                 await context.chat([{"role": "user", "content": "x" * 1000}])
@@ -387,7 +387,7 @@ class TestFailures:
         monkeypatch.setattr(Odd, "gate", gate := threading.Event())
         monkeypatch.setattr(Odd, "entered", entered := threading.Event())
         blocked = asyncio.create_task(api.post("/v1/skills/odd/run", {"text": "block"}))
-        await asyncio.to_thread(entered.wait)
+        assert await asyncio.to_thread(entered.wait, 60)
         assert (await api.post("/v1/skills/odd/run", {"text": "x"})).status_code == 200
         assert (await api.chat("Hi")).status_code == 200
         assert not blocked.done()
@@ -427,7 +427,7 @@ class TestFailures:
         monkeypatch.setattr(Odd, "gate", gate := threading.Event())
         monkeypatch.setattr(Odd, "entered", entered := threading.Event())
         blocked = asyncio.create_task(api.post("/v1/skills/odd/run", {"text": "block"}))
-        await asyncio.to_thread(entered.wait)
+        assert await asyncio.to_thread(entered.wait, 60)
         reply = await api.post("/v1/skills/odd/run", {"text": "x"})
         assert (reply.status_code, reply.json()["error"]["code"]) == (429, "queue_full")
         gate.set()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from llmos_server.api.schemas.common import Usage
+from llmos_server.skill_contracts import SkillScore
 
 
 class SkillRunRequest(Struct, kw_only=True):
@@ -81,3 +82,17 @@ class SkillDetails(SkillInfo, kw_only=True):
     chat_defaults: dict[str, Any]
     tool: dict[str, Any]
     """As an entry of `tools` in a chat."""
+
+
+class StoreScoreRequest(Struct, kw_only=True):
+    version: Annotated[str, Meta(max_length=64)]
+    model: str
+    model_digest: str
+    figures: Annotated[dict[str, float], Meta(max_length=100)]
+    num_cases: Annotated[int, Meta(ge=1, lt=2**31)]
+    num_failed: Annotated[int, Meta(ge=0, lt=2**31)]
+
+
+class SkillScoreList(Struct, kw_only=True):
+    object: Literal["list"] = "list"
+    data: list[SkillScore]
