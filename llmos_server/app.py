@@ -137,7 +137,7 @@ def create_fleet(settings: Settings, registry: Registry) -> EngineFleet:
 
     def create_worker(version: ModelVersion, footprint: Footprint) -> Worker:
         engine = dataclasses.replace(settings.engine, cache_bytes=footprint.cache)
-        if version.kind == "encoder":
+        if version.kind != "decoder":
             return EncoderClient(version, engine, settings.log)
         return EngineClient(version, engine, settings.log, draft=drafts.get(version.name))
 

@@ -195,6 +195,9 @@ class EncodeRequest(msgspec.Struct, frozen=True, kw_only=True):
     request_id: str
     inputs: list[list[int]]
     owner: str = ""
+    second_starts: list[int] = []
+    """Of pairs of texts: where in each input the second one begins; the input's length where the model isn't told. None
+    for single texts."""
 
 
 PoolingKind = Literal["mean", "cls", "max"]
@@ -219,6 +222,23 @@ class EncoderSpec(msgspec.Struct, frozen=True, kw_only=True):
     """The lengths it was trained for; none: any length will do."""
 
 
+Activation = Literal["softmax", "sigmoid", "identity"]
+
+CLASSIFIER_SPEC = "classifier.json"
+"""The file beside a classifier's config that holds its ClassifierSpec."""
+
+
+class ClassifierSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """What an encoder with a classification head says of a text, or of a pair of texts."""
+
+    labels: list[str]
+    """Of its outputs, in order. One alone: a score, as cross-encoders give it."""
+    activation: Activation
+    """What makes probabilities, or scores, of its outputs."""
+    max_input_tokens: int
+    """Longest input, special tokens included."""
+
+
 class EncoderInfo(msgspec.Struct, frozen=True, kw_only=True):
     """What a loaded encoder publishes about itself."""
 
@@ -230,11 +250,14 @@ class EncoderInfo(msgspec.Struct, frozen=True, kw_only=True):
     max_input_tokens: int
     """Longest input, special tokens included."""
     num_dimensions: int
-    """Length of an embedding."""
+    """Length of an embedding; of a classifier's output, which has a number for each label."""
     load_seconds: float
     is_matryoshka: bool = False
     """See EncoderSpec."""
     matryoshka_dimensions: list[int] = []
+    labels: list[str] = []
+    """A classifier's; see ClassifierSpec. What it encodes are then outputs, before the activation."""
+    activation: Activation = "identity"
 
 
 EngineState = Literal["unloaded", "loading", "ready", "restarting", "failed", "stopped"]
@@ -313,14 +336,16 @@ class Encoder(Engine, Protocol):
         ...
 
     async def encode(self, request: EncodeRequest) -> list[bytes]:
-        """One embedding an input, in order: little-endian float32, num_dimensions of them. Cancelling gives it up.
+        """One embedding, or classifier's output, an input, in order: little-endian float32, num_dimensions of them.
+        Cancelling gives it up.
 
         Raises errors.EngineFailed or errors.EngineBusy when there is no ready worker, or it died.
         """
         ...
 
 
-ModelKind = Literal["decoder", "encoder"]
+ModelKind = Literal["decoder", "encoder", "classifier"]
+"""encoder: gives embeddings; classifier: an encoder with a classification head, cross-encoders among them."""
 
 
 class ModelVersion(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,9 +10,13 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from typing import Annotated, Any
 
 import msgspec
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.processors import TemplateProcessing
 
 from llmos_server import Route, RouteAnswer, Skill, SkillContext, hookimpl
 from llmos_server.access.keys import create_key
+from llmos_server.chat.pairs import PairEncoder
 from llmos_server.chat.reasoning import Markers, choose_reasoning
 from llmos_server.chat.tools.formats import Style, choose_style
 from llmos_server.chat.tools.history import write_history
@@ -106,6 +110,16 @@ class ByteRenderer:
 
     def encode_batch(self, texts: Sequence[str], *, param: str) -> list[list[int]]:
         return [self.encode(text) for text in texts]
+
+    def pair_encoder(self) -> PairEncoder:
+        """[TURN, first, EOS, second, EOS]; tokens are of the second kind from the second text on."""
+        tokenizer = Tokenizer(WordLevel({"a": 97, **{text: i for i, text in SPECIAL.items()}}, unk_token="a"))
+        tokenizer.post_processor = TemplateProcessing(
+            single="<turn> $A <eos>",
+            pair="<turn>:0 $A:0 <eos>:0 $B:1 <eos>:1",
+            special_tokens=[("<turn>", TURN), ("<eos>", EOS)],
+        )
+        return PairEncoder(tokenizer, lambda text: list(text.encode()))
 
     @property
     def affixes(self) -> tuple[list[int], list[int]]:
@@ -418,6 +432,27 @@ def create_skills(**settings: Any) -> PluginHost:
     host = PluginHost(PluginsSettings(**settings))
     host.add(Candidate(name="shouting", source="built-in", load=ShoutPlugin), {})
     return host
+
+
+class ScriptedClassifier(ScriptedEncoder):
+    """A classifier whose outputs depend on all tokens, and on where the second text begins; see output_of."""
+
+    def __init__(self, *labels: str, activation: str = "softmax", **options: Any) -> None:
+        super().__init__(labels=list(labels), activation=activation, **options)
+
+    async def encode(self, request: EncodeRequest) -> list[bytes]:
+        await super().encode(request)
+        starts = request.second_starts or map(len, request.inputs)
+        num = len(self.info.labels)
+        return [
+            struct.pack(f"<{num}f", *output_of(ids, start, num))
+            for ids, start in zip(request.inputs, starts, strict=True)
+        ]
+
+
+def output_of(ids: list[int], second_start: int, num_labels: int) -> list[float]:
+    weight = sum(place * token for place, token in enumerate(ids, 1)) + 7 * second_start
+    return [weight * (label + 1) % 23 / 4 - 2 for label in range(num_labels)]
 
 
 class MemoryKeys:

@@ -18,6 +18,7 @@ from llmos_server.api.admin_keys import create_key, list_keys, revoke_key
 from llmos_server.api.admin_models import admin_list_models, load_model, pull_model, remove_model, unload_model
 from llmos_server.api.admin_plugins import list_plugins
 from llmos_server.api.chat_completions import create_chat_completion, render_chat_completion
+from llmos_server.api.classify import classify, classify_elsewhere
 from llmos_server.api.completions import create_completion
 from llmos_server.api.context import EXPOSED_HEADERS, RequestContext
 from llmos_server.api.docs_page import create_openapi_config, openapi_json
@@ -31,6 +32,8 @@ from llmos_server.api.models import list_models, retrieve_model
 from llmos_server.api.no_store import NoLedger
 from llmos_server.api.plugin_metrics import PluginCollector
 from llmos_server.api.plugin_routes import get_from_plugin, post_to_plugin
+from llmos_server.api.rerank import rerank, rerank_elsewhere
+from llmos_server.api.score import score, score_elsewhere
 from llmos_server.api.served import Directory
 from llmos_server.api.services import STATE_KEY, Services
 from llmos_server.api.skill_evaluations import list_scores, store_score
@@ -68,6 +71,12 @@ HANDLERS = [
     store_score,
     get_from_plugin,
     post_to_plugin,
+    rerank,
+    rerank_elsewhere,
+    score,
+    score_elsewhere,
+    classify,
+    classify_elsewhere,
     list_models,
     retrieve_model,
     tokenize,

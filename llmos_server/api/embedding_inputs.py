@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, Protocol
 
-from llmos_server.api.schemas.embeddings import MAX_INPUTS, EmbeddingRequest
+from llmos_server.api.schemas.embeddings import MAX_INPUTS
 from llmos_server.api.services import Services
 from llmos_server.chat.renderer import Renderer
 from llmos_server.contracts import EncoderInfo
@@ -26,7 +27,20 @@ class Inputs:
         return sum(map(len, self.ids))
 
 
-def read_inputs(data: EmbeddingRequest) -> list[str] | list[list[int]]:
+class InputFields(Protocol):
+    """Of requests that have inputs, in the four forms of embeddings."""
+
+    @property
+    def input(self) -> str | list[str | int | list[int]]: ...
+
+    @property
+    def truncate_prompt_tokens(self) -> int | None: ...
+
+    @property
+    def truncation_side(self) -> Literal["left", "right"] | None: ...
+
+
+def read_inputs(data: InputFields) -> list[str] | list[list[int]]:
     """The four forms of `input` as one list of one kind. Raises InvalidRequest."""
     given = data.input
     if isinstance(given, str):
@@ -42,7 +56,7 @@ def read_inputs(data: EmbeddingRequest) -> list[str] | list[list[int]]:
             raise _invalid("input mixes texts and token ids; send one kind.", "input")
         if not item:
             name = _name(place, len(given))
-            raise _invalid(f"{name} is empty; an embedding needs at least one token of text.", name)
+            raise _invalid(f"{name} is empty; send at least one token of text.", name)
     return given  # type: ignore[return-value]
 
 
@@ -50,13 +64,19 @@ async def encode_inputs(
     services: Services,
     renderer: Renderer,
     info: EncoderInfo,
-    data: EmbeddingRequest,
+    data: InputFields,
     given: list[str] | list[list[int]],
 ) -> Inputs:
+    """to_inputs, off the event loop where there is much text."""
+    num_chars = sum(len(item) for item in given if isinstance(item, str))
+    return await services.pool.run(num_chars, to_inputs, renderer, info, data, given)
+
+
+def to_inputs(renderer: Renderer, info: EncoderInfo, data: InputFields, given: list[str] | list[list[int]]) -> Inputs:
     """Raises InvalidRequest for ids that the model doesn't have, and for what is too long and may not be cut."""
     texts = [item for item in given if isinstance(item, str)]
     if texts:
-        ids = await services.pool.run(sum(map(len, texts)), lambda: renderer.encode_batch(texts, param="input"))
+        ids = renderer.encode_batch(texts, param="input")
     else:
         ids = [item for item in given if isinstance(item, list)]
         _check_ids(ids, min(renderer.vocab_size, info.vocab_size))
@@ -76,7 +96,7 @@ def _check_ids(inputs: list[list[int]], vocab_size: int) -> None:
             )
 
 
-def _fit(inputs: list[list[int]], data: EmbeddingRequest, info: EncoderInfo, renderer: Renderer) -> Inputs:
+def _fit(inputs: list[list[int]], data: InputFields, info: EncoderInfo, renderer: Renderer) -> Inputs:
     limit = _limit(data, info, renderer)
     fitting, num_truncated = [], 0
     for place, ids in enumerate(inputs):
@@ -96,7 +116,7 @@ def _fit(inputs: list[list[int]], data: EmbeddingRequest, info: EncoderInfo, ren
     return Inputs(fitting, num_truncated)
 
 
-def _limit(data: EmbeddingRequest, info: EncoderInfo, renderer: Renderer) -> int:
+def _limit(data: InputFields, info: EncoderInfo, renderer: Renderer) -> int:
     wanted = data.truncate_prompt_tokens
     if wanted is None and data.truncation_side is not None:
         raise _invalid("truncation_side needs truncate_prompt_tokens.", "truncation_side")

@@ -12,13 +12,14 @@ from litestar.types import ASGIApp
 from msgspec import UNSET
 
 from llmos_server.api import fields
-from llmos_server.api.access import find_model, principal_of
+from llmos_server.api.access import principal_of
 from llmos_server.api.body import WireBody
 from llmos_server.api.charges import charged
 from llmos_server.api.context import TRUNCATED, response_headers
 from llmos_server.api.disconnect import run_until_disconnect
 from llmos_server.api.embedding_inputs import Inputs, encode_inputs, read_inputs
 from llmos_server.api.embedding_vectors import check_dimensions, to_embeddings
+from llmos_server.api.encoding import find_encoder
 from llmos_server.api.plans import new_id
 from llmos_server.api.responses import ERRORS, json_bytes_response
 from llmos_server.api.schemas.embeddings import EmbeddingList, EmbeddingRequest, EmbeddingUsage
@@ -27,7 +28,6 @@ from llmos_server.api.services import services_of
 from llmos_server.api.starting import AnyRequest
 from llmos_server.api.visits import Visit
 from llmos_server.contracts import EncodeRequest
-from llmos_server.errors import ModelNotFound
 
 BYTES_PER_CHARACTER = 16
 """Of a vector, when its wire form is counted against the text pool's threshold: packing is quicker than tokenising."""
@@ -48,7 +48,7 @@ class EmbeddingBody(WireBody[EmbeddingRequest]):
 )
 async def create_embeddings(request: AnyRequest, data: JSONBody[EmbeddingRequest]) -> ASGIApp:
     services = services_of(request)
-    served = await _find(request, data.model, services.embedding_default)
+    served = await find_encoder(request, data.model)
     given = read_inputs(data)
     work = _embed(request, served, data, given)
     vectors, inputs = await run_until_disconnect(request.receive, work)
@@ -56,18 +56,6 @@ async def create_embeddings(request: AnyRequest, data: JSONBody[EmbeddingRequest
         response_headers(request)[TRUNCATED] = str(inputs.num_truncated)
     size = sum(map(len, vectors)) // BYTES_PER_CHARACTER
     return json_bytes_response(request, await services.pool.run(size, _pack, data, served.id, vectors, inputs))
-
-
-async def _find(request: AnyRequest, name: str | None, default: str | None) -> ServedModel:
-    if name is not None or default is None:
-        return await find_model(request, name)
-    try:
-        return await find_model(request, default)
-    except ModelNotFound:
-        raise ModelNotFound(
-            f"The default model for embeddings, {default!r}, is not here. Fetch it with: llmos pull {default}; "
-            "or name another model (GET /v1/models tells which there are)."
-        ) from None
 
 
 async def _embed(

@@ -64,9 +64,12 @@ def _describe_skill(directory: Directory, offer: Offer) -> Model:
 
 
 def describe_model(directory: Directory, served: ListedModel) -> Model:
-    capabilities = ["completions", "logprobs", "streaming", "tokenize"]
+    capabilities = ["completions", "logprobs", "streaming", "systemone", "tokenize"]
     if served.kind == "encoder":
-        capabilities = ["embeddings", "tokenize"]
+        capabilities = ["embeddings", "rerank", "score", "tokenize"]
+    elif served.kind == "classifier":
+        is_scorer = len(served.labels) == 1
+        capabilities = ["classify", *(["rerank", "score"] if is_scorer else []), "tokenize"]
     elif served.has_template:
         capabilities = ["chat", *capabilities]
     return Model(

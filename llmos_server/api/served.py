@@ -8,12 +8,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
+import msgspec
+
 from llmos_server.chat.model_files import has_chat_template
-from llmos_server.contracts import Encoder, EncoderInfo, Generator, ModelKind, ModelVersion
+from llmos_server.contracts import (
+    CLASSIFIER_SPEC,
+    ClassifierSpec,
+    Encoder,
+    EncoderInfo,
+    Generator,
+    ModelKind,
+    ModelVersion,
+)
 from llmos_server.errors import InvalidRequest, ModelNotFound
 
 if TYPE_CHECKING:
     from llmos_server.chat.renderer import Renderer
+
+
+_WHAT_IT_DOES = {
+    "encoder": "turns text into vectors and writes none; send it to /v1/embeddings.",
+    "classifier": "tells classes or scores and writes none; send it to /v1/classify, /v1/score or /v1/rerank.",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,23 +48,49 @@ class ListedModel:
     def generator(self) -> Generator:
         """Raises InvalidRequest, which names the right endpoint, when the model is an encoder."""
         if self.kind != "decoder":
-            raise InvalidRequest(
-                f"{self.id} turns text into vectors and writes none; send it to /v1/embeddings.",
-                param="model",
-                code="unsupported_value",
-            )
+            raise self._unsupported(f"{self.id} {_WHAT_IT_DOES[self.kind]}")
         return cast(Generator, self.engine)
 
     @property
     def encoder(self) -> Encoder:
         """Raises InvalidRequest, which names the right endpoints, when the model is a decoder."""
+        if self.kind == "classifier":
+            raise self._unsupported(f"{self.id} {_WHAT_IT_DOES[self.kind]}")
         if self.kind != "encoder":
-            raise InvalidRequest(
-                f"{self.id} writes text and gives no embeddings; send it to /v1/chat/completions or /v1/completions.",
-                param="model",
-                code="unsupported_value",
+            raise self._unsupported(
+                f"{self.id} writes text and gives no embeddings; send it to /v1/chat/completions or /v1/completions."
             )
         return cast(Encoder, self.engine)
+
+    @property
+    def text_encoder(self) -> Encoder:
+        """With or without a classification head. Raises InvalidRequest when the model is a decoder."""
+        if self.kind == "decoder":
+            raise self._unsupported(
+                f"{self.id} writes text. Name a cross-encoder, a classifier or a model for embeddings (GET /v1/models "
+                "tells what each can do), or ask this one typed questions at /v1/systemone."
+            )
+        return cast(Encoder, self.engine)
+
+    def require_classifier(self) -> None:
+        """Raises InvalidRequest when the model has no classes of its own."""
+        if self.kind == "encoder":
+            raise self._unsupported(
+                f"{self.id} {_WHAT_IT_DOES[self.kind]} It knows no classes: name a sequence classifier."
+            )
+        _ = self.text_encoder
+
+    @property
+    def labels(self) -> list[str]:
+        """A classifier's; empty for others."""
+        if self.kind != "classifier":
+            return []
+        if self.version is not None:
+            return _read_labels(self.version.folder)
+        return getattr(self.engine.info, "labels", [])
+
+    def _unsupported(self, message: str) -> InvalidRequest:
+        return InvalidRequest(message, param="model", code="unsupported_value")
 
     @property
     def has_template(self) -> bool:
@@ -109,6 +151,11 @@ class Directory(Protocol):
 def _has_template(folder: str) -> bool:
     """What is in a version's folder never changes: its name is the digest."""
     return has_chat_template(Path(folder))
+
+
+@functools.lru_cache(maxsize=1024)
+def _read_labels(folder: str) -> list[str]:
+    return msgspec.json.decode(Path(folder, CLASSIFIER_SPEC).read_bytes(), type=ClassifierSpec).labels
 
 
 def preference(model: ListedModel) -> tuple[bool, bool]:

@@ -11,6 +11,7 @@ from llmos_server.chat.content import require_encodable
 from llmos_server.chat.guarded_encoder import GuardedEncoder
 from llmos_server.chat.model_files import ModelFiles, load_model_files
 from llmos_server.chat.overflow import drop_oldest
+from llmos_server.chat.pairs import PairEncoder
 from llmos_server.chat.reasoning import Markers, choose_reasoning
 from llmos_server.chat.template import ChatTemplate
 from llmos_server.chat.tools.formats import PLAIN, Style, choose_style
@@ -174,6 +175,10 @@ class Renderer:
             else ids
             for text, ids in zip(texts, batch, strict=True)
         ]
+
+    def pair_encoder(self) -> PairEncoder:
+        """For the pairs of one request. Raises UnsupportedModel where the tokenizer makes none."""
+        return PairEncoder(self._tokenizer, lambda text: self._encoder.encode_plain(text, add_special_tokens=False))
 
     @cached_property
     def affixes(self) -> tuple[list[int], list[int]]:

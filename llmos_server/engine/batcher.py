@@ -19,13 +19,17 @@ class Item:
     request_id: str
     index: int
     token_ids: list[int]
+    second_start: int
+    """Where the second text of a pair begins; the number of tokens if it is none."""
 
 
 class _Waiting:
     """What is left of one request, by length."""
 
     def __init__(self, request: EncodeRequest) -> None:
-        items = [Item(request.request_id, index, ids) for index, ids in enumerate(request.inputs)]
+        starts = request.second_starts or map(len, request.inputs)
+        pairs = zip(request.inputs, starts, strict=True)
+        items = [Item(request.request_id, index, ids, start) for index, (ids, start) in enumerate(pairs)]
         self._items = sorted(items, key=lambda item: len(item.token_ids))
         self._lengths = [len(item.token_ids) for item in self._items]
 

@@ -22,8 +22,8 @@ MAX_FAILED_IN_ROW = 4
 class EncoderRunner(Protocol):
     """Computes; knows nothing of requests."""
 
-    def encode(self, inputs: Sequence[Sequence[int]]) -> list[bytes]:
-        """One embedding an input: little-endian float32."""
+    def encode(self, inputs: Sequence[Sequence[int]], second_starts: Sequence[int]) -> list[bytes]:
+        """One embedding, or classifier's output, an input: little-endian float32. second_starts: see Item."""
         ...
 
 
@@ -98,7 +98,7 @@ class EncoderCore:
         if not batch:
             return
         try:
-            embeddings = self._runner.encode([item.token_ids for item in batch])
+            embeddings = self._runner.encode([item.token_ids for item in batch], [item.second_start for item in batch])
         except Exception:
             log.exception("A batch of %d inputs could not be computed.", len(batch))
             if len(batch) == 1:
@@ -117,6 +117,8 @@ class EncoderCore:
 def _check(request: EncodeRequest, info: EncoderInfo) -> None:
     if not request.inputs:
         raise InvalidRequest("There is no input; send at least one.", param="input")
+    if request.second_starts and len(request.second_starts) != len(request.inputs):
+        raise InvalidRequest("second_starts has to hold a place for each input.", param="second_starts")
     for index, ids in enumerate(request.inputs):
         if not 1 <= len(ids) <= info.max_input_tokens:
             raise InvalidRequest(

@@ -134,4 +134,4 @@ class EngineFleet(Fleet):
     def engine(self, version: ModelVersion) -> FleetGenerator | FleetEncoder:
         """See contracts.EngineFleet."""
         member = self.member(version)
-        return FleetEncoder(self, member) if version.kind == "encoder" else FleetGenerator(self, member)
+        return FleetGenerator(self, member) if version.kind == "decoder" else FleetEncoder(self, member)

@@ -59,7 +59,7 @@ class MemoryBudget:
         settings = self._settings
         if settings.device == "cuda" and not settings.memory_bytes:
             return Footprint(weights=self.num_bytes - settings.cache_bytes - WORKER_BYTES, cache=settings.cache_bytes)
-        if version.kind == "encoder":
+        if version.kind != "decoder":
             return Footprint(weights=_float_bytes(version), cache=0)
         shares = max(1, min(num_decoders, MAX_CACHE_SHARES))
         cache = settings.cache_bytes or default_cache_bytes(self._limit) // shares

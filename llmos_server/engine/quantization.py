@@ -28,7 +28,7 @@ def check_quantization(version: ModelVersion, quantization: Quantization, settin
 
 
 def _reason(version: ModelVersion, settings: EngineSettings) -> str | None:
-    if version.kind == "encoder":
+    if version.kind != "decoder":
         return "It is an encoder, and only decoders can be."
     if version.code:
         return "Its own code computes it."

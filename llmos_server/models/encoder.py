@@ -40,10 +40,7 @@ class TextEncoder:
     @torch.inference_mode()
     def embed(self, inputs: Sequence[Sequence[int]]) -> Tensor:
         """inputs: token ids, none empty, none longer than spec.max_input_tokens. Returns float32 [n, dimensions]."""
-        width = max(map(len, inputs))
-        ids = torch.tensor([[*row, *[self.pad_id] * (width - len(row))] for row in inputs], device=self._device)
-        lengths = torch.tensor([len(row) for row in inputs], device=self._device)
-        mask = (torch.arange(width, device=self._device) < lengths[:, None]).long()
+        ids, mask = pad(inputs, self.pad_id, self._device)
         hidden = self._model(input_ids=ids, attention_mask=mask)[0]
         pooled = self._pool(hidden, mask[:, :, None])
         if self.spec.normalize:
@@ -59,14 +56,37 @@ class TextEncoder:
         return (hidden * mask).sum(1) / mask.sum(1)
 
 
+def pad(inputs: Sequence[Sequence[int]], pad_id: int, device: str) -> tuple[Tensor, Tensor]:
+    """Token ids [n, width], and the mask of the same shape, 0 at padding."""
+    width = max(map(len, inputs))
+    ids = torch.tensor([[*row, *[pad_id] * (width - len(row))] for row in inputs], device=device)
+    lengths = torch.tensor([len(row) for row in inputs], device=device)
+    return ids, (torch.arange(width, device=device) < lengths[:, None]).long()
+
+
 def load_text_encoder(folder: Path, weights: Sequence[str], spec: EncoderSpec, device: str) -> TextEncoder:
     """folder: with config.json, as the registry writes it. weights: safetensors.
 
     Raises UnsupportedModel for weights that don't fit the architecture, naming one.
     """
-    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    config = read_config(folder)
     model_class: Any = MODEL_MAPPING[type(config)]
     options = {"add_pooling_layer": False} if "add_pooling_layer" in inspect.signature(model_class).parameters else {}
+    model = load_model(model_class, config, weights, options, may_lack=UNUSED)
+    return TextEncoder(model.to(device), spec, device)
+
+
+def read_config(folder: Path) -> Any:
+    return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+
+
+def load_model(
+    model_class: Any, config: Any, weights: Sequence[str], options: dict[str, Any], *, may_lack: tuple[str, ...] = ()
+) -> Any:
+    """In float32, for inference. options: of its constructor. may_lack: begins of names of weights.
+
+    Raises UnsupportedModel for weights that don't fit, naming one.
+    """
     state: dict[str, Tensor] = {}
     for path in weights:
         state |= load_file(path)
@@ -77,10 +97,10 @@ def load_text_encoder(folder: Path, weights: Sequence[str], spec: EncoderSpec, d
             )
         except RuntimeError as error:  # How the library tells of shapes that don't fit.
             raise UnsupportedModel(f"The weights don't fit {model_class.__name__}: {error}.") from error
-    missing = sorted(name for name in found["missing_keys"] if not name.startswith(UNUSED))
+    missing = sorted(name for name in found["missing_keys"] if not name.startswith(may_lack))
     if missing:
         raise UnsupportedModel(f"The weights have no {missing[0]}, which {model_class.__name__} needs.")
-    return TextEncoder(model.eval().requires_grad_(False).to(device), spec, device)
+    return model.eval().requires_grad_(False)
 
 
 @contextlib.contextmanager

@@ -62,6 +62,13 @@ def import_encoder(source: Path, target: Path) -> EncoderSpec:
     Raises PullError for missing or broken files, UnsupportedModel for a model that can't be served, naming why.
     """
     spec = read_spec(source)
+    import_text_side(source, target)
+    write_json(target / ENCODER_SPEC, msgspec.to_builtins(spec))
+    return spec
+
+
+def import_text_side(source: Path, target: Path) -> None:
+    """Config and tokenizer of an encoder, with or without a head. Raises as import_encoder does."""
     config = read_json(source / "config.json", "Fetch the model again.")
     write_json(target / "config.json", config)
     tokenizer_config = optional_json(source / "tokenizer_config.json")
@@ -76,14 +83,12 @@ def import_encoder(source: Path, target: Path) -> EncoderSpec:
     else:
         write_tokenizer_json(target, build_wordpiece(source / "vocab.txt", tokenizer_config))
     write_json(target / "tokenizer_config.json", tokenizer_config)
-    write_json(target / ENCODER_SPEC, msgspec.to_builtins(spec))
-    return spec
 
 
 def read_spec(folder: Path) -> EncoderSpec:
     """What the small files say; needs neither weights nor tokenizer. Raises as import_encoder does."""
     config = read_json(folder / "config.json", "It is no model in the Hugging Face layout.")
-    _check_config(config)
+    check_encoder_config(config)
     pooling, normalize = _read_modules(folder)
     sentence_transformers = optional_json(folder / "sentence_bert_config.json")
     dimensions = config.get("matryoshka_dimensions") or []
@@ -92,7 +97,7 @@ def read_spec(folder: Path) -> EncoderSpec:
     return EncoderSpec(
         pooling=pooling,
         normalize=normalize,
-        max_input_tokens=_max_input_tokens(folder, config, sentence_transformers),
+        max_input_tokens=max_input_tokens(folder, config, sentence_transformers),
         is_matryoshka=bool(dimensions or config.get("is_matryoshka")),
         matryoshka_dimensions=sorted(set(dimensions)),
     )
@@ -106,15 +111,15 @@ def pooling_file(folder: Path) -> str:
     return DEFAULT_POOLING
 
 
-def _check_config(config: dict[str, Any]) -> None:
+def check_encoder_config(config: dict[str, Any]) -> None:
     model_type = config.get("model_type")
     if not _is_known(model_type):
         raise UnsupportedModel(
-            f"config.json: model_type is {model_type!r}, which can't be served for embeddings; known are "
+            f"config.json: model_type is {model_type!r}, which can't be served as an encoder; known are "
             f"{', '.join(sorted(ENCODER_TYPES))}."
         )
     if config.get("is_decoder"):
-        raise UnsupportedModel("config.json: is_decoder is true; only bidirectional encoders give embeddings here.")
+        raise UnsupportedModel("config.json: is_decoder is true; only bidirectional encoders are served as such.")
     if config.get("quantization_config"):
         raise UnsupportedModel("config.json: quantised safetensors can't be read; take the full version.")
 
@@ -181,7 +186,7 @@ def _module_folder(module: dict[str, Any]) -> str:
     return name
 
 
-def _max_input_tokens(folder: Path, config: dict[str, Any], sentence_transformers: dict[str, Any]) -> int:
+def max_input_tokens(folder: Path, config: dict[str, Any], sentence_transformers: dict[str, Any]) -> int:
     """sentence-transformers' limit, else the tokenizer's, but never beyond the table of positions."""
     length = config.get("max_position_embeddings", config.get("n_positions"))
     if type(length) is not int or length < 1:

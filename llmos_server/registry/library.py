@@ -19,7 +19,7 @@ from pathlib import Path
 
 import msgspec
 
-from llmos_server.contracts import ENCODER_SPEC, ModelKind, ModelVersion
+from llmos_server.contracts import CLASSIFIER_SPEC, ENCODER_SPEC, ModelKind, ModelVersion
 from llmos_server.registry.disk import file_lock, make_folder, safe_name, sync_file, write_atomic
 from llmos_server.registry.importing import CONFIG_FILES
 from llmos_server.registry.progress import Progress
@@ -170,14 +170,13 @@ class Library:
 
 
 def model_digest(configs: Path, weights: Sequence[str]) -> str:
-    """ "sha256:<hex>" over the weights' digests, in order, and the bytes of CONFIG_FILES, ENCODER_SPEC and code."""
+    """ "sha256:<hex>" over the weights' digests, in order, and the bytes of CONFIG_FILES, specs and code."""
     parts = [f"weights {sha256}" for sha256 in weights]
     for name in CONFIG_FILES:
         path = configs / name
         parts.append(f"{name} {hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else '-'}")
-    spec = configs / ENCODER_SPEC
-    if spec.is_file():
-        parts.append(f"{ENCODER_SPEC} {hashlib.sha256(spec.read_bytes()).hexdigest()}")
+    specs = [spec for spec in (configs / ENCODER_SPEC, configs / CLASSIFIER_SPEC) if spec.is_file()]
+    parts += [f"{spec.name} {hashlib.sha256(spec.read_bytes()).hexdigest()}" for spec in specs]
     parts += [f"{name} {sha256}" for name, sha256 in _code_digests(configs).items()]
     return "sha256:" + hashlib.sha256("\n".join(parts).encode()).hexdigest()
 

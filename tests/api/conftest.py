@@ -93,17 +93,22 @@ async def make_api(fakes: ModuleType) -> AsyncIterator[Callable[..., Api]]:
             renderer: Any = None,
             settings: dict[str, Any] | None = None,
             encoder: Any = None,
+            classifier: Any = None,
             store: Any = None,
             plugins: Any = None,
             gate: Any = None,
             **engine: Any,
         ) -> Api:
-            """encoder: served as "small", beside the generator, where embeddings go without a model's name."""
+            """encoder: served as "small", beside the generator, where embeddings go without a model's name.
+            classifier: served as "kinds"."""
             generator = fakes.ScriptedGenerator(script, **engine)
             renderer = renderer or fakes.ByteRenderer()
             models = [ServedModel(id="tiny", created=1700000000, renderer=renderer, engine=generator)]
             if encoder is not None:
                 models.append(ServedModel(id="small", created=1, renderer=renderer, engine=encoder, kind="encoder"))
+            if classifier is not None:
+                kind = "classifier"
+                models.append(ServedModel(id="kinds", created=1, renderer=renderer, engine=classifier, kind=kind))
             app = create_api(
                 ModelDirectory(models, aliases={"gpt-4o-mini": "tiny"}),
                 ApiSettings(**(settings or {})),

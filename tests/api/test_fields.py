@@ -15,6 +15,7 @@ from llmos_server.api.schemas.chat import ChatCompletionRequest, ChatMessage, Co
 from llmos_server.api.schemas.common import StreamOptions
 from llmos_server.api.schemas.completions import CompletionRequest
 from llmos_server.api.schemas.embeddings import EmbeddingRequest
+from llmos_server.api.schemas.relevance import ClassifyRequest, RerankRequest, ScoreRequest, TextDocument
 from llmos_server.api.schemas.structured import JsonSchemaFormat, ResponseFormat, StructuredOutputs
 from llmos_server.api.schemas.systemone import DecisionQuestion, SystemOneRequest
 from llmos_server.api.schemas.tokenize import DetokenizeRequest, TokenizeRequest
@@ -36,6 +37,10 @@ STRUCTS = [
     (fields.STRUCTURED_OUTPUTS, StructuredOutputs),
     (decision_fields.SYSTEMONE, SystemOneRequest),
     (decision_fields.QUESTION, DecisionQuestion),
+    (decision_fields.RERANK, RerankRequest),
+    (decision_fields.SCORE, ScoreRequest),
+    (decision_fields.CLASSIFY, ClassifyRequest),
+    (decision_fields.DOCUMENT, TextDocument),
 ]
 
 

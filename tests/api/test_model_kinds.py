@@ -55,7 +55,7 @@ async def test_both_kinds_are_listed_with_what_they_can_do(http: httpx2.AsyncCli
     assert (decoder["id"], decoder["max_model_len"]) == ("tiny", 400)
     assert (encoder["id"], encoder["max_model_len"], encoder["state"]) == ("small", 77, "ready")
     assert "embeddings" not in decoder["capabilities"]
-    assert encoder["capabilities"] == ["embeddings", "tokenize"]
+    assert encoder["capabilities"] == ["embeddings", "rerank", "score", "tokenize"]
 
 
 @pytest.mark.parametrize("stream", [False, True])

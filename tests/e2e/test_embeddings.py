@@ -137,7 +137,7 @@ def test_similar_texts_are_near(client: openai.OpenAI) -> None:
 def test_an_encoder_is_listed_as_one_and_chats_with_nobody(live: Any, client: openai.OpenAI) -> None:
     with httpx2.Client(base_url=live.url) as http:
         listed = {model["id"]: model for model in http.get("/v1/models").json()["data"]}
-    assert listed[MODEL]["capabilities"] == ["embeddings", "tokenize"]
+    assert listed[MODEL]["capabilities"] == ["embeddings", "rerank", "score", "tokenize"]
     assert listed[MODEL]["max_model_len"] == 256
     with pytest.raises(openai.BadRequestError, match="/v1/embeddings"):
         client.chat.completions.create(model=MODEL, messages=[{"role": "user", "content": "Hi"}])

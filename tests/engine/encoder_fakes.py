@@ -35,7 +35,7 @@ class ScriptedEncoder:
     def __init__(self) -> None:
         self.batches: list[list[list[int]]] = []
 
-    def encode(self, inputs: Sequence[Sequence[int]]) -> list[bytes]:
+    def encode(self, inputs: Sequence[Sequence[int]], second_starts: Sequence[int]) -> list[bytes]:
         self.batches.append([list(ids) for ids in inputs])
         tokens = {token for ids in inputs for token in ids}
         if DEATH_TOKEN in tokens:

@@ -36,6 +36,9 @@ BODIES: dict[str, dict[str, Any]] = {
     "/v1/completions": {"prompt": ["a", "b"], "max_tokens": 3, "logprobs": 2, "seed": 1, "temperature": 0.5},
     "/tokenize": {"prompt": "Hello"},
     "/detokenize": {"tokens": [72, 105]},
+    "/v1/rerank": {"model": "vectors", "query": "a", "documents": ["b", {"text": "c"}], "top_n": 1},
+    "/v1/score": {"model": "vectors", "text_1": "a", "text_2": ["b", "c"]},
+    "/v1/classify": {"model": "vectors", "input": ["a", [1, 2]], "use_activation": False},
     "/v1/systemone": {
         "state": {"a": ["b", 1]},
         "questions": {

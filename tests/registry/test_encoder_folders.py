@@ -124,7 +124,7 @@ def test_a_module_outside_the_folder_is_refused(fakes: ModuleType, tmp_path: Pat
 @pytest.mark.parametrize(
     ("config", "told"),
     [
-        ({"model_type": "qwen3"}, "'qwen3', which can't be served for embeddings"),
+        ({"model_type": "qwen3"}, "'qwen3', which can't be served as an encoder"),
         ({"is_decoder": True}, "is_decoder"),
         ({"quantization_config": {"bits": 4}}, "quantised"),
         ({"max_position_embeddings": None}, "max_position_embeddings"),
