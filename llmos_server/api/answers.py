@@ -30,7 +30,6 @@ class PromptState:
     generation: Generation
     decoders: list[ChoiceDecoder]
     parsers: list[AnswerParser] | None
-    checks: list[AnswerCheck]
     last_delta: list[float]
     """When each choice's last delta came; 0.0 before its first."""
     first_token: float = 0.0
@@ -62,11 +61,10 @@ class Answer:
         self._failed = False
         self._cut = False
         self._prompts = [
-            PromptState(
-                generation, self._create_decoders(place), self._create_parsers(), self._create_checks(), [0.0] * plan.n
-            )
+            PromptState(generation, self._create_decoders(place), self._create_parsers(), [0.0] * plan.n)
             for place, generation in enumerate(generations)
         ]
+        self._checks = [AnswerCheck(plan.check) for _ in range(plan.num_choices)]
         self._deltas = Merged(generations)
         metrics.prompt_tokens.inc(plan.num_prompt_tokens)
 
@@ -89,9 +87,6 @@ class Answer:
         create = self.plan.create_parser
         return None if create is None else [create() for _ in range(self.plan.n)]
 
-    def _create_checks(self) -> list[AnswerCheck]:
-        return [AnswerCheck(self.plan.check) for _ in range(self.plan.n)]
-
     @property
     def is_over(self) -> bool:
         """Every choice has ended, with the texts that next() returned last."""
@@ -110,7 +105,7 @@ class Answer:
         except Exception:
             self._failed = True
             raise
-        return texts
+        return [await self._checks[text.index].feed(text) for text in texts]
 
     @property
     def status(self) -> UsageStatus:
@@ -186,7 +181,6 @@ class Answer:
             if text is not None:
                 if state.parsers is not None:
                     text = state.parsers[delta.index].feed(text)
-                text = state.checks[delta.index].feed(text)
                 self._count(state, delta.index, decoder, text, now)
                 texts.append(text)
         return texts

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypedDict, TypeVar
 
 import msgspec
 
@@ -17,9 +17,12 @@ from llmos_server.api.served import ServedModel
 from llmos_server.api.services import Services
 from llmos_server.api.structured import plan_grammar
 from llmos_server.api.tools import plan_tools
+from llmos_server.chat.guarded import shared_guard
 from llmos_server.chat.tools.tool import Tool
 from llmos_server.contracts import EngineInfo
 from llmos_server.errors import InvalidRequest
+
+T = TypeVar("T")
 
 MIN_ANSWER_ROOM = 256
 """Tokens that drop_oldest leaves for an answer of unstated length, at most a quarter of the context."""
@@ -45,7 +48,7 @@ async def plan_chat(services: Services, served: ServedModel, data: ChatCompletio
     messages = to_template_messages(data.messages, max_tool_output=services.settings.max_tool_output)
     options = template_options(data, served, form.told, data.reasoning_effort)
     prompt, num_dropped = await _encode(services, served, data, info, messages, options, bound)
-    answer = form.finish(prompt, is_continued=bool(data.continue_final_message))
+    answer = await _in_thread(data, lambda: form.finish(prompt, is_continued=bool(data.continue_final_message)))
     return Plan(
         served=served,
         prompts=[prompt],
@@ -65,14 +68,18 @@ async def plan_chat(services: Services, served: ServedModel, data: ChatCompletio
 
 
 async def plan_form(services: Services, served: ServedModel, data: ChatCompletionRequest) -> FormPlan:
-    """Off the event loop when it is long. Raises InvalidRequest."""
+    """Raises InvalidRequest."""
     grammar = await plan_grammar(services, served, data)
-    size = len(msgspec.json.encode(data.tools)) if data.tools else 0
-    tools = await services.pool.run(size, lambda: plan_tools(data, services.settings.max_tools))
+    tools = await _in_thread(data, lambda: plan_tools(data, services.settings.max_tools))
     if tools is not None:
         refuse_together(data)
         services.metrics.count_grammar(served.id, "tools")
-    return await services.pool.run(size, lambda: FormPlan(served, tools, grammar))
+    return await _in_thread(data, lambda: FormPlan(served, tools, grammar))
+
+
+async def _in_thread(data: ChatCompletionRequest, build: Callable[[], T]) -> T:
+    """Where there are tools: their schemas are read in the guarded process, which blocks."""
+    return await shared_guard().in_thread(build) if data.tools else build()
 
 
 async def encode_chat(

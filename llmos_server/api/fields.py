@@ -44,7 +44,7 @@ STRUCTURED_OUTPUTS: Table = {
     "json": honoured("a JSON Schema, or its text; strict"),
     "regex": honoured("the whole answer matches it; no look-around, no back-references"),
     "choice": honoured("one of up to 2048 texts"),
-    "grammar": honoured("Lark as llguidance has it (the rule start), or GBNF (the rule root)"),
+    "grammar": honoured("Lark as llguidance has it (rule start), GBNF (rule root); special tokens by id: <[2]>"),
     "json_object": honoured("true: any JSON object"),
     "structural_tag": refused("write it as a grammar"),
     "disable_any_whitespace": values(_equals(False), "JSON is written on one line, a space or none behind separators"),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections import OrderedDict
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -20,11 +21,14 @@ from llmos_server.chat.grammars import (
     lark_grammar,
     regex_grammar,
 )
+from llmos_server.chat.guarded import shared_guard
 from llmos_server.errors import InvalidRequest
 
 FORMATS = "text, json_object or json_schema"
-NUM_KEPT = 64
-"""JSON grammars that are kept, the last used ones: programs send the same schema again and again."""
+NUM_KEPT = 256
+"""Grammars that are kept, the last used ones: programs send the same schema again and again."""
+_kept: OrderedDict[bytes, Grammar] = OrderedDict()
+"""By a digest of what asks for it. For one event loop."""
 
 
 class Wanted(NamedTuple):
@@ -32,14 +36,15 @@ class Wanted(NamedTuple):
 
     kind: str
     """For the metrics."""
-    size: int
-    """In characters, about."""
-    build: Callable[[], Grammar]
-    """Raises InvalidRequest."""
+    build: Callable[..., Grammar]
+    """Of chat.grammars."""
+    value: Any
+    options: dict[str, Any]
+    """Beside the value."""
 
 
 async def plan_grammar(services: Services, served: ServedModel, data: GenerationFields) -> Grammar | None:
-    """None for an answer of any form; off the event loop when it is long. Raises InvalidRequest."""
+    """None for an answer of any form. Raises InvalidRequest."""
     wanted = [*_from_format(data.response_format), *_from_outputs(data.structured_outputs)]
     if not wanted:
         return None
@@ -47,10 +52,20 @@ async def plan_grammar(services: Services, served: ServedModel, data: Generation
         raise _refusal("structured_outputs", "response_format names a form already; send one of the two")
     if data.ignore_eos:
         raise _refusal("ignore_eos", "an answer of a given form ends where the form does; leave ignore_eos out")
-    [(kind, size, build)] = wanted
-    grammar = await services.pool.run(size, build)
-    services.metrics.count_grammar(served.id, kind)
+    grammar = await _find_or_build(wanted[0])
+    services.metrics.count_grammar(served.id, wanted[0].kind)
     return grammar
+
+
+async def _find_or_build(wanted: Wanted) -> Grammar:
+    text = msgspec.json.encode([wanted.build.__name__, wanted.value, wanted.options])
+    digest = hashlib.sha256(text).digest()
+    if digest not in _kept:
+        _kept[digest] = await shared_guard().in_thread(wanted.build, wanted.value, **wanted.options)
+        while len(_kept) > NUM_KEPT:
+            _kept.popitem(last=False)
+    _kept.move_to_end(digest)
+    return _kept[digest]
 
 
 def _from_format(wire: ResponseFormat | None) -> list[Wanted]:
@@ -86,12 +101,11 @@ def _from_outputs(wire: StructuredOutputs | None) -> list[Wanted]:
     if wire.json_object:
         wanted.append(_json("json_object", ANY_OBJECT, strict=True, param=f"{param}.json_object"))
     if (pattern := wire.regex) is not None:
-        wanted.append(Wanted("regex", len(pattern), lambda: regex_grammar(pattern, param=f"{param}.regex")))
+        wanted.append(Wanted("regex", regex_grammar, pattern, {"param": f"{param}.regex"}))
     if (choices := wire.choice) is not None:
-        size = sum(map(len, choices))
-        wanted.append(Wanted("choice", size, lambda: choice_grammar(choices, param=f"{param}.choice")))
+        wanted.append(Wanted("choice", choice_grammar, choices, {"param": f"{param}.choice"}))
     if (text := wire.grammar) is not None:
-        wanted.append(Wanted("grammar", len(text), lambda: lark_grammar(text, param=f"{param}.grammar")))
+        wanted.append(Wanted("grammar", lark_grammar, text, {"param": f"{param}.grammar"}))
     if len(wanted) != 1:
         raise _refusal(
             param, f"it names {len(wanted)} constraints; send one of json, regex, choice, grammar, json_object"
@@ -100,13 +114,7 @@ def _from_outputs(wire: StructuredOutputs | None) -> list[Wanted]:
 
 
 def _json(kind: str, schema: Any, *, strict: bool, param: str) -> Wanted:
-    text = msgspec.json.encode(schema)
-    return Wanted(kind, len(text), lambda: _kept_json_grammar(text, strict, param))
-
-
-@lru_cache(NUM_KEPT)
-def _kept_json_grammar(text: bytes, strict: bool, param: str) -> Grammar:
-    return json_grammar(msgspec.json.decode(text), strict=strict, param=param)
+    return Wanted(kind, json_grammar, schema, {"strict": strict, "param": param})
 
 
 def _decoded(text: str, param: str) -> Any:

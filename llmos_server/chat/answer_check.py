@@ -8,6 +8,7 @@ import jsonschema_rs
 import msgspec
 
 from llmos_server.chat.deltas import TextDelta
+from llmos_server.chat.guarded import TooComplex, shared_guard
 from llmos_server.chat.schema_paths import Schema, at, invalid
 
 PATTERNS = jsonschema_rs.FancyRegexOptions(backtrack_limit=50_000)
@@ -23,7 +24,7 @@ def check_schema(schema: Schema, param: str) -> None:
 
 
 def explain_mismatch(schema: Schema, text: str) -> str | None:
-    """What is wrong with an answer, by its place ("parts.0: ..."); None if nothing is."""
+    """What is wrong with an answer, by its place ("parts.0: ..."); None if nothing is. May take for ever."""
     try:
         value = msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError) as error:
@@ -34,6 +35,17 @@ def explain_mismatch(schema: Schema, text: str) -> str | None:
     return None
 
 
+UNCHECKED = "it can't be checked: the schema is too complex for such an answer"
+
+
+def explain_within_bounds(schema: Schema, text: str) -> str | None:
+    """explain_mismatch in the guarded process: there are schemas and answers for which it never ends. Blocks."""
+    try:
+        return shared_guard().call(explain_mismatch, schema, text)
+    except TooComplex:
+        return UNCHECKED
+
+
 class AnswerCheck:
     """Of one choice, text after text. schema: None checks nothing. Answers that are tool calls have no form."""
 
@@ -41,14 +53,15 @@ class AnswerCheck:
         self._schema = schema
         self._texts: list[str] = []
 
-    def feed(self, text: TextDelta) -> TextDelta:
+    async def feed(self, text: TextDelta) -> TextDelta:
         """The same; the last one of an answer that has ended by itself says what is wrong with it, if anything is."""
         if self._schema is None:
             return text
         self._texts.append(text.text)
         if text.finish_reason != "stop" or text.has_calls or text.format_error is not None:
             return text
-        return msgspec.structs.replace(text, format_error=explain_mismatch(self._schema, "".join(self._texts)))
+        error = await shared_guard().in_thread(explain_within_bounds, self._schema, "".join(self._texts))
+        return msgspec.structs.replace(text, format_error=error)
 
 
 def _validator(schema: Schema) -> jsonschema_rs.Draft202012Validator:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from llmos_server.chat.answer_check import explain_mismatch
+from llmos_server.chat.answer_check import explain_within_bounds
 from llmos_server.chat.deltas import CallDelta, TextDelta
 from llmos_server.chat.reasoning import ReasoningSplitter
 from llmos_server.chat.schema_paths import Schema
@@ -80,7 +80,7 @@ class AnswerParser:
         if not tools.is_whole:
             return f"tool_calls.{tools.num_calls - 1}: the answer ended within it"
         for place, (name, arguments) in enumerate(zip(self._names, self._arguments, strict=True)):
-            mismatch = explain_mismatch(self._checks[name], "".join(arguments)) if name in self._checks else None
+            mismatch = explain_within_bounds(self._checks[name], "".join(arguments)) if name in self._checks else None
             if mismatch is not None:
                 return f"tool_calls.{place}.function.arguments: {mismatch}"
         return None

@@ -1,7 +1,7 @@
 """What a client wants an answer to be, as a grammar's text (SamplingParams.grammar), checked before an engine sees it.
 
-Everything here costs at most some 0.2 s of a core and runs in a text thread when it is long. A grammar may combine what
-it is made of: free text, special tokens and JSON schemas, in llguidance's Lark (see `schema_for_lark`).
+All of it runs in the guarded process, and blocks: call it in a thread. A grammar may combine what it is made of: free
+text, tokens by their ids (`<[7]>`) and JSON schemas, in llguidance's Lark (see `schema_for_lark`).
 """
 
 from __future__ import annotations
@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
-from llguidance import LLMatcher, LLParserLimits, grammar_from
+from llguidance import LLMatcher, LLParserLimits, LLTokenizer, TokenizerWrapper, grammar_from
 
+from llmos_server.chat.guarded import guarded
 from llmos_server.chat.json_schema import Unheld, ready_schema, summarize
 from llmos_server.chat.schema_paths import Schema, at, children, invalid
 from llmos_server.errors import InvalidRequest
@@ -20,7 +22,10 @@ from llmos_server.errors import InvalidRequest
 MAX_CHARS = 131_072
 """Of a grammar's text. Compiling as much takes up to half a second of a thread."""
 MAX_CHOICES = 2048
-LIMITS = LLParserLimits(verbose_errors=False)
+LIMITS = LLParserLimits(initial_lexer_fuel=250_000, verbose_errors=False)
+"""The first is the engine's."""
+NUM_TOKEN_IDS = 2**19
+"""More than any model has."""
 FORM = {"whitespace_flexible": False, "item_separator": ", ?", "key_separator": ": ?"}
 """JSON on one line, with a space or none behind separators: any whitespace lets small models write it without end, none
 at all isn't how they have learnt to write."""
@@ -49,13 +54,15 @@ class GrammarSchema:
 ANY_OBJECT = {"type": "object"}
 
 
+@guarded
 def json_grammar(schema: Any, *, strict: bool, param: str) -> Grammar:
     """strict: refuse, by its path, what a grammar can't hold; else it is left to `check`. param: the request field that
     holds the schema. Raises InvalidRequest for what is no schema, matches nothing or is too large, too."""
     held = grammar_schema(schema, strict=strict, param=param)
-    return Grammar(text=_bounded(_json_text(held.schema), param), check=held.check)
+    return Grammar(text=_built(_bounded(_json_text(held.schema), param), param), check=held.check)
 
 
+@guarded
 def grammar_schema(schema: Any, *, strict: bool, param: str) -> GrammarSchema:
     """The same for a part of a larger grammar; see schema_for_lark."""
     ready = ready_schema(schema, param)
@@ -84,6 +91,7 @@ def schema_for_lark(held: GrammarSchema) -> str:
     return json.dumps({**held.schema, "x-guidance": {**FORM, "lenient": True}})
 
 
+@guarded
 def choice_grammar(choices: Sequence[str], *, param: str) -> Grammar:
     """One of these texts."""
     if not choices or len(choices) > MAX_CHOICES or not all(choices):
@@ -91,11 +99,13 @@ def choice_grammar(choices: Sequence[str], *, param: str) -> Grammar:
     return lark_grammar(f"start: {' | '.join(json.dumps(choice) for choice in dict.fromkeys(choices))}", param=param)
 
 
+@guarded
 def regex_grammar(pattern: str, *, param: str) -> Grammar:
     """The whole answer matches the regular expression, which has no look-around and no back-references."""
     return _checked(LLMatcher.grammar_from_regex(pattern), param)
 
 
+@guarded
 def lark_grammar(text: str, *, param: str) -> Grammar:
     """llguidance's Lark, whose rule `start` is the answer; or GBNF, llama.cpp's, whose rule is `root`."""
     try:
@@ -108,7 +118,32 @@ def _checked(text: str, param: str) -> Grammar:
     is_error, messages = _validate(_bounded(text, param))
     if is_error:
         raise _unusable(param, messages[0])
-    return Grammar(text=text)
+    return Grammar(text=_built(text, param))
+
+
+def _built(text: str, param: str) -> str:
+    """As the engine does: what takes too long takes it here."""
+    matcher = LLMatcher(_byte_tokenizer(), text, log_level=0, limits=LIMITS)
+    if not matcher.is_error():
+        matcher.compute_bitmask()
+    if matcher.is_error():
+        raise _unusable(param, matcher.get_error())
+    return text
+
+
+@cache
+def _byte_tokenizer() -> LLTokenizer:
+    """The id of any model's token is one of its own, so that grammars may name them."""
+    return LLTokenizer(TokenizerWrapper(_Bytes()))
+
+
+class _Bytes:
+    eos_token_id, bos_token_id = 256, None
+    tokens = [*(bytes([byte]) for byte in range(256)), b"<end>", *[b""] * (NUM_TOKEN_IDS - 257)]
+    special_token_ids = [256]
+
+    def __call__(self, text: bytes) -> list[int]:
+        return list(text)
 
 
 def _unusable(param: str, message: str) -> InvalidRequest:

@@ -160,7 +160,7 @@ def summarize(message: str) -> str:
     """The parser's words, without the text that it repeats."""
     if message.startswith("oneOf"):
         return "its alternatives overlap, so that a grammar can't tell that exactly one of them matches"
-    lines = [line.strip() for line in message.strip().splitlines()]
+    lines = [line.strip() for line in message.split("; following special tokens")[0].strip().splitlines()]
     reason = next((line.removeprefix("error: ") for line in lines if line.startswith("error: ")), None)
     return (f"the regular expression can't be used: {reason}" if reason else lines[0][:300]).rstrip(".")
 

@@ -6,6 +6,7 @@ llguidance works without the GIL and without raising: a matcher that meets an er
 from __future__ import annotations
 
 import json
+import secrets
 import threading
 from collections import OrderedDict
 from collections.abc import Collection
@@ -20,13 +21,14 @@ from llmos_server.errors import InvalidRequest, UnsupportedModel
 
 MAX_CACHED = 32
 """Compiled grammars that are kept, the last used ones."""
-LIMITS = LLParserLimits(max_lexer_states=50_000, verbose_errors=False)
-"""The library's own bounds, about 20 ms of work a token at most; a state of the lexer takes 1 to 2 kB, and without
-`verbose_errors` no error repeats the grammar."""
-END = "<|the text is complete|>"
-"""A token of our own, one id past the vocabulary: it is allowed where the text may end. Which of the model's tokens
-end it is the request's business."""
-
+LIMITS = LLParserLimits(
+    initial_lexer_fuel=250_000, step_lexer_fuel=50_000, step_max_items=20_000, max_lexer_states=50_000,
+    verbose_errors=False,
+)  # fmt: skip
+"""A quarter of the library's own bounds: what a token costs at most delays all streams, and a compiled grammar is kept.
+Without `verbose_errors` no error repeats the grammar."""
+LISTED = "; following special tokens"
+"""Begins a list of them in the parser's errors."""
 NOTHING_FITS = "no token of this model fits"
 
 
@@ -85,13 +87,14 @@ class SequenceGrammar:
 
 
 class GrammarTokens:
-    """The model's tokens as the parser sees them."""
+    """The model's tokens as the parser sees them, and one of our own, one id past the vocabulary: it is allowed where
+    the text may end. Which of the model's tokens end it is the request's business."""
 
     def __init__(self, folder: Path, vocab_size: int) -> None:
         """vocab_size: the model's, which may be padded. Raises UnsupportedModel where the tokenizer can't be read."""
         path = folder / "tokenizer.json"
         try:
-            text, self._end_id = with_end(path.read_text(encoding="utf-8"))
+            text, self._end_id = sealed(path.read_text(encoding="utf-8"))
             self.tokenizer = LLTokenizer(text, n_vocab=self._end_id + 1, eos_token=[self._end_id])
         except (OSError, LookupError, TypeError, ValueError) as error:
             raise UnsupportedModel(f"{path}: no grammar can be followed with this tokenizer ({error}).") from error
@@ -150,17 +153,35 @@ class GrammarCompiler:
         return grammar
 
 
-def with_end(tokenizer: str) -> tuple[str, int]:
-    """tokenizer: a tokenizer.json's text. The same with END as a token more, and END's id."""
+def sealed(tokenizer: str) -> tuple[str, int]:
+    """tokenizer: a tokenizer.json's text. The same with a token more, for the end, and its id; and with names
+    of special tokens that nobody can guess.
+
+    The parser turns text that a grammar forces into tokens as the tokenizer does, which would find special ones in it:
+    an enum's "<|im_end|>" would end the answer.
+    """
     parsed: dict[str, Any] = json.loads(tokenizer)
-    vocabulary = parsed["model"]["vocab"]
-    ids = range(len(vocabulary)) if isinstance(vocabulary, list) else vocabulary.values()
-    added = parsed.setdefault("added_tokens", None) or []
-    end_id = max(max(ids, default=-1), *(entry["id"] for entry in added), -1) + 1
+    model = parsed["model"]
+    entries = parsed.setdefault("added_tokens", None) or []
+    secret = secrets.token_hex(8)
+    names = {entry["content"]: f"<|{entry['id']}:{secret}|>" for entry in entries if entry.get("special")}
+    if isinstance(model["vocab"], list):  # Unigram's: pairs of piece and score, in the order of their ids.
+        model["vocab"] = [[names.get(piece, piece), *rest] for piece, *rest in model["vocab"]]
+        ids = list(range(len(model["vocab"])))
+    else:
+        model["vocab"] = {names.get(token, token): token_id for token, token_id in model["vocab"].items()}
+        ids = list(model["vocab"].values())
+    if model.get("unk_token") in names:
+        model["unk_token"] = names[model["unk_token"]]
+    end_id = max([*ids, *(entry["id"] for entry in entries)], default=-1) + 1
     end = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
-    parsed["added_tokens"] = [*added, {"id": end_id, "content": END, "special": True, **end}]
+    parsed["added_tokens"] = [
+        *({**entry, "content": names.get(entry["content"], entry["content"])} for entry in entries),
+        {"id": end_id, "content": f"<|end:{secret}|>", "special": True, **end},
+    ]
     return json.dumps(parsed), end_id
 
 
 def in_short(message: str) -> str:
-    return " ".join(message.split())[:300]
+    """Without the names of the special tokens: see `sealed`."""
+    return " ".join(message.split(LISTED)[0].split())[:300]

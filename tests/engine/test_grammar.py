@@ -121,16 +121,41 @@ def test_an_end_token_that_is_no_special_token_stays_out_of_the_text(
     assert end not in masks_of(grammar, [], (end,))[0]
 
 
-def test_special_tokens_of_a_grammar_are_tokens_and_their_text_is_none(
-    compiler: GrammarCompiler, tokenizer: Tokenizer
-) -> None:
+def test_a_grammar_names_special_tokens_by_id_only(compiler: GrammarCompiler, tokenizer: Tokenizer) -> None:
     call = tokenizer.token_to_id("<call>")
-    grammar = compiler.compile(LLMatcher.grammar_from_lark('start: <call> "x"')).fork()
+    grammar = compiler.compile(LLMatcher.grammar_from_lark(f'start: <[{call}]> "x"')).fork()
     assert masks_of(grammar, [], ()) == [[call]]
-    text = compiler.compile(json_schema({"type": "string"})).fork()
-    (token,) = tokenizer.encode('"').ids
-    text.accept(token)
-    assert call not in masks_of(text, [], ())[0]
+    with pytest.raises(InvalidRequest, match="unknown special token") as caught:
+        compiler.compile(LLMatcher.grammar_from_lark('start: <call> "x"'))
+    assert "available" not in str(caught.value), "their names in here are a secret"
+
+
+@pytest.mark.parametrize("literal", ["<end>", "<call>", "x<end>", "<call><end>y"])
+def test_the_text_of_a_special_token_stays_text(compiler: GrammarCompiler, tokenizer: Tokenizer, literal: str) -> None:
+    """Forced or free: what a schema, a choice or a pattern spells out is spelt in other tokens."""
+    special = {tokenizer.token_to_id("<call>"), tokenizer.token_to_id("<end>")}
+    lark = LLMatcher.grammar_from_lark(f"start: {json.dumps(literal)}")
+    for text, expected in (
+        (json_schema({"const": literal}), json.dumps(literal)),
+        (json_schema({"enum": [literal, literal + "!"]}), json.dumps(literal)),
+        (json_schema({"type": "string", "pattern": f"^{literal}$"}), json.dumps(literal)),
+        (json_schema({"type": "string", "maxLength": 3}), '"'),
+        (regex(literal), literal),
+        (lark, literal),
+    ):
+        grammar = compiler.compile(text).fork()
+        made: list[int] = []
+        while not grammar.is_complete and len(made) < 60:
+            (allowed,) = masks_of(grammar, [], (tokenizer.token_to_id("<end>"),))
+            is_over = tokenizer.decode(made) == expected
+            assert is_over or not special & set(allowed), (text, made)
+            if is_over:
+                break
+            plain = tokenizer.decode(made)
+            fits = [token for token in allowed if expected.startswith(plain + tokenizer.decode([token]))]
+            made.append(fits[0])
+            grammar.accept(fits[0])
+        assert tokenizer.decode(made) == expected
 
 
 def test_padding_is_never_allowed(compiler: GrammarCompiler, tokenizer: Tokenizer) -> None:

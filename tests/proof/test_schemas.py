@@ -11,7 +11,7 @@ import importlib.util
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -67,12 +67,21 @@ async def ask(http: httpx2.AsyncClient, body: dict[str, Any]) -> dict[str, Any]:
     return choice | {"text": choice["message"]["content"]}
 
 
+async def byte_lines(reply: httpx2.Response) -> AsyncIterator[bytes]:
+    """httpx's own would take U+2028 for the end of a line."""
+    rest = b""
+    async for data in reply.aiter_bytes():
+        *lines, rest = (rest + data).split(b"\n")
+        for line in lines:
+            yield line
+
+
 async def ask_streamed(http: httpx2.AsyncClient, body: dict[str, Any]) -> dict[str, Any]:
     made: dict[str, Any] = {"text": ""}
     async with http.stream("POST", "/v1/chat/completions", json=body | {"stream": True}) as reply:
-        async for line in reply.aiter_lines():
-            if line.startswith("data: {"):
-                event = json.loads(line.removeprefix("data: "))
+        async for line in byte_lines(reply):
+            if line.startswith(b"data: {"):
+                event = json.loads(line.removeprefix(b"data: "))
                 assert "error" not in event, (event, body)
                 made |= {name: value for name, value in event["choices"][0].items() if value is not None}
                 made["text"] += event["choices"][0]["delta"].get("content") or ""
@@ -84,7 +93,10 @@ def judge(case: Any, choice: dict[str, Any]) -> str:
     if choice["finish_reason"] == "length":
         return "length"
     assert choice["finish_reason"] == "stop", choice
-    value = json.loads(choice["text"])
+    try:
+        value = json.loads(choice["text"])
+    except ValueError as error:
+        raise AssertionError((str(error), choice, case.meant)) from None
     validator = jsonschema.validators.validator_for(case.meant, default=jsonschema.Draft202012Validator)
     errors = list(validator(case.meant, format_checker=validator.FORMAT_CHECKER).iter_errors(value))
     if choice.get("format_error"):
