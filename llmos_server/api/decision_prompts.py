@@ -35,18 +35,20 @@ class Question:
         """The question, and how it is to be answered."""
         return "\n".join([as_text(self.wire.instructions), *self._option_lines(), self._request()])
 
+    def option_texts(self) -> list[str]:
+        """Each option with what it means."""
+        described = zip(self.options, self.descriptions, strict=True)
+        if self.wire.type == "score":
+            return [as_text(text) for _, text in described]
+        return [_titled(name, text) for name, text in described]
+
     def _option_lines(self) -> list[str]:
-        described = list(zip(self.labels, self.options, self.descriptions, strict=True))
-        match self.wire.type:
-            case "noul":
-                return [f"{label} means: {as_text(text)}" for label, _, text in described if text is not None]
-            case "score":
-                return [
-                    "Levels, from lowest to highest:",
-                    *(f"{label}) {as_text(text)}" for label, _, text in described),
-                ]
-            case _:
-                return ["Options:", *(f"{label}) {_titled(name, text)}" for label, name, text in described)]
+        if self.wire.type == "noul":
+            described = zip(self.labels, self.descriptions, strict=True)
+            return [f"{label} means: {as_text(text)}" for label, text in described if text is not None]
+        title = "Levels, from lowest to highest:" if self.wire.type == "score" else "Options:"
+        lettered = zip(self.labels, self.option_texts(), strict=True)
+        return [title, *(f"{label}) {text}" for label, text in lettered)]
 
     def _request(self) -> str:
         if self.wire.type == "noul":

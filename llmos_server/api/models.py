@@ -69,7 +69,7 @@ def describe_model(directory: Directory, served: ListedModel) -> Model:
         capabilities = ["embeddings", "rerank", "score", "tokenize"]
     elif served.kind == "classifier":
         is_scorer = len(served.labels) == 1
-        capabilities = ["classify", *(["rerank", "score"] if is_scorer else []), "tokenize"]
+        capabilities = ["classify", *(["rerank", "score"] if is_scorer else []), "systemone", "tokenize"]
     elif served.has_template:
         capabilities = ["chat", *capabilities]
     return Model(

@@ -224,9 +224,9 @@ async def test_models_tell_what_they_can_do(api: Any, make_api: Any, fakes: Any)
 
     found = capabilities(await api.http.get("/v1/models"))
     assert found["small"] == ["embeddings", "rerank", "score", "tokenize"]
-    assert found["kinds"] == ["classify", "rerank", "score", "tokenize"]
+    assert found["kinds"] == ["classify", "rerank", "score", "systemone", "tokenize"]
     found = capabilities(await make_api(classifier=fakes.ScriptedClassifier("a", "b")).http.get("/v1/models"))
-    assert found["kinds"] == ["classify", "tokenize"]
+    assert found["kinds"] == ["classify", "systemone", "tokenize"]
 
 
 async def test_what_the_engine_refuses_and_who_leaves(api: Any) -> None:

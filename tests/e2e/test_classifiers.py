@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -130,5 +131,18 @@ def test_texts_are_classified_as_transformers_does(client: httpx2.Client, checkp
         assert item["probs"] == pytest.approx(expected.tolist(), abs=TOLERANCE)
         assert item["label"] == SENTIMENTS[int(expected.argmax())]
     listed = {model["id"]: model["capabilities"] for model in client.get("/v1/models").json()["data"]}
-    assert ["classify", "rerank", "score", "tokenize"] in listed.values()
-    assert ["classify", "tokenize"] in listed.values()
+    assert ["classify", "rerank", "score", "systemone", "tokenize"] in listed.values()
+    assert ["classify", "systemone", "tokenize"] in listed.values()
+
+
+def test_typed_questions_are_answered_by_both(client: httpx2.Client, checkpoints: dict[str, Any]) -> None:
+    state = "Paris is the capital of France"
+    choice = {"type": "choice", "instructions": "Mood?", "criteria": dict.fromkeys(("good", "bad"))}
+    body = {"model": "kinds", "state": state, "questions": {"mood": choice}}
+    answer = client.post("/v1/systemone", json=body).json()["answers"]["mood"]
+    good, bad = (float(outputs(checkpoints["kinds"], state)[place]) for place in (1, 0))
+    assert answer["probabilities"]["good"] == pytest.approx(1 / (1 + math.exp(bad - good)), abs=TOLERANCE)
+    noul = {"type": "noul", "instructions": "capital of France"}
+    body = {"model": "cross", "state": state, "questions": {"fits": noul}}
+    answer = client.post("/v1/systemone", json=body).json()["answers"]["fits"]
+    assert answer["noul"] == pytest.approx(float(outputs(checkpoints["cross"], QUERY, state).sigmoid()), abs=TOLERANCE)
