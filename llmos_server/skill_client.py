@@ -6,6 +6,7 @@ import asyncio
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
 import httpx2
 import msgspec
@@ -46,13 +47,14 @@ async def _run(
     root: str, name: str, text: str | None, fields: Mapping[str, str], model: str | None, is_quiet: bool
 ) -> Answer:
     async with create_client(root) as client:
-        details = await get_json(client, f"{root}/v1/llmos/skills/{name}")
+        quoted = quote(name, safe="")
+        details = await get_json(client, f"{root}/v1/llmos/skills/{quoted}")
         body = read_fields(details["input_schema"], fields)
         if text is not None:
             body[details["text_field"]] = text
         if model is not None:
             body["model"] = model
-        address = f"{root}/v1/skills/{name}/run"
+        address = f"{root}/v1/skills/{quoted}/run"
         async with client.stream("POST", address, json={**body, "stream": True}) as response:
             await check_status(response)
             return await _read_events(response, is_quiet)

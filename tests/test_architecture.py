@@ -165,6 +165,18 @@ def test_a_broken_arrow_would_be_seen(tmp_path: Path) -> None:
     assert arrows_from(path) == {"engine", "api"}
 
 
+def test_built_in_plugins_import_what_any_plugin_may(project: Path) -> None:
+    """Names of the root package alone, so that a plugin can be taken out and installed apart."""
+    against = []
+    for path in sorted((project / "plugins").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                against += [(path.name, alias.name) for alias in node.names if alias.name.startswith("llmos_server")]
+            elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("llmos_server."):
+                against.append((path.name, str(node.module)))
+    assert against == []
+
+
 def test_inner_init_files_are_empty(package: Path) -> None:
     """So that importing one module of a folder loads no other."""
     full = [path for path in package.rglob("*/__init__.py") if path.parent != package and path.read_text().strip()]

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from llmos_server.api.filtering import AnswerGuard
+from llmos_server.api.answer_guard import AnswerGuard
 from llmos_server.api.merging import Merged
 from llmos_server.api.metrics import ModelMetrics
 from llmos_server.api.plans import Plan

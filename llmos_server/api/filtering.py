@@ -8,14 +8,14 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from llmos_server.api.access import principal_of
+from llmos_server.api.answer_guard import AnswerGuard
 from llmos_server.api.body import convert
 from llmos_server.api.schemas.chat import ChatCompletionRequest
 from llmos_server.api.schemas.completions import CompletionRequest
 from llmos_server.api.services import services_of
-from llmos_server.chat.deltas import TextDelta
 from llmos_server.errors import InvalidRequest, PluginFailed
-from llmos_server.plugins.filters import EndAnswer, FilteredRequest, Refusal
-from llmos_server.plugins.guards import ChoiceGuard, FilterFailed, Guard, open_choice
+from llmos_server.plugins.filters import FilteredRequest, Refusal
+from llmos_server.plugins.guards import FilterFailed, Guard
 from llmos_server.plugins.host import PluginHost
 
 REQUESTS = "register_request_filters"
@@ -118,39 +118,3 @@ def _refuse_logprobs(data: ChatCompletionRequest | CompletionRequest, host: Plug
             param="logprobs",
             code="unsupported_parameter",
         )
-
-
-class AnswerGuard:
-    """Filters of one answer's choices."""
-
-    def __init__(self, host: PluginHost, request: FilteredRequest) -> None:
-        self._host = host
-        self._request = request
-        self._choices: dict[int, list[ChoiceGuard]] = {}
-        self._ended: set[int] = set()
-
-    async def apply(self, texts: list[TextDelta]) -> list[TextDelta]:
-        """The texts as filters leave them; one that ends its choice is the choice's last. Raises PluginFailed."""
-        try:
-            found = [await self._apply(text) for text in texts if text.index not in self._ended]
-        except FilterFailed as failure:
-            raise PluginFailed(str(failure), retry_after=failure.retry_after) from None
-        return [text for text in found if text is not None]
-
-    async def _apply(self, text: TextDelta) -> TextDelta | None:
-        if text.index in self._ended:
-            return None
-        if text.index not in self._choices:
-            self._choices[text.index] = await open_choice(self._host, self._request)
-        shown, is_ended = text.text, False
-        for choice in self._choices[text.index]:
-            try:
-                shown = await choice.feed(shown, is_last=is_ended or text.finish_reason is not None)
-            except EndAnswer as end:
-                shown, is_ended = end.last, True
-        if is_ended:
-            self._ended.add(text.index)
-            return msgspec.structs.replace(
-                text, text=shown, finish_reason="content_filter", stop=None, format_error=None
-            )
-        return msgspec.structs.replace(text, text=shown)

@@ -10,10 +10,11 @@ from typing import Any, TypeVar
 
 from llmos_server.access.limits import Lease
 from llmos_server.api.access import find_model
+from llmos_server.api.answer_guard import AnswerGuard
 from llmos_server.api.answers import Answer
 from llmos_server.api.body import convert
 from llmos_server.api.chat_plan import plan_chat
-from llmos_server.api.filtering import AnswerGuard, filter_request
+from llmos_server.api.filtering import filter_request
 from llmos_server.api.plans import Plan
 from llmos_server.api.schemas.chat import ChatCompletionRequest
 from llmos_server.api.schemas.common import CompletionTokensDetails, PromptTokensDetails, Usage

@@ -12,11 +12,11 @@ from typing import Any, Protocol
 from litestar import Request
 
 from llmos_server.access.limits import Lease
+from llmos_server.api.answer_guard import AnswerGuard
 from llmos_server.api.answers import Answer
 from llmos_server.api.disconnect import run_until_disconnect, wait_until_disconnect
 from llmos_server.api.errors import describe, report
 from llmos_server.api.event_stream import DONE, EventStream, frame
-from llmos_server.api.filtering import AnswerGuard
 from llmos_server.api.plans import Plan, submit, wait_ready
 from llmos_server.api.served import ServedModel
 from llmos_server.api.services import Services

@@ -7,6 +7,9 @@ from typing import Any, ClassVar, Literal
 
 import msgspec
 
+Part = Literal["content", "reasoning", "arguments"]
+"""Of an answer: its text, what a model thinks before, the arguments of one tool call as JSON."""
+
 OnFailure = Literal["closed", "open"]
 """What happens to a request whose filter raised, took too long or is switched off: it ends with an error (closed), or
 goes on as if there were no filter (open)."""
@@ -56,7 +59,7 @@ class EndAnswer(Exception):
 
 
 class ChoiceFilter(ABC):
-    """Of one choice of one answer; its calls come one after the other.
+    """Of one part of one choice of an answer; its calls come one after the other.
 
     What it returns, put together, must not depend on how the text was cut into pieces: so an answer is the same
     streamed and whole. Hold text back until that is so: return "" and give it out later.
@@ -80,5 +83,6 @@ class ResponseFilter(ABC):
     deadline_ms: ClassVar[int] = 500
 
     @abstractmethod
-    def open(self, request: FilteredRequest) -> ChoiceFilter | None:
-        """Called for each choice before its first text; None lets it pass. request: as filters of requests left it."""
+    def open(self, request: FilteredRequest, part: Part) -> ChoiceFilter | None:
+        """Called for each part of each choice before its first text; None lets the part pass. request: as filters of
+        requests left it."""

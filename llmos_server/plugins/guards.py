@@ -11,6 +11,7 @@ from llmos_server.plugins.filters import (
     ChoiceFilter,
     EndAnswer,
     FilteredRequest,
+    Part,
     Refusal,
     RequestFilter,
     ResponseFilter,
@@ -92,7 +93,7 @@ class Guard:
 
 
 class ChoiceGuard:
-    """A filter's view of one choice. After a failure that leaves the door open, the rest passes unseen."""
+    """A filter's view of a part of a choice. After a failure that leaves the door open, the rest passes unseen."""
 
     def __init__(self, guard: Guard, choice: ChoiceFilter) -> None:
         self._guard = guard
@@ -125,14 +126,16 @@ def _feed(choice: ChoiceFilter, text: str, is_last: bool) -> str:
         raise EndAnswer(shown + end.last) from None
 
 
-async def open_choice(host: PluginHost, request: FilteredRequest) -> list[ChoiceGuard]:
+async def open_part(host: PluginHost, request: FilteredRequest, part: Part) -> list[ChoiceGuard]:
     """Of all filters of answers that want to see it, in their order. Raises FilterFailed."""
     found: list[ChoiceGuard] = []
     for offer in host.offers("register_response_filters"):
         guard = Guard(host, offer)
         if guard.is_passed_over():
             continue
-        choice = await guard.call(functools.partial(offer.value.open, request), ChoiceFilter | None, is_whole=False)
+        choice = await guard.call(
+            functools.partial(offer.value.open, request, part), ChoiceFilter | None, is_whole=False
+        )
         if choice is not None:
             found.append(ChoiceGuard(guard, choice))
     return found

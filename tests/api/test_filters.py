@@ -100,10 +100,10 @@ class Guards(ResponseFilter):
     def __init__(self) -> None:
         self.gate, self.blocked = threading.Event(), threading.Event()
         self.fed: list[str] = []
-        self.opened: list[FilteredRequest] = []
+        self.opened: list[tuple[str, FilteredRequest]] = []
 
-    def open(self, request: FilteredRequest) -> ChoiceFilter | None:
-        self.opened.append(request)
+    def open(self, request: FilteredRequest, part: str) -> ChoiceFilter | None:
+        self.opened.append((part, request))
         if request.messages and request.messages[-1]["content"] == "unseen":
             return None
         return Secret(self)
@@ -144,6 +144,11 @@ def streamed(reply: Any) -> tuple[str, list[str]]:
     choices = [choice for line in lines for choice in json.loads(line)["choices"]]
     text = "".join(choice["delta"].get("content", "") for choice in choices)
     return text, [choice["finish_reason"] for choice in choices if choice["finish_reason"]]
+
+
+def events(text: str) -> list[Any]:
+    lines = [line.removeprefix("data: ") for line in text.split("\n\n")]
+    return [json.loads(line) for line in lines if line.startswith("{")]
 
 
 class TestRequests:
@@ -278,6 +283,48 @@ class TestAnswers:
         assert content(await api.chat()) == "".join(script), "what was held back comes out"
         assert streamed(await api.chat(stream=True))[0] == "".join(script)
 
+    @pytest.mark.parametrize("step", [1, 4, 100])
+    async def test_reasoning_and_arguments_have_filters_of_their_own(self, create, guards, fakes, step):
+        parameters = {"type": "object", "properties": {"city": {"type": "string"}}}
+        tool = {"type": "function", "function": {"name": "w", "parameters": parameters}}
+        calls = "".join(
+            f'<tool_call>\n{{"name": "w", "arguments": {{"city": "{city}"}}}}\n</tool_call>'
+            for city in ("secret", "Rome")
+        )
+        script = f"<think>\na secret\n</think>\nmy secre{calls}"
+        renderer = fakes.ByteRenderer(template="<think></think><tool_call></tool_call>")
+        api = create(script, renderer=renderer, tokens_per_step=step, max_model_len=4000)
+        choice = (await api.chat(tools=[tool])).json()["choices"][0]
+        message = choice["message"]
+        assert (message["reasoning"], message["content"]) == ("a ******", "my secre")
+        arguments = [call["function"]["arguments"] for call in message["tool_calls"]]
+        assert arguments == ['{"city": "******"}', '{"city": "Rome"}']
+        assert choice["finish_reason"] == "tool_calls"
+        parts = [part for part, _ in guards.opened]
+        assert parts == ["reasoning", "content", "arguments", "arguments"]
+        streamed = [
+            delta["choices"][0]["delta"]
+            for delta in events((await api.chat(tools=[tool], stream=True)).text)
+            if delta["choices"]
+        ]
+        assert "".join(delta.get("reasoning") or "" for delta in streamed) == "a ******"
+        assert "".join(delta.get("content") or "" for delta in streamed) == "my secre"
+        written = [call for delta in streamed for call in delta.get("tool_calls") or []]
+        for place, whole in enumerate(arguments):
+            pieces = [call["function"].get("arguments") or "" for call in written if call["index"] == place]
+            assert "".join(pieces) == whole
+
+    async def test_an_end_within_arguments_ends_the_choice(self, create, fakes):
+        parameters = {"type": "object", "properties": {"city": {"type": "string"}}}
+        tool = {"type": "function", "function": {"name": "w", "parameters": parameters}}
+        script = 'So.<tool_call>\n{"name": "w", "arguments": {"city": "x[end]y"}}\n</tool_call>'
+        renderer = fakes.ByteRenderer(template="<tool_call></tool_call>")
+        api = create(script, renderer=renderer, tokens_per_step=5, max_model_len=4000)
+        choice = (await api.chat(tools=[tool])).json()["choices"][0]
+        assert choice["finish_reason"] == "content_filter"
+        assert choice["message"]["content"] == "So."
+        assert choice["message"]["tool_calls"][0]["function"]["arguments"] == '{"city": "x'
+
     async def test_several_filters_see_each_others_text(self, make_api, guards):
         class Star(ChoiceFilter):
             def feed(self, text: str) -> str:
@@ -287,7 +334,7 @@ class TestAnswers:
             name = "stars"
             deadline_ms = PLENTY_MS
 
-            def open(self, request: FilteredRequest) -> ChoiceFilter | None:
+            def open(self, request: FilteredRequest, part: str) -> ChoiceFilter | None:
                 return Star()
 
         api = make_api("a secret[end]b", plugins=create_host([], [guards, Stars()]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 
+import llmos_plugins
 import pytest
 
 from llmos_server.errors import SettingsError
@@ -60,6 +61,19 @@ def test_an_installed_package_is_found_by_its_entry_point(tmp_path, monkeypatch)
     assert (plugin.name, plugin.source, plugin.version) == ("shouting", "package llmos-shouting", "0.3")
     assert plugin.state == "on"
     sys.modules.pop("shouting")
+
+
+def test_what_llmos_brings_is_found_first(write_plugin, tmp_path, monkeypatch):
+    own = tmp_path / "own/first"
+    own.mkdir(parents=True)
+    (own / "__init__.py").write_text("")
+    (own / "plugin.py").write_text('from llmos_server import *\nhook_api = "1.0"\n' + NAMES)
+    monkeypatch.setattr(llmos_plugins, "__path__", [str(tmp_path / "own")])
+    host = load_plugins(PluginsSettings(folders=(str(write_plugin("second", NAMES)),)))
+    assert next(iter(host.plugins.values())).source == "built-in"
+    assert [offer.plugin for offer in host.offers("register_models")] == ["first"]
+    sys.modules.pop("llmos_plugins.first.plugin")
+    sys.modules.pop("llmos_plugins.first")
 
 
 @pytest.mark.parametrize(
