@@ -125,7 +125,7 @@ async def _evaluate(
         evaluation = Evaluation(
             model=answers[0]["model"],
             model_digest=answers[0]["model_digest"],
-            figures=skill.measure(outcomes),
+            figures=_measure(skill, outcomes),
             num_cases=len(outcomes),
             num_failed=len(outcomes) - len(answers),
             errors=errors,
@@ -133,6 +133,14 @@ async def _evaluate(
         if keeps:
             await _store(client, root, skill, evaluation)
         return evaluation
+
+
+def _measure(skill: Skill[Any, Any], outcomes: Sequence[Outcome[Any, Any]]) -> dict[str, float]:
+    """A measure may need a package that serving doesn't."""
+    try:
+        return skill.measure(outcomes)
+    except ImportError as error:
+        raise LLMOSError(f"{skill.name} can't be measured: {error}") from None
 
 
 async def _run_case(

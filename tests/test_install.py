@@ -86,6 +86,17 @@ def test_what_is_imported_is_declared(project: Path, metadata: dict[str, Any]) -
     assert {module for module in modules if not {canonical(d) for d in distributions[module]} & declared} == set()
 
 
+def test_what_built_in_plugins_import_is_declared(project: Path, metadata: dict[str, Any]) -> None:
+    """Metrics may need the extra "eval"."""
+    files = {path: third_party(path) for path in (project / "plugins").rglob("*.py")}
+    distributions = packages_distributions()
+    declared = names(metadata["project"]["dependencies"])
+    extra = names(metadata["project"]["optional-dependencies"]["eval"])
+    for path, modules in files.items():
+        allowed = declared | extra if path.stem == "measuring" else declared
+        assert {module for module in modules if not {canonical(d) for d in distributions[module]} & allowed} == set()
+
+
 def test_every_dependency_is_pinned(project: Path, metadata: dict[str, Any]) -> None:
     lines = (project / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pins = [line for line in lines if line and not line.startswith("#")]

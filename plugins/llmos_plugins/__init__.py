@@ -1,1 +1,1 @@
-"""Built-in skills, one folder each. There is none yet."""
+"""Built-in skills, one folder each with a plugin.py; text/ is what several of them need."""

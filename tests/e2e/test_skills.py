@@ -1,0 +1,32 @@
+"""Built-in skills on the real default model: that they run end to end, not how well; docs/skills.md has the scores."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.real_model
+
+
+def run(server, skill: str, **fields: Any) -> dict[str, Any]:
+    request = urllib.request.Request(
+        f"{server.url}/v1/skills/{skill}/run", json.dumps(fields).encode(), {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=300) as reply:
+        body: dict[str, Any] = json.load(reply)
+        return body
+
+
+def test_translation(server, smollm2):
+    text = "- Hello {name}, how are you today?\n- Open [the guide](http://example.org/a) in a browser.\n"
+    body = run(server, "translation", text=text, target="fr")
+    assert (body["skill"], body["model_digest"]) == ("translation", smollm2.digest)
+    assert body["details"]["source"] == "en"
+    lines = body["result"].splitlines()
+    assert [line[:2] for line in lines] == ["- ", "- "]
+    assert "{name}" in lines[0]
+    assert lines[1].count("](http://example.org/a)") == 1
+    assert body["usage"]["completion_tokens"] > 0
