@@ -16,6 +16,7 @@ from llguidance import LLMatcher, LLParserLimits, LLTokenizer, TokenizerWrapper,
 
 from llmos_server.chat.guarded import guarded
 from llmos_server.chat.json_schema import Unheld, ready_schema, summarize
+from llmos_server.chat.open_names import any_open_names, close_names
 from llmos_server.chat.schema_paths import Schema, at, children, invalid
 from llmos_server.errors import InvalidRequest
 
@@ -75,7 +76,11 @@ def grammar_schema(schema: Any, *, strict: bool, param: str) -> GrammarSchema:
     while True:
         is_error, messages = trial.validate(held)
         if not is_error:
-            return GrammarSchema(held, ready.full if unheld or messages else None)
+            closed = close_names(held)
+            if not messages and trial.validate(closed) == (False, []):
+                held = closed
+            is_held = not unheld and not messages and not any_open_names(held)
+            return GrammarSchema(held, None if is_held else ready.full)
         keys, message = trial.find_fault(held, messages[0])
         fault = Unheld(at("", *keys), summarize(message))
         if not keys or "nsatisfiable" in message or "too large" in message or trial.is_over:

@@ -14,14 +14,18 @@ from llguidance import LLMatcher
 
 from llmos_server.chat.answer_check import check_schema
 from llmos_server.chat.schema_keywords import (
+    CHECKED_FORMATS,
     DYNAMIC,
     EFFECTLESS,
     FORMATS,
     IN_PLACE,
     LISTS,
+    LOWER_BOUNDS,
     MAPS,
+    MAX_EXACT,
     SCHEMAS,
     UNHELD,
+    UPPER_BOUNDS,
     VALUES,
 )
 from llmos_server.chat.schema_paths import Schema, at, children, invalid
@@ -128,7 +132,14 @@ def _hold(schema: Any, path: str, unheld: list[Unheld]) -> Any:
         if key in UNHELD:
             unheld.append(Unheld(at(path, key), f"{key} can't be held by a grammar"))
         elif key == "format" and value not in FORMATS:
-            unheld.append(Unheld(at(path, key), f"the form of {str(value)[:40]!r} isn't known"))
+            if value in CHECKED_FORMATS:
+                unheld.append(Unheld(at(path, key), f"the form of {value!r} isn't known"))
+        elif key in LOWER_BOUNDS | UPPER_BOUNDS:
+            bound = _exact_bound(key, value)
+            if bound is None:
+                unheld.append(Unheld(at(path, key), f"no number beyond {MAX_EXACT} can be counted"))
+            else:
+                made[key] = bound
         elif key == "pattern" and (problem := explain_pattern(value)):
             unheld.append(Unheld(at(path, key), problem))
         elif key in MAPS:
@@ -145,6 +156,15 @@ def _hold(schema: Any, path: str, unheld: list[Unheld]) -> Any:
         made.pop("additionalProperties", None)  # It would be about other names without the patterns.
         break
     return made
+
+
+def _exact_bound(key: str, value: float) -> float | None:
+    """A bound that is out of reach becomes one within it: what a grammar allows then, the schema allows, too."""
+    if abs(value) <= MAX_EXACT:
+        return value
+    if (value < 0) == (key in LOWER_BOUNDS):
+        return -MAX_EXACT if value < 0 else MAX_EXACT
+    return None
 
 
 def explain_pattern(pattern: Any) -> str:

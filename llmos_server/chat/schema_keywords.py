@@ -71,7 +71,23 @@ EFFECTLESS = {"uniqueItems": False, "unevaluatedItems": True, "unevaluatedProper
 IN_PLACE = ("anyOf", "oneOf", "allOf", "not", "if", "then", "else", "dependentSchemas")
 """Hold schemas for the same value again."""
 DYNAMIC = frozenset({"$dynamicRef", "$recursiveRef"})
-FORMATS = frozenset(
-    {"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri", "unknown"}
-)
+FORMATS = frozenset({"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri"})
 """What a grammar knows the form of."""
+CHECKED_FORMATS = frozenset(
+    {
+        "idn-email",
+        "idn-hostname",
+        "uri-reference",
+        "iri",
+        "iri-reference",
+        "uri-template",
+        "json-pointer",
+        "relative-json-pointer",
+        "regex",
+    }
+)
+"""What only a finished answer is checked for. Every other format ("int32", "password") is an annotation."""
+LOWER_BOUNDS = frozenset({"minimum", "exclusiveMinimum"})
+UPPER_BOUNDS = frozenset({"maximum", "exclusiveMaximum"})
+MAX_EXACT = 2**53 - 1
+"""Up to here a grammar counts exactly."""

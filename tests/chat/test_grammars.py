@@ -28,7 +28,43 @@ def make(schema: Schema, *, strict: bool = False) -> Grammar:
 def schema_in(grammar: Grammar) -> Any:
     schema = json.loads(grammar.text)["grammars"][0]["json_schema"]
     del schema["x-guidance"]
-    return schema
+    return opened(schema)
+
+
+def opened(schema: Any) -> Any:
+    """Without what closes the names of open objects."""
+    if isinstance(schema, dict):
+        if schema.get("patternProperties") == {"": True}:
+            schema = {k: v for k, v in schema.items() if k not in ("patternProperties", "additionalProperties")}
+        return {key: opened(value) for key, value in schema.items()}
+    return [opened(part) for part in schema] if isinstance(schema, list) else schema
+
+
+def test_further_names_are_no_way_around_a_property() -> None:
+    """A name may be written with escapes: "\\u0061" is a."""
+    loose = of(a={"type": "integer"}, é={"type": "null"})
+    grammar = make(loose, strict=True)
+    assert grammar.check is None
+    assert accepts(grammar, '{"b": "x", "": {}}')
+    assert accepts(grammar, '{"a": 1, "zz": [1]}')
+    for text in ('{"\\u0061": "x"}', '{"\\u00e9": 1}', '{"a": "x"}', '{"b": 1, "a": "x"}'):
+        assert not accepts(grammar, text), text
+    kept = make({**loose, "additionalProperties": {"type": "string"}}, strict=True)
+    assert kept.check is not None, "a grammar can't tell here; the answer is checked"
+    assert explain_mismatch(kept.check, '{"\\u0061": "x"}')
+
+
+def test_bounds_beyond_exact_numbers() -> None:
+    int64 = make({"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1}, strict=True)
+    assert schema_in(int64) == {"type": "integer", "minimum": -(2**53) + 1, "maximum": 2**53 - 1}
+    assert make({"type": "number", "maximum": 1e308}, strict=True).check is None
+    assert refusal({"type": "integer", "minimum": 2**60}, strict=True).param == "schema.minimum"
+    assert make({"type": "integer", "minimum": 2**60}).check is not None
+
+
+def test_formats_that_nobody_checks_are_annotations() -> None:
+    for name in ("int32", "password", "binary", "date2"):
+        assert schema_in(make({"type": "string", "format": name}, strict=True)) == {"type": "string"}
 
 
 def refusal(schema: Schema, *, strict: bool) -> InvalidRequest:
