@@ -43,6 +43,12 @@ EMBEDDINGS = {
     "openai_client.mjs": ["embed"],
     "ai_sdk_client.mjs": ["embed_many", "openai_embed_many"],
 }
+OBJECTS = {
+    "openai_client.py": ["parse_limited", "parse_streamed"],
+    "langchain_client.py": ["structured_schema"],
+    "ai_sdk_client.mjs": ["object_limited", "object_streamed", "openai_object"],
+}
+"""Of a schema, which the client has parsed and checked; all of one client ask the same."""
 OTHERS: dict[str, dict[str, Any]] = {
     "openai_client.py": {"models": "smollm2:135m", "retrieve": "smollm2:135m"},
     "openai_client.mjs": {"models": "smollm2:135m", "retrieve": "smollm2:135m"},
@@ -102,13 +108,17 @@ def test_client(live: str, has_encoder: bool, program: str) -> None:
     """One process for all that a client does: importing it is most of the work. llm starts one for each."""
     chats, completions, others = CHATS[program], COMPLETIONS[program], OTHERS.get(program, {})
     embeddings = EMBEDDINGS.get(program, []) if has_encoder else []
-    values = run(program, live, *chats, *completions, *others, *embeddings)
+    objects = OBJECTS.get(program, [])
+    values = run(program, live, *chats, *completions, *objects, *others, *embeddings)
     for name in chats:
         assert "Paris" in values[name], name
     if program.startswith("openai_client"):  # The same messages, streamed and not.
         assert values["stream"] == values["chat"]
     for name in completions:
         assert values[name].strip(), name
+    for name in objects:
+        assert values[name] == values[objects[0]], name
+        assert len(values[name]) >= 2
     for name, expected in others.items():
         assert expected in str(values[name]), name
     for name in embeddings:

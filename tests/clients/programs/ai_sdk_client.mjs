@@ -1,7 +1,7 @@
 // The Vercel AI SDK: `ai` with `@ai-sdk/openai-compatible`, and with `@ai-sdk/openai` (its chat models; its default is /v1/responses).
 import { createOpenAI } from '@ai-sdk/openai'
 import { createOpenAICompatible } from '@ai-sdk/openai-compatible'
-import { embedMany, generateObject, generateText, streamText, tool } from 'ai'
+import { embedMany, generateObject, generateText, streamObject, streamText, tool } from 'ai'
 import { z } from 'zod'
 import { QUESTION, run } from './scenarios.mjs'
 
@@ -11,6 +11,8 @@ const compatible = (target, options) =>
 const openai = (target) => createOpenAI({ baseURL: target.baseURL, apiKey: 'none' })
 const common = { prompt: QUESTION, temperature: 0, maxOutputTokens: 20, maxRetries: 0 }
 const schema = z.object({ city: z.string() })
+const place = z.object({ city: z.string().max(20), people: z.number().int().min(0).max(100000000), kind: z.enum(['city', 'village']).nullable() })
+const placed = { ...common, schema: place, maxOutputTokens: 100 }
 const weather = tool({ description: 'The weather in a city.', inputSchema: schema, execute: async () => 'sunny' })
 
 async function readAll(result) {
@@ -28,6 +30,14 @@ await run({
   generate_object: async (target) => (await generateObject({ model: compatible(target)(target.chatModel), schema, ...common })).object,
   generate_object_schema: async (target) =>
     (await generateObject({ model: compatible(target, { supportsStructuredOutputs: true })(target.chatModel), schema, ...common })).object,
+  object_limited: async (target) =>
+    (await generateObject({ model: compatible(target, { supportsStructuredOutputs: true })(target.chatModel), ...placed })).object,
+  object_streamed: async (target) => {
+    const result = streamObject({ model: compatible(target, { supportsStructuredOutputs: true })(target.chatModel), ...placed })
+    for await (const part of result.partialObjectStream) void part
+    return result.object
+  },
+  openai_object: async (target) => (await generateObject({ model: openai(target).chat(target.chatModel), ...placed })).object,
   tools: async (target) => (await generateText({ model: compatible(target)(target.chatModel), tools: { weather }, ...common })).text,
   tools_streamed: (target) => readAll(streamText({ model: compatible(target)(target.chatModel), tools: { weather }, ...common })),
   completion: async (target) =>

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI, OpenAI, OpenAIEmbeddings
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from scenarios import QUESTION, Target, run
 
 
@@ -57,6 +57,25 @@ def structured(target: Target) -> str:
     return repr(model(target).with_structured_output(City).invoke(QUESTION))
 
 
+class Place(BaseModel):
+    """A place."""
+
+    name: str = Field(max_length=20)
+    population: int = Field(ge=0, le=10**8)
+
+
+def structured_schema(target: Target) -> object:
+    """Invoked and streamed."""
+    asked = ChatOpenAI(
+        base_url=target.base_url, api_key="none", model=target.chat_model, temperature=0, max_tokens=100, max_retries=0
+    )
+    place = asked.with_structured_output(Place, method="json_schema")
+    whole, *_, last = place.invoke(QUESTION), *place.stream(QUESTION)
+    assert isinstance(whole, Place)
+    assert last == whole
+    return whole.model_dump()
+
+
 def structured_by_tool(target: Target) -> str:
     return repr(model(target).with_structured_output(City, method="function_calling").invoke(QUESTION))
 
@@ -98,6 +117,7 @@ if __name__ == "__main__":
                 ainvoke,
                 batch,
                 structured,
+                structured_schema,
                 structured_by_tool,
                 json_mode,
                 tools,

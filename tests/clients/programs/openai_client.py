@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import openai
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from scenarios import QUESTION, Target, run
 
 MESSAGES = [{"role": "system", "content": "You are a helpful assistant."}, {"role": "user", "content": QUESTION}]
@@ -53,6 +55,36 @@ def parse(target: Target) -> str:
         .choices[0]
         .message.parsed
     )
+
+
+class Place(BaseModel):
+    """With an end that a small model finds."""
+
+    name: str = Field(max_length=20)
+    population: int = Field(ge=0, le=10**8)
+    kind: Literal["city", "village"] | None
+    neighbours: list[Literal["Lyon", "Lille"]] = Field(max_length=2)
+
+
+def parse_limited(target: Target) -> dict[str, object]:
+    answer = client(target).chat.completions.parse(
+        model=target.chat_model, messages=MESSAGES, response_format=Place, temperature=0, max_completion_tokens=200
+    )
+    parsed = answer.choices[0].message.parsed
+    assert isinstance(parsed, Place)
+    return parsed.model_dump()
+
+
+def parse_streamed(target: Target) -> dict[str, object]:
+    """The helper parses what has come so far, again and again."""
+    with client(target).chat.completions.stream(
+        model=target.chat_model, messages=MESSAGES, response_format=Place, temperature=0, max_completion_tokens=200
+    ) as events:
+        kinds = {event.type for event in events}
+        parsed = events.get_final_completion().choices[0].message.parsed
+    assert {"content.delta", "content.done"} <= kinds, kinds
+    assert isinstance(parsed, Place)
+    return parsed.model_dump()
 
 
 def tools(target: Target) -> str | None:
@@ -113,6 +145,19 @@ if __name__ == "__main__":
     run(
         {
             f.__name__: f
-            for f in (chat, stream, parse, tools, image, completion, completion_stream, embed, models, retrieve)
+            for f in (
+                chat,
+                stream,
+                parse,
+                parse_limited,
+                parse_streamed,
+                tools,
+                image,
+                completion,
+                completion_stream,
+                embed,
+                models,
+                retrieve,
+            )
         }
     )
