@@ -49,11 +49,15 @@ class ByteRenderer:
     vocab_size = 300
     eos_ids = frozenset({EOS})
     bos_id: int | None = BOS
-    special_ids = frozenset(SPECIAL)
     strips_first_space = False
 
-    def __init__(self, *, has_template: bool = True, adds_bos: bool = False, template: str = "") -> None:
-        """template: stands for a chat template that reads `tools`; it is only looked at, for markers."""
+    def __init__(
+        self, *, has_template: bool = True, adds_bos: bool = False, template: str = "", markers: Sequence[str] = ()
+    ) -> None:
+        """template: stands for a chat template that reads `tools`; it is only looked at, for markers. markers: further
+        special tokens, from 280 on."""
+        self._markers = {marker: 280 + place for place, marker in enumerate(markers)}
+        self.special_ids = frozenset([*SPECIAL, *self._markers.values()])
         self.has_template = has_template
         self.template_variables = frozenset({"messages", "add_generation_prompt", "enable_thinking"})
         self.template_variables |= {"tools"} if template else set()
@@ -67,7 +71,7 @@ class ByteRenderer:
         return choose_reasoning(self._template, name)
 
     def marker_tokens(self, markers: Iterable[str]) -> dict[str, int]:
-        return {}
+        return {marker: self._markers[marker] for marker in markers if marker in self._markers}
 
     def render(self, messages: Sequence[Mapping[str, Any]], **options: Any) -> str:
         return self.decode(self.encode_chat(messages, **options), skip_special_tokens=False)
@@ -132,12 +136,13 @@ class ByteRenderer:
         return [*before, *(inner[:room] if side == "right" else inner[len(inner) - room :])]
 
     def decode(self, ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
-        kept = [i for i in ids if not (skip_special_tokens and i in SPECIAL)]
+        kept = [i for i in ids if not (skip_special_tokens and i in self.special_ids)]
         return b"".join(self.token_bytes(i) for i in kept).decode("utf-8", "replace")
 
     def token_bytes(self, token_id: int) -> bytes:
-        if token_id in SPECIAL:
-            return SPECIAL[token_id].encode()
+        literal = next((marker for marker, found in self._markers.items() if found == token_id), SPECIAL.get(token_id))
+        if literal is not None:
+            return literal.encode()
         return bytes([token_id]) if token_id < 256 else b""
 
     def token_text(self, token_id: int) -> str:

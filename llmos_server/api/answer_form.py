@@ -14,6 +14,7 @@ from llmos_server.api.tools import ToolPlan
 from llmos_server.chat.answer_parser import AnswerParser
 from llmos_server.chat.grammars import Grammar
 from llmos_server.chat.reasoning import Markers, ReasoningSplitter, after_reasoning, is_open
+from llmos_server.chat.schema_paths import Schema
 from llmos_server.chat.tools.format import MAX_CALLS
 from llmos_server.chat.tools.formats import Style
 from llmos_server.chat.tools.grammar import CallsWanted, calls_grammar
@@ -27,7 +28,8 @@ TAIL = 64
 
 class AnswerForm(NamedTuple):
     grammar: str
-    check: dict[str, object] | None
+    check: Schema | None
+    call_checks: dict[str, Schema]
     create_parser: Callable[[], AnswerParser] | None
     shown_ids: frozenset[int]
 
@@ -77,6 +79,7 @@ class FormPlan:
         return AnswerForm(
             grammar=text,
             check=None if self._form is None else self._form.check,
+            call_checks={tool.name: tool.check for tool in self._tools.callable if tool.check} if self._tools else {},
             create_parser=functools.partial(self._create_parser, opened) if parses else None,
             shown_ids=frozenset(self._tokens.values()) if parses else frozenset(),
         )
@@ -91,7 +94,6 @@ class FormPlan:
         return AnswerParser(
             None if self._markers is None else ReasoningSplitter(self._markers, is_open=opened),
             None if self._tools is None else ToolParser(self._style.format, can_be_bare=can_be_bare),
-            {tool.name: tool.check for tool in self._tools.callable if tool.check} if self._tools else None,
         )
 
 

@@ -64,7 +64,7 @@ class Answer:
             PromptState(generation, self._create_decoders(place), self._create_parsers(), [0.0] * plan.n)
             for place, generation in enumerate(generations)
         ]
-        self._checks = [AnswerCheck(plan.check) for _ in range(plan.num_choices)]
+        self._checks = [AnswerCheck(plan.check, plan.call_checks) for _ in range(plan.num_choices)]
         self._deltas = Merged(generations)
         metrics.prompt_tokens.inc(plan.num_prompt_tokens)
 

@@ -62,6 +62,7 @@ async def plan_chat(services: Services, served: ServedModel, data: ChatCompletio
         id=new_id("chatcmpl"),
         num_dropped_messages=num_dropped,
         check=answer.check,
+        call_checks=answer.call_checks,
         create_parser=answer.create_parser,
         shown_ids=answer.shown_ids,
     )

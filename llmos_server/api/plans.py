@@ -38,6 +38,8 @@ class Plan:
     num_dropped_messages: int = 0
     check: Schema | None = None
     """What finished answers have to match besides their grammar; see chat.answer_check."""
+    call_checks: dict[str, Schema] = field(default_factory=dict)
+    """The same of tool calls' arguments, by the function's name."""
     create_parser: Callable[[], AnswerParser] | None = None
     """Of each choice's text to reasoning, content and tool calls; None where all is content."""
     shown_ids: frozenset[int] = frozenset()

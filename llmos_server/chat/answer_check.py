@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import jsonschema_rs
@@ -47,21 +48,43 @@ def explain_within_bounds(schema: Schema, text: str) -> str | None:
 
 
 class AnswerCheck:
-    """Of one choice, text after text. schema: None checks nothing. Answers that are tool calls have no form."""
+    """Of one choice, text after text. schema: of its text; calls: of its tool calls' arguments, by the function's name.
+    Answers that are tool calls have no form."""
 
-    def __init__(self, schema: Schema | None) -> None:
+    def __init__(self, schema: Schema | None, calls: Mapping[str, Schema] | None = None) -> None:
         self._schema = schema
+        self._call_schemas = dict(calls or {})
         self._texts: list[str] = []
+        self._calls: list[tuple[str, list[str]]] = []
 
     async def feed(self, text: TextDelta) -> TextDelta:
         """The same; the last one of an answer that has ended by itself says what is wrong with it, if anything is."""
-        if self._schema is None:
+        if self._schema is None and not self._call_schemas:
             return text
         self._texts.append(text.text)
-        if text.finish_reason != "stop" or text.has_calls or text.format_error is not None:
+        for call in text.calls:
+            if call.name:
+                self._calls.append((call.name, []))
+            self._calls[-1][1].append(call.arguments)
+        if text.finish_reason != "stop" or text.format_error is not None:
             return text
-        error = await shared_guard().in_thread(explain_within_bounds, self._schema, "".join(self._texts))
-        return msgspec.structs.replace(text, format_error=error)
+        error = await (self._explain_calls() if text.has_calls else self._explain_text())
+        return text if error is None else msgspec.structs.replace(text, format_error=error)
+
+    async def _explain_text(self) -> str | None:
+        if self._schema is None:
+            return None
+        return await shared_guard().in_thread(explain_within_bounds, self._schema, "".join(self._texts))
+
+    async def _explain_calls(self) -> str | None:
+        for place, (name, arguments) in enumerate(self._calls):
+            schema = self._call_schemas.get(name)
+            if schema is None:
+                continue
+            error = await shared_guard().in_thread(explain_within_bounds, schema, "".join(arguments))
+            if error is not None:
+                return f"tool_calls.{place}.function.arguments: {error}"
+        return None
 
 
 def _validator(schema: Schema) -> jsonschema_rs.Draft202012Validator:

@@ -29,7 +29,7 @@ def named(name: str) -> dict[str, Any]:
 FORMATS = {
     "json": ("", f'So.\n<tool_call>\n{{"name": "w", "arguments": {ROME}}}\n</tool_call>'),
     "hermes": ("<tool_call></tool_call>", f'So.\n<tool_call>\n{{"name": "w", "arguments": {ROME}}}\n</tool_call>'),
-    "granite": ("<|tool_call|>", f'So.<|tool_call|>[{{"name": "w", "arguments": {ROME}}}]'),
+    "granite": ("<|start_of_role|>", f'So.<|tool_call|>[{{"name": "w", "arguments": {ROME}}}]'),
     "mistral": ("[TOOL_CALLS]", f'So. [TOOL_CALLS] [{{"name": "w", "arguments": {ROME}}}]'),
     "mistral_args": ("[TOOL_CALLS][ARGS]", f"So.[TOOL_CALLS]w[ARGS]{ROME}"),
     "llama3": ("<|python_tag|>", f'So.<|python_tag|>{{"name": "w", "parameters": {ROME}}}'),
@@ -113,6 +113,35 @@ async def test_streamed_equals_unstreamed(make_api: Any, fakes: ModuleType, data
     assert await assembled(api, **fields) == without_ids(choice)
     if choice["finish_reason"] == "tool_calls":
         assert [json.loads(call["arguments"]) for call in without_ids(choice)["calls"]]
+
+
+@pytest.mark.parametrize("skip_special_tokens", [None, False])
+async def test_markers_that_are_special_tokens(make_api: Any, fakes: ModuleType, skip_special_tokens: Any) -> None:
+    """They are read as the calls' and the reasoning's begin, as they are written; the grammar names their ids."""
+    markers = ["[TOOL_CALLS]", "[ARGS]", "[THINK]", "[/THINK]"]
+    renderer = fakes.ByteRenderer(template="".join(markers), markers=markers)
+    ids = renderer.marker_tokens(markers)
+    script = [
+        ids["[THINK]"],
+        *b"hm",
+        ids["[/THINK]"],
+        *b"So.",
+        ids["[TOOL_CALLS]"],
+        *b"w",
+        ids["[ARGS]"],
+        *ROME.encode(),
+    ]
+    api = make_api(lambda request, index: script, renderer=renderer, max_model_len=4000)
+    fields = {"tools": [tool()], "skip_special_tokens": skip_special_tokens}
+    choice = (await api.chat(**fields)).json()["choices"][0]
+    message = choice["message"]
+    assert (message["content"], message["reasoning"], choice["finish_reason"]) == ("So.", "hm", "tool_calls")
+    assert without_ids(choice)["calls"] == [{"name": "w", "arguments": ROME, "type": "function"}]
+    grammar = api.generator.requests[0].sampling.grammar
+    assert all(f"<[{token_id}]>" in grammar for token_id in ids.values())
+    assert await assembled(api, tools=[tool()]) == without_ids(choice)
+    plain = (await api.chat(tools=[tool()], tool_choice="none")).json()["choices"][0]["message"]
+    assert plain["content"] == f"So.w{ROME}"
 
 
 async def test_the_wire_of_a_stream(make_api: Any) -> None:

@@ -121,7 +121,8 @@ def test_what_is_no_call_is_content_to_the_last_character(name: str, text: str) 
 @pytest.mark.parametrize(("name", "text", "content", "calls"), ALL)
 def test_a_cut_answer_keeps_what_was_there(name: str, text: str, content: str, calls: Calls) -> None:
     for end in range(len(text)):
-        _, found, is_whole = parse(name, [text[:end]])
+        said, found, is_whole = parse(name, [text[:end]])
+        assert said == content or not found
         assert len(found) <= len(calls)
         for (found_name, found_arguments), (called, arguments) in zip(found, calls, strict=False):
             assert found_name == called

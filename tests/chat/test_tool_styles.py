@@ -37,11 +37,12 @@ KNOWS = TOOLS + TEMPLATES["qwen"]
     ("template", "name"),
     [
         ("<tool_call> … </tool_call>", "hermes"),
-        ("<|tool_call|>", "granite"),
+        ("<|start_of_role|>available_tools", "granite"),
         ("<|start_of_role|> <tool_call> ", "granite"),
+        ("<|start_of_role|> <tool_call></tool_call> ", "hermes"),
         ("[AVAILABLE_TOOLS] [TOOL_CALLS]", "mistral"),
         ("[TOOL_CALLS] [CALL_ID] [ARGS]", "mistral_args"),
-        ("<|start_header_id|>ipython<|eot_id|>", "llama3"),
+        ('<|start_header_id|> {"name": function name, "parameters": dictionary', "llama3"),
         ("<|python_tag|>", "llama3"),
     ],
 )
@@ -52,8 +53,18 @@ def test_templates_tell_their_format(template: str, name: str) -> None:
     assert choose_style("anything", frozenset({"tools"}), name) == (FORMATS[name], True)
 
 
-def test_a_template_of_another_family_is_told_in_plain_words() -> None:
-    assert not choose_style("<|DSML|>", frozenset({"tools"})).is_native
+@pytest.mark.parametrize(
+    "template",
+    [
+        "<|DSML|>",
+        "<tool_call><function=f><parameter=a></tool_call>",
+        "<tool_call>f<arg_key>a</arg_key></tool_call>",
+        "<|start_header_id|><TOOLCALL>[]</TOOLCALL>",
+        "<|tool|><|tool_call|>{}<|/tool_call|>",
+    ],
+)
+def test_a_template_of_another_family_is_told_in_plain_words(template: str) -> None:
+    assert not choose_style(template, frozenset({"tools"})).is_native
 
 
 @pytest.fixture(scope="module")

@@ -28,6 +28,12 @@ CHATS = {
     "openai_client.mjs": ["chat", "stream", "helper"],
     "ai_sdk_client.mjs": ["generate_text", "stream_text", "openai_generate_text", "openai_stream_text"],
 }
+CALLS = {
+    "openai_client.py": ["call", "call_streamed"],
+    "langchain_client.py": ["call", "call_streamed"],
+    "openai_client.mjs": ["call"],
+    "ai_sdk_client.mjs": ["call", "call_streamed"],
+}
 COMPLETIONS = {
     "openai_client.py": ["completion", "completion_stream"],
     "langchain_client.py": ["complete"],
@@ -109,7 +115,10 @@ def test_client(live: str, has_encoder: bool, program: str) -> None:
     chats, completions, others = CHATS[program], COMPLETIONS[program], OTHERS.get(program, {})
     embeddings = EMBEDDINGS.get(program, []) if has_encoder else []
     objects = OBJECTS.get(program, [])
-    values = run(program, live, *chats, *completions, *objects, *others, *embeddings)
+    calls = CALLS.get(program, [])
+    values = run(program, live, *chats, *calls, *completions, *objects, *others, *embeddings)
+    for name in calls:
+        assert "city" in values[name], name
     for name in chats:
         assert "Paris" in values[name], name
     if program.startswith("openai_client"):  # The same messages, streamed and not.

@@ -15,7 +15,7 @@ def _rules(calls: Calls) -> str:
 
 GRANITE = ToolFormat(
     name="granite",
-    is_told_by=lambda template: BEGINS[0] in template or (BEGINS[1] in template and "</tool_call>" not in template),
+    is_told_by=lambda template: "<|start_of_role|>" in template and "</tool_call>" not in template,
     begins=BEGINS,
     rules=_rules,
     create_scanner=lambda sink, before: JsonCalls(sink, BEGINS, before),

@@ -6,6 +6,8 @@ from llmos_server.chat.tools.format import Calls, ToolFormat
 from llmos_server.chat.tools.json_calls import JsonCalls
 
 BEGIN, END = "<tool_call>", "</tool_call>"
+OTHERS = ("<function=", "<arg_key>")
+"""Between the same markers, Qwen's coders and GLM write XML."""
 
 
 def _rules(calls: Calls) -> str:
@@ -18,7 +20,9 @@ call: "\\n"? object "\\n"? {end}
 
 HERMES = ToolFormat(
     name="hermes",
-    is_told_by=lambda template: BEGIN in template and END in template,
+    is_told_by=lambda template: (
+        BEGIN in template and END in template and not any(other in template for other in OTHERS)
+    ),
     begins=(BEGIN,),
     others=(END,),
     rules=_rules,

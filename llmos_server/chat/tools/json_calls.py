@@ -19,6 +19,8 @@ class JsonCalls:
     def __init__(self, sink: CallSink, markers: tuple[str, ...], before: str) -> None:
         self._sink = sink
         self._separators = re.compile(rf"(?:[\s\[\],;]|{'|'.join(map(re.escape, markers))})*")
+        begun = "|".join(re.escape(marker[:length]) for marker in markers for length in range(1, len(marker)))
+        self._unfinished = re.compile(rf"{self._separators.pattern}(?:{begun})?")
         self._raw = before
         self._call: _Call | None = None
 
@@ -32,10 +34,13 @@ class JsonCalls:
                 self._raw += character
 
     def finish(self) -> None:
+        """What a cut has left of a further call, or of a marker, isn't text."""
         if self._call is not None:
-            self._sink.text(self._call.unclaimed)
-        elif not self._is_between or not self._sink.num_calls:
-            self._sink.text(self._raw)
+            rest, is_cut = self._call.unclaimed, True
+        else:
+            rest, is_cut = self._raw, self._unfinished.fullmatch(self._raw) is not None
+        if not self._sink.num_calls or not is_cut:
+            self._sink.text(rest)
 
     @property
     def _is_between(self) -> bool:

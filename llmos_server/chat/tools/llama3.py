@@ -9,6 +9,8 @@ from llmos_server.chat.tools.format import Calls, ToolFormat
 from llmos_server.chat.tools.json_calls import JsonCalls
 
 BEGIN = "<|python_tag|>"
+KEY = '"parameters":'
+"""In what its templates tell the model to write; others with its header tokens have formats of their own."""
 
 
 def _rules(calls: Calls) -> str:
@@ -18,7 +20,7 @@ def _rules(calls: Calls) -> str:
 
 LLAMA3 = ToolFormat(
     name="llama3",
-    is_told_by=lambda template: BEGIN in template or "<|start_header_id|>" in template,
+    is_told_by=lambda template: BEGIN in template or ("<|start_header_id|>" in template and KEY in template),
     begins=(BEGIN,),
     rules=_rules,
     create_scanner=lambda sink, before: JsonCalls(sink, (BEGIN,), before),

@@ -31,7 +31,9 @@ class NamedCalls:
                 self._in_head(character)
 
     def finish(self) -> None:
-        if self._extent is None and (self._raw.strip() or not self._sink.num_calls):
+        """What a cut has left of a further call, or of a marker, isn't text."""
+        is_cut = self._head is not None or self._begin.startswith(self._raw.strip())
+        if self._extent is None and not (self._sink.num_calls and is_cut):
             self._sink.text(self._raw)
 
     def _in_head(self, character: str) -> None:

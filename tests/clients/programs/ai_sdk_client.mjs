@@ -14,6 +14,8 @@ const schema = z.object({ city: z.string() })
 const place = z.object({ city: z.string().max(20), people: z.number().int().min(0).max(100000000), kind: z.enum(['city', 'village']).nullable() })
 const placed = { ...common, schema: place, maxOutputTokens: 100 }
 const weather = tool({ description: 'The weather in a city.', inputSchema: schema, execute: async () => 'sunny' })
+const asked = { prompt: 'What is the weather in Rome?', tools: { weather }, toolChoice: 'required', temperature: 0, maxOutputTokens: 60, maxRetries: 0,
+  providerOptions: { llmos: { parallel_tool_calls: false } } }
 
 async function readAll(result) {
   let text = ''
@@ -40,6 +42,20 @@ await run({
   openai_object: async (target) => (await generateObject({ model: openai(target).chat(target.chatModel), ...placed })).object,
   tools: async (target) => (await generateText({ model: compatible(target)(target.chatModel), tools: { weather }, ...common })).text,
   tools_streamed: (target) => readAll(streamText({ model: compatible(target)(target.chatModel), tools: { weather }, ...common })),
+  // The SDK checks the arguments, runs the tool, and asks again with its result.
+  call: async (target) => {
+    const result = await generateText({ model: compatible(target)(target.chatModel), ...asked })
+    return result.steps.flatMap((step) => step.toolResults).map((made) => `${JSON.stringify(made.input)} ${made.output}`).join()
+  },
+  call_streamed: async (target) => {
+    const result = streamText({ model: compatible(target)(target.chatModel), ...asked })
+    let text = ''
+    for await (const part of result.fullStream) {
+      if (part.type === 'error') throw part.error
+      if (part.type === 'tool-result') text += `${JSON.stringify(part.input)} ${part.output}`
+    }
+    return text
+  },
   completion: async (target) =>
     (await generateText({ model: compatible(target).completionModel(target.chatModel), ...common, prompt: 'Once upon a time' })).text,
   embed_many: async (target) => {

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import operator
+
+from langchain_core.messages import HumanMessage
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI, OpenAI, OpenAIEmbeddings
 from pydantic import BaseModel, Field
@@ -27,7 +31,7 @@ def model(target: Target, **options: object) -> ChatOpenAI:
         api_key="none",
         model=target.chat_model,
         temperature=0,
-        max_tokens=20,
+        max_tokens=options.pop("max_tokens", 20),
         max_retries=0,
         **options,
     )
@@ -88,6 +92,22 @@ def tools(target: Target) -> object:
     return model(target).bind_tools([get_weather]).invoke(QUESTION).content
 
 
+def call(target: Target) -> str:
+    """The call, and the answer to its result."""
+    bound = model(target, max_tokens=60).bind_tools([get_weather], tool_choice="get_weather", parallel_tool_calls=False)
+    asked = HumanMessage("What is the weather in Rome?")
+    made = bound.invoke([asked])
+    result = get_weather.invoke(made.tool_calls[0])
+    end = model(target).bind_tools([get_weather], tool_choice="none").invoke([asked, made, result])
+    return f"{made.tool_calls[0]['args']} {end.content}"
+
+
+def call_streamed(target: Target) -> str:
+    bound = model(target, max_tokens=60).bind_tools([get_weather], tool_choice="required", parallel_tool_calls=False)
+    chunks = list(bound.stream("What is the weather in Rome?"))
+    return str(functools.reduce(operator.add, chunks).tool_calls[0]["args"])
+
+
 def logprobs(target: Target) -> int:
     return len(model(target, logprobs=True, top_logprobs=2).invoke(QUESTION).response_metadata["logprobs"]["content"])
 
@@ -121,6 +141,8 @@ if __name__ == "__main__":
                 structured_by_tool,
                 json_mode,
                 tools,
+                call,
+                call_streamed,
                 logprobs,
                 complete,
                 embed,

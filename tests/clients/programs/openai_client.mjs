@@ -25,6 +25,17 @@ await run({
   json_schema: async (target) =>
     (await ask(target, { response_format: { type: 'json_schema', json_schema: { name: 'place', strict: true, schema: parameters } } })).choices[0].message.content,
   tools: async (target) => (await ask(target, { tools: [tool], tool_choice: 'auto', parallel_tool_calls: false })).choices[0].message.content,
+  call: async (target) => {
+    const question = [{ role: 'user', content: 'What is the weather in Rome?' }]
+    const options = {
+      model: target.chatModel, messages: question, tools: [tool], tool_choice: 'required', parallel_tool_calls: false, temperature: 0, max_tokens: 60,
+    }
+    const answer = await client(target).chat.completions.create(options)
+    const streamed = await client(target).chat.completions.stream(options).finalChatCompletion()
+    const [made, again] = [answer, streamed].map((one) => one.choices[0].message.tool_calls[0].function)
+    if (made.name !== again.name || made.arguments !== again.arguments) throw new Error(`${JSON.stringify([made, again])}`)
+    return made.arguments
+  },
   image: async (target) => {
     const content = [{ type: 'text', text: 'What is this?' }, { type: 'image_url', image_url: { url: 'data:image/png;base64,AAAA' } }]
     return (await ask(target, { messages: [{ role: 'user', content }] })).choices[0].message.content

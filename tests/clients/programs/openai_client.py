@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Literal
 
 import openai
@@ -94,6 +95,38 @@ def tools(target: Target) -> str | None:
     return answer.choices[0].message.content
 
 
+WEATHER = [{"role": "user", "content": "What is the weather in Rome?"}]
+
+
+def call(target: Target) -> str:
+    """A call, its result, and an answer to that."""
+    options = {"model": target.chat_model, "tools": [TOOL], "temperature": 0, "max_tokens": 60}
+    answer = client(target).chat.completions.create(messages=WEATHER, tool_choice="required", **options)
+    message = answer.choices[0].message
+    results = [{"role": "tool", "tool_call_id": made.id, "content": "sunny"} for made in message.tool_calls]
+    end = client(target).chat.completions.create(messages=[*WEATHER, message, *results], tool_choice="none", **options)
+    return f"{message.tool_calls[0].function.arguments} {end.choices[0].message.content}"
+
+
+def call_streamed(target: Target) -> str:
+    """By the package's helper, which parses the arguments of strict functions."""
+    tool = {**TOOL, "function": {**TOOL["function"], "strict": True}}
+    tool["function"]["parameters"] = {**TOOL["function"]["parameters"], "additionalProperties": False}
+    stream = client(target).chat.completions.stream(
+        model=target.chat_model,
+        messages=WEATHER,
+        tools=[tool],
+        tool_choice="required",
+        parallel_tool_calls=False,
+        temperature=0,
+        max_tokens=60,
+    )
+    with stream as events:
+        events.until_done()
+        [made] = events.get_final_completion().choices[0].message.tool_calls
+    return json.dumps(made.function.parsed_arguments)
+
+
 def image(target: Target) -> str | None:
     content = [
         {"type": "text", "text": "What is this?"},
@@ -152,6 +185,8 @@ if __name__ == "__main__":
                 parse_limited,
                 parse_streamed,
                 tools,
+                call,
+                call_streamed,
                 image,
                 completion,
                 completion_stream,
