@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import msgspec
 from msgspec import UNSET
 
 from llmos_server.api.answers import Answer
+from llmos_server.api.event_stream import encode
 from llmos_server.api.schemas.chat import (
     AssistantMessage,
     CalledFunction,
@@ -22,8 +22,6 @@ from llmos_server.api.schemas.chat import (
 from llmos_server.api.schemas.common import StreamOptions
 from llmos_server.api.stops import stop_reason
 from llmos_server.chat.deltas import CallDelta, TextDelta, TokenText
-
-_encode = msgspec.json.Encoder().encode
 
 
 def to_completion(answer: Answer, texts: list[TextDelta]) -> ChatCompletion:
@@ -114,7 +112,7 @@ class ChatFrames:
             "model": plan.served.id,
             "system_fingerprint": plan.served.fingerprint,
         }
-        self._head = b"data: " + _encode(head)[:-1] + b',"choices":['
+        self._head = b"data: " + encode(head)[:-1] + b',"choices":['
         self._choice_heads = [b'{"index":%d,"delta":' % index for index in range(plan.num_choices)]
         self._has_begun = False
         self._has_content = [plan.create_parser is None] * plan.num_choices
@@ -136,10 +134,10 @@ class ChatFrames:
                 pieces.append(start + delta + b',"logprobs":' + logprobs + b',"finish_reason":null}' + tail)
                 logprobs = b"null"
             if text.finish_reason is not None:
-                ended = b'{},"logprobs":null,"finish_reason":' + _encode(_finish_reason(text))
-                ended += b',"stop_reason":' + _encode(stop_reason(self._answer.plan, text))
+                ended = b'{},"logprobs":null,"finish_reason":' + encode(_finish_reason(text))
+                ended += b',"stop_reason":' + encode(stop_reason(self._answer.plan, text))
                 if text.format_error:
-                    ended += b',"format_error":' + _encode(text.format_error)
+                    ended += b',"format_error":' + encode(text.format_error)
                 pieces.append(start + ended + b"}" + tail)
         return b"".join(pieces)
 
@@ -148,16 +146,16 @@ class ChatFrames:
         is_empty = True
         if text.reasoning:
             is_empty = False
-            reasoning = _encode(text.reasoning)
+            reasoning = encode(text.reasoning)
             yield b'{"reasoning_content":' + reasoning + b',"reasoning":' + reasoning + b"}"
         if text.text:
             is_empty = False
             self._has_content[text.index] = True
-            yield b'{"content":' + _encode(text.text) + b"}"
+            yield b'{"content":' + encode(text.text) + b"}"
         for call in text.calls:
             is_empty = False
             self._has_content[text.index] = True
-            yield b'{"tool_calls":[' + _encode(_call_delta(call)) + b"]}"
+            yield b'{"tool_calls":[' + encode(_call_delta(call)) + b"]}"
         if text.finish_reason is not None and not self._has_content[text.index]:
             is_empty = False
             yield b'{"content":""}'
@@ -167,14 +165,14 @@ class ChatFrames:
     def end(self) -> bytes:
         if not self._wants_usage:
             return b""
-        return self._head + b'],"usage":' + _encode(self._answer.usage()) + b"}\n\n"
+        return self._head + b'],"usage":' + encode(self._answer.usage()) + b"}\n\n"
 
     def _tail(self) -> bytes:
         """What ends a chunk that has choices."""
         if not self._wants_usage:
             return b"]}\n\n"
-        usage = _encode(self._answer.usage()) if self._counts_always else b"null"
+        usage = encode(self._answer.usage()) if self._counts_always else b"null"
         return b'],"usage":' + usage + b"}\n\n"
 
     def _logprobs(self, text: TextDelta) -> bytes:
-        return _encode(to_logprobs(text.tokens or [])) if self._has_logprobs else b"null"
+        return encode(to_logprobs(text.tokens or [])) if self._has_logprobs else b"null"

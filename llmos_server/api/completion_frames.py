@@ -8,14 +8,12 @@ import msgspec
 
 from llmos_server.api.answers import Answer
 from llmos_server.api.completion_plan import Prompt
-from llmos_server.api.event_stream import frame
+from llmos_server.api.event_stream import encode, frame
 from llmos_server.api.legacy_logprobs import OffsetCounter, join, of_prompt, of_tokens, shown_prompt
 from llmos_server.api.schemas.common import Usage
 from llmos_server.api.schemas.completions import Completion, CompletionChoice, CompletionRequest, LegacyLogprobs
 from llmos_server.api.stops import stop_reason
 from llmos_server.chat.deltas import TextDelta
-
-_encode = msgspec.json.Encoder().encode
 
 
 class ChoiceWriter:
@@ -122,7 +120,7 @@ class CompletionFrames:
         return b"".join(written)
 
     def end(self) -> bytes:
-        return frame(_encode(_completion(self._answer, [], self._answer.usage()))) if self._wants_usage else b""
+        return frame(encode(_completion(self._answer, [], self._answer.usage()))) if self._wants_usage else b""
 
     def _chunk(self, text: TextDelta, joined: str, logprobs: LegacyLogprobs | None) -> bytes:
         choice = CompletionChoice(
@@ -134,4 +132,4 @@ class CompletionFrames:
             format_error=text.format_error or msgspec.UNSET,
         )
         usage = self._answer.usage() if self._counts_always else None if self._wants_usage else msgspec.UNSET
-        return frame(_encode(_completion(self._answer, [choice], usage)))
+        return frame(encode(_completion(self._answer, [choice], usage)))

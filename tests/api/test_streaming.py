@@ -41,6 +41,16 @@ async def test_the_chunks_of_a_chat(api):
     assert [choice["finish_reason"] for choice in choices] == [None] * 6 + ["stop"]
 
 
+@pytest.mark.parametrize("path", ["chat", "complete"])
+async def test_no_line_ends_inside_an_event(make_api, path):
+    """Some clients take Unicode's separators for line ends, httpx's aiter_lines among them."""
+    text = "a\u2028b\u2029c\u0085d\r\n"
+    reply = await getattr(make_api(text), path)(stream=True)
+    assert all(line == "" or line.startswith("data: ") for line in reply.text.splitlines())
+    choices = [chunk["choices"][0] for chunk in events(reply.text)[:-1]]
+    assert "".join(choice.get("text") or choice.get("delta", {}).get("content") or "" for choice in choices) == text
+
+
 async def test_usage_comes_last_and_is_null_before(api):
     reply = await api.chat(stream=True, stream_options={"include_usage": True})
     *chunks, last, done = events(reply.text)
