@@ -8,7 +8,19 @@ from collections.abc import Sequence
 from cyclopts import App
 
 from llmos_server import __version__
-from llmos_server.commands import backup, keys, machine, measuring, models, plugins, serving, skills, talking, usage
+from llmos_server.commands import (
+    backup,
+    calibrating,
+    keys,
+    machine,
+    measuring,
+    models,
+    plugins,
+    serving,
+    skills,
+    talking,
+    usage,
+)
 from llmos_server.errors import LLMOSError
 
 app = App(
@@ -28,6 +40,7 @@ app.command(models.unload)
 app.command(talking.chat)
 app.command(talking.bench)
 app.command(measuring.perplexity)
+app.command(calibrating.calibrate)
 app.command(keys.keys)
 app.command(plugins.plugins)
 app.command(skills.skills)

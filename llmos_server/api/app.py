@@ -41,6 +41,7 @@ from llmos_server.api.skills import get_skill, get_skills, run_skill
 from llmos_server.api.systemone import decide
 from llmos_server.api.tokenize import detokenize, tokenize
 from llmos_server.api.usage import all_usage, own_usage, usage_of_request
+from llmos_server.calibration import CalibrationFile
 from llmos_server.chat.pool import TextPool
 from llmos_server.contracts import Finding
 from llmos_server.fleet_contracts import EngineFleet
@@ -109,6 +110,7 @@ def create_api(
     examine: Callable[[], Awaitable[list[Finding]]] | None = None,
     model_admin: ModelAdmin | None = None,
     plugins: PluginHost | None = None,
+    calibrations: CalibrationFile | None = None,
     on_startup: Sequence[LifespanHook] = (),
     on_shutdown: Sequence[LifespanHook] = (),
     server_version: str = "0",
@@ -116,7 +118,8 @@ def create_api(
     """gate: None asks nobody for a key, and knows no administrator. store, usage: None keeps neither keys nor usage.
     embedding_default: a model's name. fleet: whose figures are among the metrics.
     examine: looks the machine over for /admin/doctor.
-    model_admin: None for a fixed set of models. plugins: None has none.
+    model_admin: None for a fixed set of models. plugins: None has none. calibrations: of
+    typed decisions; None for none.
 
     on_startup, on_shutdown: called without arguments, in order; the engines' own start and stop belong here."""
     pool = TextPool()
@@ -141,6 +144,7 @@ def create_api(
         plugins=plugins,
         runner=SkillRunner(plugins.settings.max_runs),
         version=server_version,
+        calibrations=calibrations or CalibrationFile(None),
     )
     cors = _create_cors(settings.cors_origins)
     app = Litestar(

@@ -92,6 +92,7 @@ SYSTEMONE: Table = {
     "state": honoured("what is judged: a string, or an object or list that is read as JSON"),
     "questions": honoured("1 to 64, by names of your own", each=QUESTION),
     "model": honoured("a served name or alias; the default model when absent"),
+    "calibrated": honoured("false: probabilities as they are, also where a calibration was measured; true when absent"),
     "priority": honoured("lower runs earlier among the requests of one key; 0 when absent"),
     "cache_salt": honoured("cached prefixes are shared only under the same salt"),
     "stream": values(lambda value: value is False, "the answer comes at once; leave it out"),

@@ -13,9 +13,9 @@ from llmos_server.api.context import TRUNCATED, response_headers
 from llmos_server.api.encoding import run_encoder
 from llmos_server.api.pair_inputs import Judged, encode_each, encode_pairs
 from llmos_server.api.schemas.relevance import RelevanceUsage
-from llmos_server.api.scoring import softmax
 from llmos_server.api.served import ServedModel
 from llmos_server.api.starting import AnyRequest
+from llmos_server.calibration import probabilities
 from llmos_server.chat.renderer import Renderer
 from llmos_server.contracts import Activation, EncoderInfo
 from llmos_server.errors import InvalidRequest
@@ -63,7 +63,7 @@ async def judge(request: AnyRequest, served: ServedModel, judged: Judged) -> Rel
 def activate(outputs: Sequence[float], activation: Activation) -> list[float]:
     """A classifier's outputs as probabilities, or as the score that they are."""
     if activation == "softmax":
-        return softmax(outputs)
+        return probabilities(outputs)
     if activation == "sigmoid":
         return [sigmoid(output) for output in outputs]
     return list(outputs)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,6 +10,7 @@ from llmos_server.api.errors import QueueFull
 from llmos_server.api.plans import new_id
 from llmos_server.api.served import ServedModel
 from llmos_server.api.services import Services
+from llmos_server.calibration import probabilities
 from llmos_server.contracts import EngineInfo, ScoreRequest, Scores
 from llmos_server.errors import EngineBusy, InvalidRequest
 
@@ -31,7 +31,7 @@ class TextScores:
     @property
     def probabilities(self) -> list[float]:
         """That it is this text, if it has to be one of them."""
-        return softmax(self.logprobs)
+        return probabilities(self.logprobs)
 
 
 async def score_texts(
@@ -115,14 +115,6 @@ def check_score_room(prompt_ids: list[int], continuations: list[list[int]], info
             param=param,
             code="context_length_exceeded",
         )
-
-
-def softmax(scores: Sequence[float], temperature: float = 1.0) -> list[float]:
-    """Probabilities that sum to 1."""
-    best = max(scores)
-    weights = [math.exp((score - best) / temperature) for score in scores]
-    total = math.fsum(weights)
-    return [weight / total for weight in weights]
 
 
 def encode_texts(served: ServedModel, prompt_ids: list[int], texts: Sequence[str], param: str) -> list[list[int]]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from llmos_server.access.gate import Gate
 from llmos_server.access.limits import Limiter
 from llmos_server.api.metrics import Metrics
 from llmos_server.api.served import Directory
+from llmos_server.calibration import CalibrationFile
 from llmos_server.contracts import Finding
 from llmos_server.errors import ModelNotFound, StoreUnavailable
 from llmos_server.key_contracts import UsageBook
@@ -43,6 +44,7 @@ class Services:
     plugins: PluginHost
     runner: SkillRunner
     version: str
+    calibrations: CalibrationFile = field(default_factory=lambda: CalibrationFile(None))
 
 
 def services_of(connection: Any) -> Services:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import structlog
 from litestar import post
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import JSONBody
@@ -15,20 +16,25 @@ from llmos_server.api.body import WireBody, convert
 from llmos_server.api.classifier_decisions import decide_by_classifier
 from llmos_server.api.decision_answers import to_answer
 from llmos_server.api.decision_prompts import Question, as_text, read_questions
+from llmos_server.api.decisions import Decided
 from llmos_server.api.decoder_decisions import decide_by_decoder
 from llmos_server.api.disconnect import run_until_disconnect
 from llmos_server.api.responses import ERRORS, json_response
 from llmos_server.api.schemas.systemone import (
+    AppliedCalibration,
     DecisionQuestion,
     DecisionUsage,
     InputTokensDetails,
     SystemOneRequest,
     SystemOneResponse,
 )
-from llmos_server.api.scoring import softmax
 from llmos_server.api.served import ServedModel
+from llmos_server.api.services import services_of
 from llmos_server.api.starting import AnyRequest
-from llmos_server.errors import InvalidRequest
+from llmos_server.calibration import Calibration, Task, probabilities
+from llmos_server.errors import EngineFailed, InvalidRequest
+
+log = structlog.get_logger(__name__)
 
 
 class SystemOneBody(WireBody[SystemOneRequest]):
@@ -71,13 +77,36 @@ async def _decide(
         decided = await decide_by_decoder(
             request, served, state, questions, priority=data.priority or 0, cache_salt=data.cache_salt or ""
         )
-    answers = {
-        question.id: to_answer(question, softmax(scores))
-        for question, scores in zip(questions, decided.scores, strict=True)
-    }
+    found = {} if data.calibrated is False else _calibrations(request, decided)
+    answers = {}
+    for question, scores in zip(questions, decided.scores, strict=True):
+        known = found.get(question.wire.type)
+        adjusted = probabilities(scores, known.temperature, known.bias) if known else probabilities(scores)
+        answers[question.id] = to_answer(question, adjusted)
     details = InputTokensDetails(cached_tokens=decided.num_cached_tokens)
     usage = DecisionUsage(input_tokens=decided.num_tokens, input_tokens_details=details)
-    return SystemOneResponse(model=served.id, answers=answers, usage=usage)
+    applied: dict[str, AppliedCalibration] = {
+        task: AppliedCalibration(temperature=each.temperature, bias=each.bias, num_rows=each.num_rows)
+        for task, each in found.items()
+    }
+    return SystemOneResponse(
+        model=served.id, answers=answers, usage=usage, model_digest=decided.model_digest, calibration=applied
+    )
+
+
+def _calibrations(request: AnyRequest, decided: Decided) -> dict[Task, Calibration]:
+    """Of the types of question that were asked. A file that can't be read is an error: probabilities would change."""
+    file = services_of(request).calibrations
+    tasks: list[Task] = [question.wire.type for question in decided.questions]
+    try:
+        found = {task: file.find(decided.model_digest, task) for task in tasks}
+    except ValueError as error:
+        log.warning("calibrations can't be read", error=str(error))
+        raise EngineFailed(
+            "The server's calibrations.json can't be read (its log tells why): mend or remove it, or send "
+            "calibrated: false."
+        ) from None
+    return {task: calibration for task, calibration in found.items() if calibration is not None}
 
 
 def _check_question(name: str, question: Any) -> None:

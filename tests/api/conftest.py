@@ -96,6 +96,7 @@ async def make_api(fakes: ModuleType) -> AsyncIterator[Callable[..., Api]]:
             classifier: Any = None,
             store: Any = None,
             plugins: Any = None,
+            calibrations: Any = None,
             gate: Any = None,
             **engine: Any,
         ) -> Api:
@@ -116,6 +117,7 @@ async def make_api(fakes: ModuleType) -> AsyncIterator[Callable[..., Api]]:
                 server_version="1.2.3",
                 store=store,
                 plugins=plugins,
+                calibrations=calibrations,
                 gate=gate,
                 on_startup=[partial(migrate, store.database)] if store else [],
                 on_shutdown=[store.close] if store else [],

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from llmos_server.api.scoring import score_texts, softmax
+from llmos_server.api.scoring import score_texts
+from llmos_server.calibration import probabilities
 from llmos_server.errors import EngineBusy, InvalidRequest
 
 PROMPT = list(b"It is ")
@@ -56,7 +57,7 @@ async def test_a_full_queue_is_told_apart(api: Any) -> None:
     assert caught.value.retry_after == 7.0
 
 
-def test_softmax_of_what_can_hardly_be() -> None:
-    assert softmax([-5000.0, -5000.0]) == [0.5, 0.5]
-    assert softmax([0.0, -5000.0]) == [1.0, 0.0]
-    assert softmax([0.0, -2.0], temperature=2.0) == pytest.approx([1 / (1 + math.exp(-1)), 1 / (1 + math.exp(1))])
+def test_probabilities_of_what_can_hardly_be() -> None:
+    assert probabilities([-5000.0, -5000.0]) == [0.5, 0.5]
+    assert probabilities([0.0, -5000.0]) == [1.0, 0.0]
+    assert probabilities([0.0, -2.0], temperature=2.0) == pytest.approx([1 / (1 + math.exp(-1)), 1 / (1 + math.exp(1))])

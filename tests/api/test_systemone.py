@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from llmos_server.api.decision_answers import choice_confidence, score_confidence
+from llmos_server.calibration import Calibration, CalibrationFile, Quality, probabilities
 from llmos_server.errors import EngineBusy, ModelFault
 
 QUESTIONS: dict[str, Any] = {
@@ -59,6 +62,8 @@ async def test_each_type_of_question(api: Any, fakes: Any) -> None:
     num_tokens = sum(len(request.prompt_ids) for request in api.generator.requests)
     assert body["model"] == "tiny"
     details = {"cached_tokens": 9}
+    assert body["calibration"] == {}
+    assert body["model_digest"] == "sha256:" + "ab" * 32
     assert body["usage"] == {"input_tokens": num_tokens, "input_tokens_details": details, "output_tokens": 0}
 
 
@@ -221,3 +226,54 @@ async def test_what_the_engine_refuses(api: Any, error: Exception, status: int, 
     reply = await ask(api)
     assert (reply.status_code, reply.json()["error"]["code"]) == (status, code)
     assert api.generator.num_holds == 0
+
+
+QUALITY = Quality(accuracy=0.5, brier=0.5, ece=0.1, ece_low=0.0, ece_high=0.2)
+DIGEST = "sha256:" + "ab" * 32
+
+
+def write_calibrations(path: Path, digest: str = DIGEST, **temperatures: float) -> None:
+    table = {
+        task: Calibration(
+            temperature=temperature,
+            bias=0.5 if task == "noul" else 0.0,
+            num_rows=600,
+            measured=1,
+            raw=QUALITY,
+            calibrated=QUALITY,
+        )
+        for task, temperature in temperatures.items()
+    }
+    path.write_bytes(msgspec.json.encode({digest: table}))
+
+
+async def test_probabilities_are_calibrated_where_that_was_measured(make_api: Any, fakes: Any, tmp_path: Path) -> None:
+    path = tmp_path / "calibrations.json"
+    api = make_api(calibrations=CalibrationFile(path))
+    raw = (await ask(api)).json()
+    assert raw["calibration"] == {}
+    write_calibrations(path, choice=2.0, noul=4.0)
+    body = (await ask(api)).json()
+    logs = [math.log(value) for value in raw["answers"]["team"]["probabilities"].values()]
+    assert list(body["answers"]["team"]["probabilities"].values()) == pytest.approx(probabilities(logs, 2.0))
+    odds = math.log(raw["answers"]["angry"]["noul"] / (1 - raw["answers"]["angry"]["noul"]))
+    assert body["answers"]["angry"]["noul"] == pytest.approx(1 / (1 + math.exp(-(odds / 4 + 0.5))))
+    assert body["answers"]["haste"] == raw["answers"]["haste"]
+    assert body["calibration"] == {
+        "choice": {"temperature": 2.0, "bias": 0.0, "num_rows": 600},
+        "noul": {"temperature": 4.0, "bias": 0.5, "num_rows": 600},
+    }
+    assert (await ask(api, calibrated=False)).json()["answers"] == raw["answers"]
+    write_calibrations(path, digest="sha256:another", choice=2.0)
+    assert (await ask(api)).json()["answers"] == raw["answers"]
+    path.unlink()
+    assert (await ask(api)).json()["calibration"] == {}
+
+
+async def test_calibrations_that_cannot_be_read_are_no_secret(make_api: Any, tmp_path: Path) -> None:
+    (tmp_path / "calibrations.json").write_text('{"d": {"choice": {"temperature": 0}}}')
+    reply = await ask(make_api(calibrations=CalibrationFile(tmp_path / "calibrations.json")))
+    assert reply.status_code == 503
+    assert "calibrations.json" in reply.json()["error"]["message"]
+    raw = await ask(make_api(calibrations=CalibrationFile(tmp_path / "calibrations.json")), calibrated=False)
+    assert raw.status_code == 200

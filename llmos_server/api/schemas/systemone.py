@@ -31,6 +31,7 @@ class SystemOneRequest(Struct, kw_only=True, forbid_unknown_fields=True):
     questions: Annotated[dict[QuestionName, DecisionQuestion], Meta(min_length=1, max_length=MAX_QUESTIONS)]
     """By names of the client's own, which the model doesn't see."""
     model: str | None = None
+    calibrated: bool | None = None
     priority: Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)] | None = None
     cache_salt: Annotated[str, Meta(max_length=256)] | None = None
 
@@ -73,7 +74,17 @@ class DecisionUsage(Struct, kw_only=True):
     """Nothing is generated."""
 
 
+class AppliedCalibration(Struct, kw_only=True):
+    temperature: float
+    bias: float
+    num_rows: int
+
+
 class SystemOneResponse(Struct, kw_only=True):
     model: str
     answers: dict[str, DecisionAnswer]
     usage: DecisionUsage
+    model_digest: str
+    """Extension."""
+    calibration: dict[str, AppliedCalibration]
+    """Extension: by type of question, what the probabilities were adjusted by; empty where nothing was measured."""
