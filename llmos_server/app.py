@@ -35,6 +35,7 @@ from llmos_server.fleet_contracts import FleetStatus
 from llmos_server.garbage import exempt_loaded
 from llmos_server.hosts import is_loopback
 from llmos_server.logs import configure_logging
+from llmos_server.plugins.crash_note import FILE
 from llmos_server.plugins.host import PluginHost, load_plugins
 from llmos_server.plugins.model_names import with_model_names
 from llmos_server.registry.home import home_id
@@ -61,7 +62,7 @@ def _serve(settings: Settings) -> None:
     raise_file_limit()
     listener = listen(settings.api.host, settings.api.port)
     asyncio.run(_bring_up_to_date(settings))
-    plugins = load_plugins(settings.plugins)
+    plugins = load_plugins(settings.plugins, crash_note=settings.home / FILE)
     settings = with_model_names(settings, plugins)
     registry = create_registry(settings)
     progress = create_progress()

@@ -5,11 +5,13 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import structlog
 
 from llmos_server.errors import SettingsError
+from llmos_server.plugins.crash_note import CrashNote
 from llmos_server.plugins.failures import Failures
 from llmos_server.plugins.loading import (
     Offer,
@@ -49,8 +51,9 @@ class PluginHost:
     """What is offered by all plugins together, in the order of their loading; of two things of one kind and name the
     first one counts, and the plugin of the other is refused."""
 
-    def __init__(self, settings: PluginsSettings) -> None:
+    def __init__(self, settings: PluginsSettings, crash_note: CrashNote | None = None) -> None:
         self.settings = settings
+        self._crash_note = crash_note or CrashNote(None)
         self.plugins: dict[str, Plugin] = {}
         self.failures = Failures(settings.max_failures, settings.rest_seconds)
         self._manager = create_manager()
@@ -96,7 +99,12 @@ class PluginHost:
         try:
             if not NAME.fullmatch(name):
                 raise PluginRefused("its name has to be of lower-case letters, digits, _ and -, a letter first")
-            plugin.offers = self._load(plugin, candidate, given)
+            if name in self._crash_note.crashed:
+                raise PluginRefused(
+                    f"a server ended while it was loaded; update or disable it, then delete {self._crash_note.path}"
+                )
+            with self._crash_note.loading(name):
+                plugin.offers = self._load(plugin, candidate, given)
             self._offers.clear()
         except SettingsError:
             raise
@@ -134,9 +142,12 @@ class PluginHost:
         log.error("plugin refused", plugin=plugin.name, source=plugin.source, reason=reason)
 
 
-def load_plugins(settings: PluginsSettings, *, built_in: bool = True) -> PluginHost:
-    """Raises SettingsError for settings that name no plugin, or a key that a plugin doesn't have."""
-    host = PluginHost(settings)
+def load_plugins(settings: PluginsSettings, *, built_in: bool = True, crash_note: Path | None = None) -> PluginHost:
+    """crash_note: the file that remembers which plugin ended the process.
+
+    Raises SettingsError for settings that name no plugin, or a key that a plugin doesn't have.
+    """
+    host = PluginHost(settings, CrashNote(crash_note))
     candidates = list(find_plugins(settings.folders, built_in=built_in))
     _check_names(settings, {candidate.name for candidate in candidates})
     for candidate in candidates:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import threading
 
@@ -12,7 +13,8 @@ from llmos_server.errors import SettingsError
 from llmos_server.plugins import hookspecs
 from llmos_server.plugins.host import PluginHost, load_plugins
 from llmos_server.plugins.loading import TYPES
-from llmos_server.settings import PluginsSettings, load_settings
+from llmos_server.plugins.model_names import with_model_names
+from llmos_server.settings import ModelsSettings, PluginsSettings, Settings, load_settings
 
 NAMES = """
 @hookimpl
@@ -207,3 +209,37 @@ def test_every_hook_says_where_it_runs():
     for name, spec in specs.items():
         told = (spec.__doc__ or "").lower()
         assert any(word in told for word in ("thread", "listed", "read once", "in that program")), name
+
+
+def test_a_plugin_that_ends_the_process_is_named_at_the_next_start(write_plugin, load, tmp_path):
+    write_plugin("a", NAMES)
+    folder = write_plugin("crashing", "import os\nos._exit(7)\n")
+    note = tmp_path / "plugins.crashed"
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from llmos_server.plugins.host import load_plugins\n"
+        "from llmos_server.settings import PluginsSettings\n"
+        "load_plugins(PluginsSettings(folders=(sys.argv[1],)), built_in=False, crash_note=Path(sys.argv[2]))\n"
+    )
+    command = [sys.executable, "-c", code, str(folder.parent), str(note)]
+    assert subprocess.run(command, check=False, timeout=120).returncode == 7
+    assert note.read_text() == "crashing\n"
+    settings = PluginsSettings(folders=(str(folder.parent),))
+    host = load_plugins(settings, built_in=False, crash_note=note)
+    assert host.plugins["a"].state == "on"
+    assert "a server ended while it was loaded" in host.plugins["crashing"].reason
+    assert str(note) in host.plugins["crashing"].reason
+    note.unlink()
+    (folder / "plugin.py").write_text('hook_api = "1.0"')
+    assert load_plugins(settings, built_in=False, crash_note=note).plugins["crashing"].state == "on"
+    assert not note.exists()
+
+
+def test_the_operators_names_of_models_win(write_plugin, load):
+    write_plugin("a", NAMES)
+    code = "@hookimpl\ndef register_models(): return [ModelName(name='taken', reference='hf:o/n')]"
+    write_plugin("b", code)
+    settings = Settings(models=ModelsSettings(aliases={"taken": "smollm2:135m"}))
+    aliases = with_model_names(settings, load()).models.aliases
+    assert aliases == {"mine": "smollm2:135m", "taken": "smollm2:135m"}
