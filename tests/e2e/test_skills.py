@@ -30,3 +30,13 @@ def test_translation(server, smollm2):
     assert "{name}" in lines[0]
     assert lines[1].count("](http://example.org/a)") == 1
     assert body["usage"]["completion_tokens"] > 0
+
+
+def test_classification(server, smollm2):
+    labels = ["sport/football", "sport/tennis", "music"]
+    body = run(server, "classification", text="The goalkeeper saved a penalty.", labels=labels)
+    assert body["model_digest"] == smollm2.digest
+    assert body["result"] == "sport/football"
+    chances = body["details"]["probabilities"]
+    assert abs(chances["sport"] + chances["music"] - 1) < 1e-6
+    assert body["usage"]["completion_tokens"] == 0
