@@ -40,3 +40,13 @@ def test_classification(server, smollm2):
     chances = body["details"]["probabilities"]
     assert abs(chances["sport"] + chances["music"] - 1) < 1e-6
     assert body["usage"]["completion_tokens"] == 0
+
+
+def test_summarization(server, smollm2):
+    sentence = "The town of Brenfield repaired the roof of its old library in the year {}, which took {} months."
+    text = "\n\n".join(sentence.format(1900 + number, number % 9 + 2) for number in range(60))
+    body = run(server, "summarization", text=text, max_words=40)
+    assert (body["skill"], body["model_digest"]) == ("summarization", smollm2.digest)
+    assert body["details"]["language"] == "en"
+    assert 0 < body["details"]["num_words"] <= 40
+    assert body["usage"]["completion_tokens"] > 0
