@@ -49,6 +49,8 @@ def encode_pairs(renderer: Renderer, info: EncoderInfo, judged: Judged) -> list[
         if len(pair.ids) > limit:
             alone = encoder.num_tokens(first) + encoder.num_special
             raise _too_long(first_name if alone >= limit else second_name, len(pair.ids), limit, "with its other text ")
+        if not pair.ids:
+            raise InvalidRequest(f"{second_name} is empty.", param=second_name, code="invalid_value")
         pairs.append(pair)
     return pairs
 
@@ -59,7 +61,7 @@ def encode_each(renderer: Renderer, info: EncoderInfo, judged: Judged) -> tuple[
     names = dict(zip(judged.seconds, judged.second_names, strict=True))
     names |= zip(judged.firsts, judged.first_names, strict=True)
     texts = list(names)
-    limit = _limit(judged.truncate, info)
+    limit = _limit(judged.truncate, info, least=sum(map(len, renderer.affixes)) + 1)
     seconds = set(judged.seconds) - set(judged.firsts)
     encoded, num_cut = [], 0
     for text, ids in zip(texts, renderer.encode_batch(texts, param="texts"), strict=True):
@@ -70,6 +72,12 @@ def encode_each(renderer: Renderer, info: EncoderInfo, judged: Judged) -> tuple[
             if judged.truncate is None:
                 raise _too_long(names[text], len(kept), limit)
             kept = renderer.truncate(kept, limit)
+        if not kept:
+            raise InvalidRequest(
+                f"{names[text]} is empty; an embedding needs at least one token of text.",
+                param=names[text],
+                code="invalid_value",
+            )
         num_cut += len(kept) < len(ids)
         encoded.append(kept)
     return encoded, {text: place for place, text in enumerate(texts)}, num_cut
@@ -89,12 +97,12 @@ def spread(firsts: Sequence[str], seconds: Sequence[str], names: tuple[str, str]
     return list(firsts), list(seconds)
 
 
-def _limit(truncate: int | None, info: EncoderInfo) -> int:
+def _limit(truncate: int | None, info: EncoderInfo, *, least: int = 1) -> int:
     if truncate is None or truncate == WHOLE_MODEL:
         return info.max_input_tokens
-    if not 1 <= truncate <= info.max_input_tokens:
+    if not least <= truncate <= info.max_input_tokens:
         raise InvalidRequest(
-            f"truncate_prompt_tokens is {truncate}; this model takes 1 to {info.max_input_tokens}, or -1.",
+            f"truncate_prompt_tokens is {truncate}; this model takes {least} to {info.max_input_tokens}, or -1.",
             param="truncate_prompt_tokens",
             code="invalid_value",
         )

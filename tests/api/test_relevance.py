@@ -110,6 +110,12 @@ async def test_embeddings_are_compared_by_their_cosine(api: Any) -> None:
     assert error["param"] == "use_activation"
     error = (await api.post("/v1/rerank", {"query": "q", "documents": ["d", "x" * 101]})).json()["error"]
     assert (error["param"], error["code"]) == ("documents[1]", "context_length_exceeded")
+    error = (await api.post("/v1/rerank", {"query": "q", "documents": ["d", ""]})).json()["error"]
+    assert error["param"] == "documents[1]"
+    error = (await api.post("/v1/score", {"text_1": "", "text_2": "d"})).json()["error"]
+    assert error["param"] == "text_1"
+    error = (await api.post("/v1/score", {"text_1": "q", "text_2": "d", "truncate_prompt_tokens": 0})).json()["error"]
+    assert error["param"] == "truncate_prompt_tokens"
     cut = await api.post("/v1/rerank", {"query": "q", "documents": ["d", "x" * 101], "truncate_prompt_tokens": -1})
     assert cut.json()["usage"]["truncated_inputs"] == 1
     assert sorted(len(ids) for ids in encoder.requests[-1].inputs) == [1, 1, 100]
