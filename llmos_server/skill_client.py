@@ -130,7 +130,7 @@ async def _evaluate(
             num_failed=len(outcomes) - len(answers),
             errors=errors,
         )
-        if keeps:
+        if keeps and skill.metric in evaluation.figures:  # Some metrics need what not every machine has.
             await _store(client, root, skill, evaluation)
         return evaluation
 

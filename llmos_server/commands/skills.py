@@ -174,7 +174,8 @@ def evaluate(
     else:
         _print_scores(skill, found)
     minimum = skill.minimum_score
-    return int(minimum is not None and any(entry.figures[skill.metric] < minimum for entry in found))
+    scores = [entry.figures[skill.metric] for entry in found if skill.metric in entry.figures]
+    return int(minimum is not None and any(score < minimum for score in scores))
 
 
 def _print_scores(skill: Any, found: list[Any]) -> None:
@@ -182,14 +183,16 @@ def _print_scores(skill: Any, found: list[Any]) -> None:
     heads = ("MODEL", "CASES", "FAILED", *(name.upper() for name in names), "MINIMUM")
     rows = []
     for entry in found:
-        figures = (f"{entry.figures[name]:.3f}" if name in entry.figures else "-" for name in names)
+        figures = (f"{entry.figures[name]:.3f}" if name in entry.figures else "not measured" for name in names)
         minimum = "-"
-        if skill.minimum_score is not None:
+        if skill.minimum_score is not None and skill.metric in entry.figures:
             verdict = "below" if entry.figures[skill.metric] < skill.minimum_score else "reached"
             minimum = f"{skill.minimum_score:g} {verdict}"
         rows.append((entry.model, str(entry.num_cases), str(entry.num_failed), *figures, minimum))
     print(f"{skill.name} {skill.version}, judged by {skill.metric}\n")
     print_table([heads, *rows])
+    if any(skill.metric not in entry.figures for entry in found):
+        print(f"{skill.metric} can't be measured here, so no score is kept; docs/skills.md tells what it needs.")
     for error in dict.fromkeys(error for entry in found for error in entry.errors):
         print(f"A case failed: {error}", file=sys.stderr)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import urllib.request
 from typing import Any
@@ -50,3 +51,14 @@ def test_summarization(server, smollm2):
     assert body["details"]["language"] == "en"
     assert 0 < body["details"]["num_words"] <= 40
     assert body["usage"]["completion_tokens"] > 0
+
+
+def test_code(server, smollm2):
+    body = run(server, "code", task="write", instruction="Write a Python function add(a, b).", max_tokens=200)
+    assert body["model_digest"] == smollm2.digest
+    details = body["details"]
+    assert details["attempts"] in (1, 2)
+    if details["parses"]:
+        ast.parse(body["result"])
+    else:
+        assert details["parse_error"]
