@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from llmos_plugins.code.sandbox.sandbox import Execution
+
 Task = Literal["write", "explain", "review", "fix", "infill"]
 
 
@@ -20,6 +22,12 @@ class CodeInput(Struct, kw_only=True):
     """Stands once in the code, for the gap to fill: infill alone."""
     max_tokens: Annotated[int, Meta(ge=1, le=32768)] = 1024
     """Of each answer of the model."""
+    run: bool = False
+    """Run the code, where the server has a sandbox. Python alone."""
+    tests: Annotated[str, Meta(max_length=100_000)] = ""
+    """Python that is run behind the code, and fails unless that is right; the model does not see it."""
+    stdin: Annotated[str, Meta(max_length=1_000_000)] = ""
+    """For the program, with run or tests."""
 
 
 class Finding(Struct, kw_only=True):
@@ -46,3 +54,7 @@ class CodeOutput(Struct, kw_only=True):
     """How often the model was asked: code that doesn't parse is asked for once more, with the error."""
     is_cut: bool
     """The model's last answer was cut by max_tokens or by its context."""
+    execution: Execution | None = None
+    """None: nothing was to be run, or what was written doesn't parse."""
+    passed: bool | None = None
+    """Whether the tests ran to their end; None without tests."""

@@ -11,6 +11,8 @@ from llmos_plugins.code.extracting import find_code
 from llmos_plugins.code.fields import CodeInput, CodeOutput, Finding
 from llmos_plugins.code.gaps import Gap, find_gap
 from llmos_plugins.code.languages import canonical, find_error, is_parsed
+from llmos_plugins.code.running import check_runnable, run_code, run_here
+from llmos_plugins.code.sandbox.sandbox import Sandbox
 from llmos_server import InputError, Outcome, ReplyCut, Skill, SkillContext
 
 MAX_FINDINGS = 20
@@ -32,18 +34,25 @@ class Code(Skill[CodeInput, CodeOutput]):
     metric = "pass_rate"
     minimum_score = 0.5
 
-    def __init__(self, model: str | None = None) -> None:
+    def __init__(self, model: str | None = None, sandbox: Sandbox | None = None) -> None:
+        """sandbox: None runs nothing."""
         self.model = model
+        self._sandbox = sandbox
 
     async def run(self, input: CodeInput, context: SkillContext) -> CodeOutput:
         if input.task != "write" and not input.code.strip():
             raise InputError(f"{input.task} needs the code", field="code")
+        check_runnable(input, self._sandbox)
         if input.task == "explain":
             return await self._explain(input, context)
         if input.task == "review":
             return await self._review(input, context)
         gap = find_gap(input.code, input.marker) if input.task == "infill" else None
-        return await self._write(input, gap, context)
+        output = await self._write(input, gap, context)
+        if self._sandbox is not None and (input.run or input.tests):
+            context.progress(2, 2, "running")
+            await run_here(self._sandbox, input, output)
+        return output
 
     async def _write(self, input: CodeInput, gap: Gap | None, context: SkillContext) -> CodeOutput:
         messages = self._messages(input)
@@ -100,9 +109,21 @@ class Code(Skill[CodeInput, CodeOutput]):
         ]
 
     def measure(self, outcomes: Sequence[Outcome[CodeInput, CodeOutput]]) -> dict[str, float]:
-        """parse_rate alone: whether code is right can't be told without running it."""
-        parsed = [outcome.output is not None and bool(outcome.output.parses) for outcome in outcomes]
-        return {"parse_rate": sum(parsed) / len(parsed)}
+        """pass_rate (pass@1): the share of cases whose hidden tests pass. Without a sandbox it is left out, as whether
+        code is right can't be told without running it; parse_rate is always there."""
+        outputs = [outcome.output for outcome in outcomes]
+        figures = {"parse_rate": sum(bool(output and output.parses) for output in outputs) / len(outputs)}
+        if self._sandbox is not None:
+            passed = [
+                output is not None and run_code(self._sandbox, _whole(output), outcome.case.expected["tests"]).passed
+                for outcome, output in zip(outcomes, outputs, strict=True)
+            ]
+            figures["pass_rate"] = sum(map(bool, passed)) / len(passed)
+        return figures
+
+
+def _whole(output: CodeOutput) -> str:
+    return output.code if output.code is not None else str(output.result)
 
 
 def _gap_text(reply: str, input: CodeInput) -> str:
