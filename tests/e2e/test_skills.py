@@ -62,3 +62,17 @@ def test_code(server, smollm2):
         ast.parse(body["result"])
     else:
         assert details["parse_error"]
+
+
+@pytest.mark.proof
+def test_calibration_of_labels(server, smollm2, tmp_path, capsys, record_property):
+    """What comes with LLMOS is what is measured now: 1,125 texts."""
+    from llmos_plugins.classification.calibration import MEASURED, read_calibrations
+    from llmos_plugins.classification.command import run as calibrate_labels
+
+    calibrate_labels(tmp_path / "new.json", url=server.url)
+    record_property("calibration", "\n" + capsys.readouterr().out)
+    for new, kept in zip(read_calibrations([tmp_path / "new.json"]), read_calibrations([MEASURED]), strict=True):
+        assert (new.kind, new.model_digest, new.helps) == (kept.kind, smollm2.digest, kept.helps)
+        assert new.slope == pytest.approx(kept.slope, rel=0.1)
+        assert new.calibrated.ece == pytest.approx(kept.calibrated.ece, abs=0.02)

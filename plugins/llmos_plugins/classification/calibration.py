@@ -24,7 +24,7 @@ Kind = Literal["single", "multiple"]
 
 
 class Calibration(msgspec.Struct, frozen=True, kw_only=True):
-    """Fitted on some rows, measured on others."""
+    """Measured on rows that what was fitted had not seen."""
 
     model: str
     model_digest: str
@@ -32,9 +32,13 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     kind: Kind
     slope: float
     intercept: float = 0.0
-    num_fitted: int
     raw: Reliability
     calibrated: Reliability
+
+    @property
+    def helps(self) -> bool:
+        """Else it is kept to be told, and not applied."""
+        return self.calibrated.ece < self.raw.ece
 
 
 IDENTITY = (1.0, 0.0)

@@ -29,7 +29,7 @@ def run(
 ) -> None:
     """Calibrate the skill classification for a model of a running server. A key is taken from LLMOS_API_KEY.
 
-    Takes some minutes: 375 texts to fit, 750 others to measure.
+    Takes some minutes: 1,125 texts, each fold of them measured by what was fitted on the others.
 
     Example: llmos calibrate-labels calibration.json --model smollm2:135m
     """
@@ -63,7 +63,10 @@ class Asker:
         return [to_scores(row, probabilities) for row, probabilities in zip(rows, found, strict=True)]
 
     def _ask(self, body: dict[str, Any]) -> dict[str, float]:
-        reply = self._client.post("/v1/skills/classification/run", json={**body, **self._model})
+        try:
+            reply = self._client.post("/v1/skills/classification/run", json={**body, **self._model})
+        except httpx2.HTTPError as error:
+            raise SystemExit(f"llmos calibrate-labels: {self._client.base_url} doesn't answer: {error}") from None
         if reply.status_code != 200:
             raise SystemExit(f"llmos calibrate-labels: the server refused ({reply.status_code}): {reply.text[:500]}")
         answer = reply.json()
@@ -77,7 +80,7 @@ class Asker:
 
 def describe(calibration: Calibration) -> str:
     of = f"{calibration.model}, {calibration.kind}: slope {calibration.slope:.3f}"
-    on = f"fitted on {calibration.num_fitted} texts, measured on {calibration.raw.num_rows} others"
+    on = f"{calibration.raw.num_rows} texts" + ("" if calibration.helps else "; it helps nothing, and is not applied")
     lines = [f"{of}, intercept {calibration.intercept:.3f}; {on}"]
     for name, found in (("raw", calibration.raw), ("calibrated", calibration.calibrated)):
         low, high = found.ece_interval

@@ -34,13 +34,15 @@ class ClassificationInput(Struct, kw_only=True):
     """False: probabilities as the model gives them, though a calibration was measured."""
 
 
-class Applied(Struct, kw_only=True, frozen=True):
-    """The calibration behind an answer's probabilities."""
+class Measured(Struct, kw_only=True, frozen=True):
+    """What is known of how far this model's probabilities can be trusted."""
 
+    is_applied: bool
+    """False: they are as the model gives them, as what was fitted made them no better, or `calibrated` was false."""
     slope: float
     intercept: float
     """calibrated = function(slope * score + intercept): softmax for one label, the logistic function for several."""
-    held_out_rows: int
+    num_rows: int
     ece_raw: float
     ece_calibrated: float
     """Expected calibration error on those rows, before and after."""
@@ -54,5 +56,5 @@ class ClassificationOutput(Struct, kw_only=True):
     multiple the probability that it fits at all."""
     confidence: float | None
     """The result's probability; None with multiple."""
-    calibration: Applied | None
-    """None: none was measured for this model, or none was wanted. The probabilities rank labels then, no more."""
+    calibration: Measured | None
+    """None: it was not measured for this model; the probabilities rank labels, and may not mean more."""

@@ -1,4 +1,4 @@
-"""From what a model says of rows with known labels to a calibration: fitted on some rows, measured on others."""
+"""From what a model says of rows with known labels to a calibration."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Any
 from llmos_plugins.classification.calibration import IDENTITY, SMALLEST, Calibration, Kind, to_odds, to_probabilities
 from llmos_plugins.classification.fitting import fit_logistic, fit_slope
 from llmos_plugins.classification.reliability import Reliability, brier_score, measure_reliability
-from llmos_plugins.classification.rows import Row, labels_of, read_rows
+from llmos_plugins.classification.rows import NUM_FOLDS, Row, labels_of, read_rows
+
+FOLDS = range(NUM_FOLDS)
 
 Score = Callable[[Sequence[Row]], list[list[float]]]
 """Scores of each row's labels, in their order, up to a constant: logarithms of uncalibrated probabilities."""
@@ -26,40 +28,49 @@ def to_scores(row: Row, probabilities: dict[str, float]) -> list[float]:
 
 
 def calibrate(kind: Kind, score: Score, **of: str) -> Calibration:
-    """of: model, model_digest, skill_version."""
-    fit, held_out = (read_rows(split, multiple=kind == "multiple") for split in ("fit", "held_out"))
-    fit_scores, scores = score(fit), score(held_out)
-    if kind == "single":
-        right = [_truth(row).index(True) for row in fit]
-        slope, intercept = fit_slope(fit_scores, right), 0.0
-    else:
-        odds = [value for row in fit_scores for value in to_odds(row)]
-        slope, intercept = fit_logistic(odds, [fits for row in fit for fits in _truth(row)])
+    """of: model, model_digest, skill_version.
+
+    slope and intercept are fitted on all rows; how well that does is measured on each fold by what was fitted on the
+    others, whose templates are others."""
+    rows = read_rows(multiple=kind == "multiple")
+    scores = score(rows)
+    fits = {fold: _fit(kind, [(r, s) for r, s in zip(rows, scores, strict=True) if r.fold != fold]) for fold in FOLDS}
+    slope, intercept = _fit(kind, list(zip(rows, scores, strict=True)))
     return Calibration(
         **of,
         kind=kind,
         slope=slope,
         intercept=intercept,
-        num_fitted=len(fit),
-        raw=measure(held_out, scores, kind, *IDENTITY),
-        calibrated=measure(held_out, scores, kind, slope, intercept),
+        raw=_measure(rows, [to_probabilities(row, kind, *IDENTITY) for row in scores], kind),
+        calibrated=_measure(
+            rows, [to_probabilities(s, kind, *fits[row.fold]) for row, s in zip(rows, scores, strict=True)], kind
+        ),
     )
 
 
-def measure(
-    rows: Sequence[Row], scores: Sequence[Sequence[float]], kind: Kind, slope: float, intercept: float
-) -> Reliability:
-    """single: the reliability of the most likely label's probability. multiple: of each label's."""
-    found = [to_probabilities(row, kind, slope, intercept) for row in scores]
-    truths = [_truth(row) for row in rows]
+def _fit(kind: Kind, rows: Sequence[tuple[Row, list[float]]]) -> tuple[float, float]:
     if kind == "single":
-        best = [max(range(len(row)), key=row.__getitem__) for row in found]
-        pairs = [[(p[place], truth[place])] for p, truth, place in zip(found, truths, best, strict=True)]
-        right = [row[0][1] for row in pairs]
-    else:
-        pairs = [list(zip(p, truth, strict=True)) for p, truth in zip(found, truths, strict=True)]
-        right = [(p >= 0.5) == came_true for row in pairs for p, came_true in row]
-    return measure_reliability(pairs, brier_score(found, truths), sum(right) / len(right))
+        return fit_slope([scores for _, scores in rows], [_truth(row).index(True) for row, _ in rows]), 0.0
+    odds = [value for _, scores in rows for value in to_odds(scores)]
+    return fit_logistic(odds, [fits for row, _ in rows for fits in _truth(row)])
+
+
+def _measure(rows: Sequence[Row], found: Sequence[list[float]], kind: Kind) -> Reliability:
+    """single: the reliability of the most likely label's probability. multiple: of each label's."""
+    truths = [_truth(row) for row in rows]
+    groups: dict[str, list[tuple[float, bool]]] = {}
+    right: list[bool] = []
+    for row, probabilities, truth in zip(rows, found, truths, strict=True):
+        pairs = list(zip(probabilities, truth, strict=True))
+        if kind == "single":
+            pairs = [max(pairs)]
+            right.append(pairs[0][1])
+        else:
+            right += [(p >= 0.5) == came_true for p, came_true in pairs]
+        groups.setdefault(row.group, []).extend(pairs)
+    return measure_reliability(
+        list(groups.values()), num_rows=len(rows), brier=brier_score(found, truths), accuracy=sum(right) / len(right)
+    )
 
 
 def _truth(row: Row) -> list[bool]:

@@ -29,7 +29,7 @@ class Reliability(msgspec.Struct, frozen=True, kw_only=True):
     brier: float
     ece: float
     ece_interval: tuple[float, float]
-    """95 %, by the percentiles of a bootstrap over rows."""
+    """95 %, by the percentiles of a bootstrap over groups of predictions."""
     bins: list[Bin]
     """Without empty ones."""
 
@@ -38,16 +38,19 @@ Prediction = tuple[float, bool]
 """A probability, and whether what it was of came true."""
 
 
-def measure_reliability(rows: Sequence[Sequence[Prediction]], brier: float, accuracy: float) -> Reliability:
-    """rows: each one's predictions; the bootstrap draws rows, as predictions of one row hang together."""
+def measure_reliability(
+    groups: Sequence[Sequence[Prediction]], *, num_rows: int, brier: float, accuracy: float
+) -> Reliability:
+    """groups: predictions that hang together (about one text, or texts of one template): the bootstrap draws whole
+    ones, else the interval would be too narrow."""
     chance = random.Random(0)
     resampled = sorted(
-        _ece([pair for row in chance.choices(rows, k=len(rows)) for pair in row]) for _ in range(NUM_RESAMPLES)
+        _ece([pair for group in chance.choices(groups, k=len(groups)) for pair in group]) for _ in range(NUM_RESAMPLES)
     )
     low, high = (resampled[int(share * (NUM_RESAMPLES - 1))] for share in (0.025, 0.975))
-    pairs = [pair for row in rows for pair in row]
+    pairs = [pair for group in groups for pair in group]
     return Reliability(
-        num_rows=len(rows), accuracy=accuracy, brier=brier, ece=_ece(pairs), ece_interval=(low, high), bins=_bins(pairs)
+        num_rows=num_rows, accuracy=accuracy, brier=brier, ece=_ece(pairs), ece_interval=(low, high), bins=_bins(pairs)
     )
 
 

@@ -14,7 +14,7 @@ from llmos_plugins.classification.calibration import (
     to_probabilities,
 )
 from llmos_plugins.classification.comparing import Comparer
-from llmos_plugins.classification.fields import Applied, ClassificationInput, ClassificationOutput
+from llmos_plugins.classification.fields import ClassificationInput, ClassificationOutput, Measured
 from llmos_plugins.classification.measures import accuracy_and_f1
 from llmos_plugins.classification.tree import Node, build_tree
 from llmos_server import InputError, Outcome, Skill, SkillContext
@@ -46,8 +46,9 @@ class Classification(Skill[ClassificationInput, ClassificationOutput]):
             raise InputError("it holds nothing but white space", field="text")
         root = build_tree(input.labels, input.separator)
         kind: Kind = "multiple" if input.multiple else "single"
-        calibration = self._calibrations.get((context.model_digest, kind)) if input.calibrated else None
-        probabilities = await self._decide(root, input.text, kind, calibration, context)
+        calibration = self._calibrations.get((context.model_digest, kind))
+        is_applied = calibration is not None and calibration.helps and input.calibrated
+        probabilities = await self._decide(root, input.text, kind, calibration if is_applied else None, context)
         likely = sorted(root.walk(), key=lambda node: -probabilities[node.path])
         leaves = [node for node in likely if not node.children]
         fitting = [node.path for node in leaves if probabilities[node.path] >= input.threshold]
@@ -56,7 +57,7 @@ class Classification(Skill[ClassificationInput, ClassificationOutput]):
             result=fitting if input.multiple else best,
             probabilities={node.path: probabilities[node.path] for node in likely},
             confidence=None if input.multiple else probabilities[best],
-            calibration=None if calibration is None else _describe(calibration),
+            calibration=None if calibration is None else _describe(calibration, is_applied),
         )
 
     async def _decide(
@@ -86,11 +87,12 @@ def _labels(given: str | list[str]) -> frozenset[str]:
     return frozenset([given] if isinstance(given, str) else given)
 
 
-def _describe(calibration: Calibration) -> Applied:
-    return Applied(
+def _describe(calibration: Calibration, is_applied: bool) -> Measured:
+    return Measured(
+        is_applied=is_applied,
         slope=calibration.slope,
         intercept=calibration.intercept,
-        held_out_rows=calibration.raw.num_rows,
+        num_rows=calibration.raw.num_rows,
         ece_raw=calibration.raw.ece,
         ece_calibrated=calibration.calibrated.ece,
     )

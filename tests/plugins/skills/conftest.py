@@ -21,6 +21,7 @@ _module = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(_module)
 make_api = _module.make_api
 fakes = _module.fakes
+run_app = _module.run_app_fixture
 
 
 @pytest.fixture(scope="session")
