@@ -69,12 +69,6 @@ def require_skill(connection: Any, name: str, *, param: str | None = None) -> No
         )
 
 
-def may_run_tool(connection: Any, name: str) -> bool:
-    """Of the tools that the server itself runs."""
-    tools = principal_of(connection).tools
-    return tools is None or name in tools
-
-
 async def find_model(connection: Any, name: str | None) -> ServedModel:
     """None is the default model. Raises ModelNotFound, or Forbidden for a model that this key may not use.
 
