@@ -64,7 +64,9 @@ class Answer:
             PromptState(generation, self._create_decoders(place), self._create_parsers(), [0.0] * plan.n)
             for place, generation in enumerate(generations)
         ]
-        self._checks = [AnswerCheck(plan.check, plan.call_checks) for _ in range(plan.num_choices)]
+        needs_checks = plan.check is not None or bool(plan.call_checks)
+        choices = range(plan.num_choices if needs_checks else 0)
+        self._checks = [AnswerCheck(plan.check, plan.call_checks) for _ in choices]
         self._deltas = Merged(generations)
         metrics.prompt_tokens.inc(plan.num_prompt_tokens)
 
@@ -105,7 +107,7 @@ class Answer:
         except Exception:
             self._failed = True
             raise
-        return [await self._checks[text.index].feed(text) for text in texts]
+        return [await self._checks[text.index].feed(text) for text in texts] if self._checks else texts
 
     @property
     def status(self) -> UsageStatus:
