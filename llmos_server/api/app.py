@@ -23,7 +23,7 @@ from llmos_server.api.completions import create_completion
 from llmos_server.api.context import EXPOSED_HEADERS, RequestContext
 from llmos_server.api.docs_page import create_openapi_config, openapi_json
 from llmos_server.api.embeddings import create_embeddings
-from llmos_server.api.errors import to_response
+from llmos_server.api.error_response import to_response
 from llmos_server.api.fleet_metrics import FleetCollector
 from llmos_server.api.guard import Guard
 from llmos_server.api.health import health, metrics, ready, version

@@ -15,20 +15,20 @@ from llmos_server.api.access import find_model
 from llmos_server.api.body import WireBody
 from llmos_server.api.chat_frames import ChatFrames, to_completion
 from llmos_server.api.chat_plan import plan_chat
+from llmos_server.api.chat_start import start_chat
 from llmos_server.api.context import DROPPED, response_headers
 from llmos_server.api.disconnect import run_until_disconnect
 from llmos_server.api.filtering import filter_request
-from llmos_server.api.plans import Plan, wait_ready
+from llmos_server.api.plans import wait_ready
 from llmos_server.api.responses import ERRORS, json_response
 from llmos_server.api.sampling import check_stream_options
 from llmos_server.api.schemas.chat import ChatCompletion, ChatCompletionRequest
 from llmos_server.api.schemas.tokenize import RenderResponse
 from llmos_server.api.services import services_of
 from llmos_server.api.skill_chat import answer_by_skill, is_skill
-from llmos_server.api.starting import AnyRequest, collect, create_start, open_stream
+from llmos_server.api.starting import AnyRequest, collect, open_stream
 from llmos_server.api.unknown_fields import tell_unread_variables
 from llmos_server.api.visits import take_place
-from llmos_server.contracts import EngineInfo
 
 
 class ChatBody(WireBody[ChatCompletionRequest]):
@@ -46,21 +46,10 @@ class ChatBody(WireBody[ChatCompletionRequest]):
     responses={200: ResponseSpec(ChatCompletion, description="The whole answer."), **ERRORS},
 )
 async def create_chat_completion(request: AnyRequest, data: JSONBody[ChatCompletionRequest]) -> ASGIApp:
-    services = services_of(request)
     check_stream_options(data)
     if is_skill(data.model):
         return await answer_by_skill(request, data)
-    data, guard = await filter_request(request, data, "chat.completions")
-    served = await find_model(request, data.model)
-    tell_unread_variables(request, served, data.chat_template_kwargs)
-
-    async def make_plan(info: EngineInfo) -> Plan:
-        plan = await plan_chat(services, served, data, info)
-        if plan.num_dropped_messages:
-            response_headers(request)[DROPPED] = str(plan.num_dropped_messages)
-        return plan
-
-    start = create_start(request, services, served, make_plan, guard)
+    start = await start_chat(request, data)
     if data.stream:
         return await open_stream(request, start, functools.partial(ChatFrames, options=data.stream_options))
     answer, texts = await collect(request, start)

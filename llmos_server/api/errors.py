@@ -5,15 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import msgspec
 import structlog
-from litestar import MediaType, Request, Response
-from litestar.exceptions import HTTPException, ValidationException
 
 from llmos_server.api.schemas.common import ErrorDetail, ErrorResponse
-from llmos_server.api.wrong_urls import remedy_for
 from llmos_server.errors import (
     EngineBusy,
     EngineFailed,
@@ -130,38 +126,6 @@ def _clip(text: str) -> str:
 
 def _retry_after(seconds: float) -> dict[str, str]:
     return {"Retry-After": str(max(1, math.ceil(seconds)))}
-
-
-def _describe_http(request: Request[Any, Any, Any], error: HTTPException) -> WireError:
-    """Errors of Litestar itself: routing and reading the request."""
-    place = f"{request.method} {request.url.path}"
-    headers = {str(name): str(value) for name, value in (error.headers or {}).items()}
-    if error.status_code == 404:
-        return WireError(404, f"There is no {place}. {remedy_for(request.url.path)}", code="unknown_url")
-    if error.status_code == 405:
-        message = f"{place}: this URL takes another method. See /docs."
-        return WireError(405, message, code="method_not_allowed", headers=headers)
-    if error.status_code == 413:
-        return WireError(
-            413, "The request body is larger than the setting api.max_body_bytes allows.", code="request_too_large"
-        )
-    if isinstance(
-        error, ValidationException
-    ):  # handlers read nothing but the body, and WireBody judges any that is there
-        return WireError(400, "The request has no body; send a JSON object.", code="invalid_json")
-    if error.status_code < 500:
-        return WireError(error.status_code, error.detail, code="invalid_value", headers=headers)
-    return WireError(error.status_code, error.detail, type="server_error", code="server_error")
-
-
-def to_response(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    """Litestar's exception handler for everything."""
-    if isinstance(error, HTTPException):
-        wire = _describe_http(request, error)
-    else:
-        wire = describe(error)
-        report(error, wire)
-    return Response(wire.body(), status_code=wire.status, headers=wire.headers, media_type=MediaType.JSON)
 
 
 def report(error: BaseException, wire: WireError) -> None:

@@ -15,7 +15,7 @@ from llmos_server.access.limits import Lease
 from llmos_server.api.answer_guard import AnswerGuard
 from llmos_server.api.answers import Answer
 from llmos_server.api.disconnect import run_until_disconnect, wait_until_disconnect
-from llmos_server.api.errors import describe, report
+from llmos_server.api.errors import WireError, describe, report
 from llmos_server.api.event_stream import DONE, EventStream, frame
 from llmos_server.api.plans import Plan, submit, wait_ready
 from llmos_server.api.served import ServedModel
@@ -31,13 +31,25 @@ AnyRequest = Request[Any, Any, Any]
 
 
 class Frames(Protocol):
-    """Writes the steps of one answer as SSE frames."""
+    """Writes the steps of one answer as the events of its wire format."""
 
     def step(self, texts: list[TextDelta]) -> bytes: ...
 
     def end(self) -> bytes:
-        """What follows the last step, without [DONE]."""
+        """What follows the last step, without the form's own end."""
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamForm:
+    """What a wire format writes around the steps of any answer. OpenAI's, unless told otherwise."""
+
+    done: bytes = DONE
+    error: Callable[[WireError], bytes] = lambda wire: frame(wire.body())
+    """The last event of a stream that fails: its status was sent before."""
+
+
+OPENAI = StreamForm()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -131,11 +143,13 @@ async def collect(request: AnyRequest, start: Start) -> tuple[Answer, list[TextD
     return await run_until_disconnect(request.receive, start.run_to_end())
 
 
-async def open_stream(request: AnyRequest, start: Start, make_frames: Callable[[Answer], Frames]) -> EventStream:
+async def open_stream(
+    request: AnyRequest, start: Start, make_frames: Callable[[Answer], Frames], form: StreamForm = OPENAI
+) -> EventStream:
     """Wait a while for the first text, so that what fails by then has its HTTP status; then begin, with pings."""
     settings = start.services.settings
     first = asyncio.ensure_future(start.run_to_first_text())
-    stream = StreamedAnswer(first, make_frames, settings.load_timeout_seconds)
+    stream = StreamedAnswer(first, make_frames, settings.load_timeout_seconds, form)
     try:
         if await wait_until_disconnect(request.receive, first, timeout=settings.ping_seconds / 2):
             first.result()
@@ -159,15 +173,17 @@ class StreamedAnswer:
         first: asyncio.Future[tuple[Answer, list[TextDelta]]],
         make_frames: Callable[[Answer], Frames],
         load_timeout: float,
+        form: StreamForm = OPENAI,
     ) -> None:
         """load_timeout: seconds that the request waits for its model; the client is told."""
         self._first = first
         self._make_frames = make_frames
         self._load_timeout = load_timeout
+        self._form = form
         self._expired = False
 
     async def body(self) -> AsyncGenerator[bytes, None]:
-        """After a failure, an error event and no [DONE]: the status was sent before."""
+        """After a failure, an error event and not the form's end."""
         try:
             if not self._first.done():
                 yield f": waiting for the model; a load may take {self._load_timeout:g} s at most\n\n".encode()
@@ -180,12 +196,12 @@ class StreamedAnswer:
                 if written := frames.step(texts):
                     yield written
                 texts = await answer.next()
-            yield frames.step(texts) + frames.end() + DONE
+            yield frames.step(texts) + frames.end() + self._form.done
         except Exception as caught:
             error = EngineBusy(SHUTTING_DOWN) if self._expired else caught
             wire = describe(error)
             report(error, wire)
-            yield frame(wire.body())
+            yield self._form.error(wire)
 
     def expire(self) -> None:
         """Make the body end soon, with an error."""
