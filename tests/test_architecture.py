@@ -36,13 +36,14 @@ ARROWS: dict[str, set[str]] = {
     "backup": {"store"},
     "skills": set(),
     "plugins": {"skills"},
+    "agents": {"chat", "plugins", "skills"},
     "gguf": set(),
     "chat": set(),
     "registry": {"gguf"},
     "kernels": set(),
     "models": {"kernels", "gguf"},
     "engine": {"models", "kernels", "garbage", "logs"},
-    "api": {"access", "calibration", "chat", "hosts", "plugins", "registry", "skills", "store"},
+    "api": {"access", "agents", "calibration", "chat", "hosts", "plugins", "registry", "skills", "store"},
     "bench": {"http_client"},
     "terminal_chat": {"http_client"},
     "doctor": {"engine", "kernels", "registry", "store"},
@@ -98,6 +99,7 @@ STRICT_BASE = {
 
 TORCH_FREE = (
     "access",
+    "agents",
     "store",
     "backup",
     "api",
