@@ -21,6 +21,9 @@ KEPT_VARIABLES = ("LLMOS_HOME", "LLMOS_TEST_")
 # Before anything is imported that reads them.
 for _name in [name for name in os.environ if name.startswith("LLMOS_") and not name.startswith(KEPT_VARIABLES)]:
     del os.environ[_name]
+# Where Python may not keep what it compiled, each program that a test starts compiles all modules anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", OMP_NUM_THREADS="1", NO_COLOR="1", COLUMNS="120")
 
 
