@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-
+import msgspec
 from litestar import delete, get, post
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, JSONBody
@@ -13,8 +12,9 @@ from llmos_server.api import fields
 from llmos_server.api.access import require_admin
 from llmos_server.api.body import WireBody
 from llmos_server.api.disconnect import run_until_disconnect
-from llmos_server.api.errors import describe
-from llmos_server.api.event_stream import EventStream, frame
+from llmos_server.api.errors import WireError
+from llmos_server.api.event_stream import DONE, frame
+from llmos_server.api.pull_stream import open_pull_stream
 from llmos_server.api.responses import ERRORS, json_response
 from llmos_server.api.schemas.admin_models import (
     AdminModel,
@@ -24,8 +24,7 @@ from llmos_server.api.schemas.admin_models import (
     PullEvent,
 )
 from llmos_server.api.services import model_admin_of, services_of
-from llmos_server.api.starting import SHUTTING_DOWN, AnyRequest
-from llmos_server.errors import EngineBusy
+from llmos_server.api.starting import AnyRequest
 
 
 class ModelNameBody(WireBody[ModelNameRequest]):
@@ -88,24 +87,13 @@ async def unload_model(request: AnyRequest, data: JSONBody[ModelNameRequest]) ->
     responses={200: ResponseSpec(PullEvent, description="One event.", media_type="text/event-stream"), **ERRORS},
 )
 async def pull_model(request: AnyRequest, data: JSONBody[ModelNameRequest]) -> ASGIApp:
-    settings = services_of(request).settings
-    events = model_admin_of(request).pulls.listen(data.model)
+    return open_pull_stream(request, data.model, write_event)
 
-    async def body() -> AsyncGenerator[bytes, None]:
-        while (event := await events.get()) is not None:
-            yield event
 
-    def expire() -> None:
-        events.put_nowait(frame(describe(EngineBusy(SHUTTING_DOWN)).body()))
-        events.put_nowait(None)
-
-    return EventStream(
-        body(),
-        expire=expire,
-        close=lambda: None,
-        ping_seconds=settings.ping_seconds,
-        grace_seconds=settings.grace_seconds,
-    )
+def write_event(event: PullEvent | WireError) -> bytes:
+    if isinstance(event, WireError):
+        return frame(event.body())
+    return frame(msgspec.json.encode(event)) + (DONE if event.model is not None else b"")
 
 
 @delete(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from llmos_server.api.answer_guard import AnswerGuard
 from llmos_server.api.merging import Merged
@@ -35,9 +36,21 @@ class PromptState:
     first_token: float = 0.0
     num_cached_tokens: int = 0
     queue_seconds: float | None = None
+    prefill_seconds: float | None = None
     logprobs: list[TokenLogprob | None] | None = None
     held: list[ChoiceDelta] = field(default_factory=list)
     """Deltas that came before the prompt's own log-probabilities, which every choice's text begins with."""
+
+
+class Seconds(NamedTuple):
+    """What a request took."""
+
+    total: float
+    load: float
+    prefill: float
+    """Of the prompt that took longest."""
+    decode: float
+    """From the first token on."""
 
 
 class Answer:
@@ -54,6 +67,8 @@ class Answer:
         """Plugins' filters, which see every text before anybody else does."""
         self.on_tokens: Callable[[int], None] = lambda _: None
         """Called with the number of tokens that each text adds."""
+        self.load_seconds = 0.0
+        """That the request has waited for its model."""
         self._metrics = metrics
         self._arrival = arrival
         self._num_open = plan.num_choices
@@ -126,6 +141,15 @@ class Answer:
     def queue_seconds(self) -> float | None:
         """Of the prompt that waited longest."""
         return max((s.queue_seconds for s in self._prompts if s.queue_seconds is not None), default=None)
+
+    @property
+    def seconds(self) -> Seconds:
+        """So far."""
+        now = time.perf_counter()
+        first = min((state.first_token for state in self._prompts if state.first_token), default=now)
+        known = [state.prefill_seconds for state in self._prompts if state.prefill_seconds is not None]
+        prefill = max(known) if known else first - self._arrival - self.load_seconds
+        return Seconds(now - self._arrival, self.load_seconds, prefill, now - first)
 
     def prompt_logprobs(self, place: int) -> list[TokenLogprob | None]:
         """Of prompt `place`; there before the first text of its choices is."""
@@ -220,6 +244,7 @@ class Answer:
             state.queue_seconds = delta.queue_seconds
             self._metrics.queue_time.observe(delta.queue_seconds)
         if delta.prefill_seconds is not None:
+            state.prefill_seconds = delta.prefill_seconds
             self._metrics.prefill_time.observe(delta.prefill_seconds)
 
     def _observe_step(self, state: PromptState, choice: int, now: float) -> None:

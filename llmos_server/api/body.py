@@ -66,11 +66,15 @@ class WireBody(AbstractDTO[T]):
     table: ClassVar[Table]
 
     def decode_bytes(self, value: bytes) -> T:
-        require_json(self.asgi_connection.headers.get("content-type", ""))
+        self.check_type()
         checked = check_fields(decode_json(value), self.table)
         if checked.unknown:
             tell_unknown(self.asgi_connection, checked.unknown)
         return self.to_struct(checked.fields)
+
+    def check_type(self) -> None:
+        """Raises UnsupportedMediaType for a body that isn't declared as JSON."""
+        require_json(self.asgi_connection.headers.get("content-type", ""))
 
     def to_struct(self, fields: dict[str, Any]) -> T:
         """fields: honoured ones only. Raises InvalidRequest."""

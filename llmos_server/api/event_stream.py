@@ -1,4 +1,5 @@
-"""Server-sent events: frames, pings, and an orderly end when the client leaves or the server stops."""
+"""Streams, of server-sent events unless told otherwise: pings, and an orderly end when the client leaves or the server
+stops."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ import msgspec
 from litestar.types import Receive, Scope, Send
 from sse_starlette import EventSourceResponse
 
+EVENT_STREAM = "text/event-stream"
 DONE = b"data: [DONE]\n\n"
 CLOSING_SECONDS = 2.0
 """After the grace time, for the last event to be sent."""
@@ -43,7 +45,9 @@ class _UntimedSource(EventSourceResponse):
 
 
 class EventStream:
-    """An ASGI app that sends what `body` yields, each piece whole events.
+    """An ASGI app that sends what `body` yields, each piece whole events or lines.
+
+    ping_seconds: 0 sends no pings, which are comments of server-sent events.
 
     The client leaves: the body is cancelled at once. The server stops: the body may go on for the grace time, then
     `expire` is called and has to make it end. `close` is called last in every case, also when the body never began.
@@ -57,18 +61,21 @@ class EventStream:
         close: Callable[[], None],
         ping_seconds: float,
         grace_seconds: float,
+        media_type: str = EVENT_STREAM,
     ) -> None:
         self._body = body
         self._expire = expire
         self._close = close
         self._ping_seconds = ping_seconds
         self._grace_seconds = grace_seconds
+        self._media_type = media_type
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         stopping = anyio.Event()
         watch = asyncio.create_task(self._expire_after_grace(stopping))
         response = _UntimedSource(
             self._body,
+            media_type=self._media_type,
             sep="\n",
             ping=self._ping_seconds,
             headers={"Cache-Control": "no-cache"},

@@ -9,37 +9,37 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
-import msgspec
-
-from llmos_server.api.errors import describe, report
-from llmos_server.api.event_stream import DONE, frame
+from llmos_server.api.errors import WireError, describe, report
 from llmos_server.api.schemas.admin_models import PullEvent
 from llmos_server.registry.registry import Registry
 
 UPDATE_SECONDS = 0.25
 """Between two events about one transfer."""
 
+Told = PullEvent | WireError | None
+"""None, in a listener's queue, is the end."""
+
 
 @dataclass(slots=True)
 class Pull:
-    """One that runs. None in a listener's queue is the end."""
+    """One that runs."""
 
     loop: asyncio.AbstractEventLoop
-    listeners: list[asyncio.Queue[bytes | None]] = field(default_factory=list)
+    listeners: list[asyncio.Queue[Told]] = field(default_factory=list)
 
     def tell(self, event: PullEvent) -> None:
         """From the pull's thread."""
-        self._publish(frame(msgspec.json.encode(event)))
+        self._publish(event)
 
-    def end(self, last: bytes) -> None:
+    def end(self, last: PullEvent | WireError) -> None:
         """From the pull's thread."""
         self._publish(last, None)
 
-    def _publish(self, *pieces: bytes | None) -> None:
+    def _publish(self, *told: Told) -> None:
         def put() -> None:
             for listener in self.listeners:
-                for piece in pieces:
-                    listener.put_nowait(piece)
+                for event in told:
+                    listener.put_nowait(event)
 
         with suppress(RuntimeError):  # The server has stopped meanwhile.
             self.loop.call_soon_threadsafe(put)
@@ -85,24 +85,22 @@ class Pulls:
         self._registry = registry
         self._running: dict[str, Pull] = {}
 
-    def listen(self, name: str) -> asyncio.Queue[bytes | None]:
-        """SSE events, the last one with the model and [DONE], or with an error; then None. Raises InvalidRequest."""
+    def listen(self, name: str) -> asyncio.Queue[Told]:
+        """Events, the last one with the model, or an error; then None. Raises InvalidRequest."""
         wanted = self._registry.resolve(name)
         pull = self._running.get(wanted)
         if pull is None:
             pull = self._running[wanted] = Pull(asyncio.get_running_loop())
             threading.Thread(target=self._run, args=(wanted, pull), name=f"pull {wanted}", daemon=True).start()
-        events: asyncio.Queue[bytes | None] = asyncio.Queue()
+        events: asyncio.Queue[Told] = asyncio.Queue()
         pull.listeners.append(events)
         return events
 
     def _run(self, name: str, pull: Pull) -> None:
         try:
-            version = self._registry.pull(name, PullProgress(pull))
-            last = frame(msgspec.json.encode(PullEvent(model=version))) + DONE
+            last: PullEvent | WireError = PullEvent(model=self._registry.pull(name, PullProgress(pull)))
         except Exception as error:
-            wire = describe(error)
-            report(error, wire)
-            last = frame(wire.body())
+            last = describe(error)
+            report(error, last)
         del self._running[name]
         pull.end(last)

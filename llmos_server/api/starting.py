@@ -16,7 +16,7 @@ from llmos_server.api.answer_guard import AnswerGuard
 from llmos_server.api.answers import Answer
 from llmos_server.api.disconnect import run_until_disconnect, wait_until_disconnect
 from llmos_server.api.errors import WireError, describe, report
-from llmos_server.api.event_stream import DONE, EventStream, frame
+from llmos_server.api.event_stream import DONE, EVENT_STREAM, EventStream, frame
 from llmos_server.api.plans import Plan, submit, wait_ready
 from llmos_server.api.served import ServedModel
 from llmos_server.api.services import Services
@@ -47,6 +47,10 @@ class StreamForm:
     done: bytes = DONE
     error: Callable[[WireError], bytes] = lambda wire: frame(wire.body())
     """The last event of a stream that fails: its status was sent before."""
+    media_type: str = EVENT_STREAM
+    has_comments: bool = True
+    """Whether a client that waits is told so, and pinged: formats that aren't server-sent events have no place for
+    what is no part of the answer."""
 
 
 OPENAI = StreamForm()
@@ -75,7 +79,9 @@ class Start:
         with contextlib.ExitStack() as holds:
             visit = holds.enter_context(Visit(self.request, self.served.id, self.lease))
             holds.enter_context(self.served.engine.hold())
+            asked = time.perf_counter()
             info = await wait_ready(self.served, self.services.settings.load_timeout_seconds)
+            load_seconds = time.perf_counter() - asked
             plan = await self.make_plan(info)
             metrics = self.services.metrics.of(self.served.id)
             visit.charge_prompt(plan.num_prompt_tokens)
@@ -86,6 +92,7 @@ class Start:
                 visit.take_back(plan.num_prompt_tokens)
                 raise
             answer = Answer(plan, generations, metrics, self.arrival)
+            answer.load_seconds = load_seconds
             answer.on_tokens = visit.charge
             answer.guard = self.guard
             holds.callback(_book, visit, answer)
@@ -160,13 +167,14 @@ async def open_stream(
         stream.body(),
         expire=stream.expire,
         close=stream.close,
-        ping_seconds=settings.ping_seconds,
+        ping_seconds=settings.ping_seconds if form.has_comments else 0,
         grace_seconds=settings.grace_seconds,
+        media_type=form.media_type,
     )
 
 
 class StreamedAnswer:
-    """One answer as SSE frames, from its first text on, which may still be awaited."""
+    """One answer as frames, from its first text on, which may still be awaited."""
 
     def __init__(
         self,
@@ -185,7 +193,7 @@ class StreamedAnswer:
     async def body(self) -> AsyncGenerator[bytes, None]:
         """After a failure, an error event and not the form's end."""
         try:
-            if not self._first.done():
+            if self._form.has_comments and not self._first.done():
                 yield f": waiting for the model; a load may take {self._load_timeout:g} s at most\n\n".encode()
             await asyncio.wait({self._first})
             if self._first.cancelled():
