@@ -3,6 +3,7 @@
 What a plugin imports is here; docs/plugins.md tells how it is used.
 """
 
+from llmos_server.calibration.calibration import Calibration, calibrated
 from llmos_server.plugins.filters import (
     ChoiceFilter,
     EndAnswer,
@@ -34,6 +35,7 @@ __all__ = [
     "HOOK_API",
     "AnswerScore",
     "Asked",
+    "Calibration",
     "Case",
     "ChoiceFilter",
     "Command",
@@ -57,6 +59,7 @@ __all__ = [
     "Skill",
     "SkillContext",
     "Tool",
+    "calibrated",
     "hookimpl",
     "try_skill",
 ]

@@ -20,7 +20,7 @@ from llmos_server.api.model_admin import ModelAdmin
 from llmos_server.api.registry_directory import RegistryDirectory
 from llmos_server.api.renderers import RendererCache
 from llmos_server.api.web_server import WebServer, create_config, raise_file_limit
-from llmos_server.calibration import CALIBRATIONS, CalibrationFile
+from llmos_server.calibration.file import CALIBRATIONS, CalibrationFile
 from llmos_server.contracts import ModelVersion
 from llmos_server.doctor import examine
 from llmos_server.engine.client import EngineClient

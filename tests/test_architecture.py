@@ -16,7 +16,7 @@ EVERYBODY = {"contracts", "errors", "fleet_contracts", "key_contracts", "setting
 """May be imported from everywhere."""
 
 ARROWS: dict[str, set[str]] = {
-    "__init__": {"plugins", "skills"},
+    "__init__": {"calibration", "plugins", "skills"},
     "__main__": {"cli"},
     "contracts": set(),
     "errors": set(),
@@ -34,7 +34,7 @@ ARROWS: dict[str, set[str]] = {
     "access": set(),
     "store": set(),
     "backup": {"store"},
-    "skills": set(),
+    "skills": {"calibration"},
     "plugins": {"skills"},
     "agents": {"chat", "plugins", "skills"},
     "gguf": set(),

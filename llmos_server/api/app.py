@@ -41,7 +41,7 @@ from llmos_server.api.skills import get_skill, get_skills, run_skill
 from llmos_server.api.systemone import decide
 from llmos_server.api.tokenize import detokenize, tokenize
 from llmos_server.api.usage import all_usage, own_usage, usage_of_request
-from llmos_server.calibration import CalibrationFile
+from llmos_server.calibration.file import CalibrationFile
 from llmos_server.chat.pool import TextPool
 from llmos_server.contracts import Finding
 from llmos_server.fleet_contracts import EngineFleet

@@ -15,7 +15,7 @@ from llmos_server.api.pair_inputs import Judged, encode_each, encode_pairs
 from llmos_server.api.schemas.relevance import RelevanceUsage
 from llmos_server.api.served import ServedModel
 from llmos_server.api.starting import AnyRequest
-from llmos_server.calibration import probabilities
+from llmos_server.calibration.calibration import probabilities
 from llmos_server.chat.renderer import Renderer
 from llmos_server.contracts import Activation, EncoderInfo
 from llmos_server.errors import InvalidRequest

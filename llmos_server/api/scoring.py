@@ -10,7 +10,7 @@ from llmos_server.api.errors import QueueFull
 from llmos_server.api.plans import new_id
 from llmos_server.api.served import ServedModel
 from llmos_server.api.services import Services
-from llmos_server.calibration import probabilities
+from llmos_server.calibration.calibration import probabilities
 from llmos_server.contracts import EngineInfo, ScoreRequest, Scores
 from llmos_server.errors import EngineBusy, InvalidRequest
 

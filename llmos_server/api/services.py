@@ -10,7 +10,7 @@ from llmos_server.access.gate import Gate
 from llmos_server.access.limits import Limiter
 from llmos_server.api.metrics import Metrics
 from llmos_server.api.served import Directory
-from llmos_server.calibration import CalibrationFile
+from llmos_server.calibration.file import CalibrationFile
 from llmos_server.contracts import Finding
 from llmos_server.errors import ModelNotFound, StoreUnavailable
 from llmos_server.key_contracts import UsageBook

@@ -10,6 +10,7 @@ import msgspec
 
 from llmos_server.api.skill_events import RunEvents
 from llmos_server.api.skill_session import MisusedContext, SkillSession
+from llmos_server.calibration.calibration import Calibration
 from llmos_server.skills.context import AnswerScore, Messages, Reply, ReplyCut
 
 T = TypeVar("T")
@@ -86,6 +87,9 @@ class RunContext:
 
     async def count_tokens(self, text: str, *, model: str | None = None) -> int:
         return await self._ask(self._session.count_tokens(text, model))
+
+    def calibration(self, name: str) -> Calibration | None:
+        return self._session.find_calibration(name, self._digest)
 
     def progress(self, done: float, total: float | None = None, note: str = "") -> None:
         self._loop.call_soon_threadsafe(self._events.progress, done, total, note)

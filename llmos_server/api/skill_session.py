@@ -13,6 +13,7 @@ from llmos_server.api.access import find_model
 from llmos_server.api.answer_guard import AnswerGuard
 from llmos_server.api.answers import Answer
 from llmos_server.api.body import convert
+from llmos_server.api.calibrations import find_calibration
 from llmos_server.api.chat_plan import plan_chat
 from llmos_server.api.filtering import filter_request
 from llmos_server.api.plans import Plan
@@ -22,6 +23,7 @@ from llmos_server.api.served import ServedModel
 from llmos_server.api.services import services_of
 from llmos_server.api.skill_scores import score_answers
 from llmos_server.api.starting import AnyRequest, Start
+from llmos_server.calibration.calibration import Calibration
 from llmos_server.contracts import EngineInfo
 from llmos_server.errors import InvalidRequest
 from llmos_server.skills.context import AnswerScore, Reply
@@ -134,6 +136,11 @@ class SkillSession:
             return len(renderer.encode(text, add_special_tokens=False, parse_special=False))
 
         return await self._services.pool.run(len(text), count)
+
+    def find_calibration(self, name: str, digest: str) -> Calibration | None:
+        """From any thread."""
+        of = digest, f"{self._skill.name}/{name}", self._skill.version
+        return find_calibration(self._services, *of) or self._skill.calibrations.find(*of)
 
     async def _find(self, name: str | None) -> ServedModel:
         return self.served if name is None else await find_model(self._request, name)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import structlog
 from litestar import post
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import JSONBody
@@ -13,6 +12,7 @@ from litestar.types import ASGIApp
 from llmos_server.api import decision_fields
 from llmos_server.api.access import find_model
 from llmos_server.api.body import WireBody, convert
+from llmos_server.api.calibrations import find_calibration
 from llmos_server.api.classifier_decisions import decide_by_classifier
 from llmos_server.api.decision_answers import to_answer
 from llmos_server.api.decision_prompts import Question, as_text, read_questions
@@ -31,10 +31,8 @@ from llmos_server.api.schemas.systemone import (
 from llmos_server.api.served import ServedModel
 from llmos_server.api.services import services_of
 from llmos_server.api.starting import AnyRequest
-from llmos_server.calibration import Calibration, Task, probabilities
-from llmos_server.errors import EngineFailed, InvalidRequest
-
-log = structlog.get_logger(__name__)
+from llmos_server.calibration.calibration import Calibration, calibrated
+from llmos_server.errors import InvalidRequest
 
 
 class SystemOneBody(WireBody[SystemOneRequest]):
@@ -80,9 +78,7 @@ async def _decide(
     found = {} if data.calibrated is False else _calibrations(request, decided)
     answers = {}
     for question, scores in zip(questions, decided.scores, strict=True):
-        known = found.get(question.wire.type)
-        adjusted = probabilities(scores, known.temperature, known.bias) if known else probabilities(scores)
-        answers[question.id] = to_answer(question, adjusted)
+        answers[question.id] = to_answer(question, calibrated(scores, found.get(question.wire.type)))
     details = InputTokensDetails(cached_tokens=decided.num_cached_tokens)
     usage = DecisionUsage(input_tokens=decided.num_tokens, input_tokens_details=details)
     applied: dict[str, AppliedCalibration] = {
@@ -94,19 +90,12 @@ async def _decide(
     )
 
 
-def _calibrations(request: AnyRequest, decided: Decided) -> dict[Task, Calibration]:
-    """Of the types of question that were asked. A file that can't be read is an error: probabilities would change."""
-    file = services_of(request).calibrations
-    tasks: list[Task] = [question.wire.type for question in decided.questions]
-    try:
-        found = {task: file.find(decided.model_digest, task) for task in tasks}
-    except ValueError as error:
-        log.warning("calibrations can't be read", error=str(error))
-        raise EngineFailed(
-            "The server's calibrations.json can't be read (its log tells why): mend or remove it, or send "
-            "calibrated: false."
-        ) from None
-    return {task: calibration for task, calibration in found.items() if calibration is not None}
+def _calibrations(request: AnyRequest, decided: Decided) -> dict[str, Calibration]:
+    """Of the types of question that were asked, where they help."""
+    services = services_of(request)
+    tasks = {question.wire.type for question in decided.questions}
+    found = {task: find_calibration(services, decided.model_digest, task) for task in sorted(tasks)}
+    return {task: calibration for task, calibration in found.items() if calibration and calibration.helps}
 
 
 def _check_question(name: str, question: Any) -> None:

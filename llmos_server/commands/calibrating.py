@@ -1,25 +1,30 @@
-"""The verb calibrate: how right a model's typed decisions are, and what makes their probabilities true."""
+"""The verb calibrate: how far a model's probabilities can be trusted, and what makes them true."""
 
 from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from llmos_server.commands.shared import ConfigFlag, Switch, print_json, print_table, read_settings
-from llmos_server.errors import InvalidRequest
+from llmos_server.errors import LLMOSError
 
 if TYPE_CHECKING:
-    from llmos_server.calibration import Calibration, Quality, Row, Table
+    from llmos_server.calibration.calibration import Calibration, Reliability
+    from llmos_server.calibration.file import Table
+    from llmos_server.commands.calibration_rows import Labelled
 
+MIN_ROWS = 500
+"""Fewer say too little."""
 MAX_IN_FLIGHT = 4
 
 
 def calibrate(
-    rows: Annotated[Path, Parameter(help="JSON lines: state, type, instructions, criteria, answer.")],
+    rows: Annotated[Path, Parameter(help="JSON lines: questions or texts with labels, and their right answers.")],
     /,
     *,
     model: Annotated[str | None, Parameter(help="The model; the server's default without it.")] = None,
@@ -28,79 +33,46 @@ def calibrate(
     url: Annotated[str | None, Parameter(help="The server's base URL; else LLMOS_URL, else this machine's.")] = None,
     config: ConfigFlag = None,
 ) -> None:
-    """Measure typed decisions on labelled rows, and keep what calibrates them, for each type of question with 500 rows.
+    """Measure typed decisions and the skill classification on labelled rows, and keep what calibrates their
+    probabilities, for each kind of question with 500 rows.
 
     Example: llmos calibrate rows.jsonl --model smollm2:135m
     """
-    from llmos_server import calibration
+    import msgspec
+
+    from llmos_server.calibration.file import CALIBRATIONS, CalibrationFile
+    from llmos_server.commands.calibration_rows import read_rows
     from llmos_server.http_client import base_url
     from llmos_server.registry.disk import write_atomic
 
     home = read_settings(config).home
     questions = read_rows(rows)
-    digest, judged = ask_all(base_url(url), model, questions)
-    found: dict[Any, Calibration] = {}
-    for task, some in judged.items():
-        if len(some) < calibration.MIN_ROWS:
-            print(f"{task}: {len(some)} rows; {calibration.MIN_ROWS} are needed to calibrate.", file=sys.stderr)
-            continue
-        found[task] = calibration.calibrate(some, has_bias=task == "noul", measured=int(time.time()))
+    found = measure(questions, ask_all(base_url(url), model, questions), int(time.time()))
     if json:
-        import msgspec
-
-        print_json({"model_digest": digest, "calibrations": msgspec.to_builtins(found)})
+        print_json(msgspec.to_builtins(found))
     else:
-        _print(found)
+        print_found(found)
     if found and not dry_run:
-        path = home / calibration.CALIBRATIONS
-        table: Table = dict(calibration.CalibrationFile(path).table())
-        table[digest] = {**table.get(digest, {}), **found}
-        import msgspec
-
+        path = home / CALIBRATIONS
+        table: Table = dict(CalibrationFile(path).table())
+        for digest, some in found.items():
+            table[digest] = {**table.get(digest, {}), **some}
         write_atomic(path, msgspec.json.format(msgspec.json.encode(table)))
         print(f"llmos: kept in {path}; a server on this LLMOS_HOME uses it from now on.", file=sys.stderr)
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Raises InvalidRequest that names the line."""
-    import msgspec
-
-    try:
-        lines = path.read_bytes().splitlines()
-    except OSError as error:
-        raise InvalidRequest(f"{path}: can't be read ({error.strerror}).") from None
-    found = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            row = msgspec.json.decode(line, type=dict[str, Any])
-            _truth(row)
-        except (msgspec.MsgspecError, KeyError, ValueError, TypeError) as error:
-            raise InvalidRequest(
-                f"{path}, line {number}: {error}. A row is an object with state, type, instructions, criteria and "
-                "answer (an option's name, a level's number, or true or false)."
-            ) from None
-        found.append(row)
-    return found
-
-
-def ask_all(url: str, model: str | None, rows: list[dict[str, Any]]) -> tuple[str, dict[str, list[Row]]]:
-    """The model's digest, and the rows by type of question, with uncalibrated log-probabilities."""
+def ask_all(url: str, model: str | None, rows: Sequence[Labelled]) -> list[dict[str, Any]]:
+    """The server's answer to each."""
     import asyncio
-    import math
 
-    from llmos_server.calibration import Row
     from llmos_server.http_client import check_status, create_client, errors_in_words
 
     async def run() -> list[dict[str, Any]]:
         places = asyncio.Semaphore(MAX_IN_FLIGHT)
 
-        async def ask(row: dict[str, Any]) -> dict[str, Any]:
-            question = {name: row[name] for name in ("type", "instructions", "criteria") if name in row}
-            body = {"state": row["state"], "questions": {"q": question}, "calibrated": False}
+        async def ask(row: Labelled) -> dict[str, Any]:
             async with places:
-                response = await client.post(f"{url}/systemone", json=body | ({"model": model} if model else {}))
+                response = await client.post(url + row.path, json=row.body | ({"model": model} if model else {}))
                 await check_status(response)
             answer: dict[str, Any] = response.json()
             return answer
@@ -109,38 +81,54 @@ def ask_all(url: str, model: str | None, rows: list[dict[str, Any]]) -> tuple[st
             return await asyncio.gather(*map(ask, rows))
 
     with errors_in_words(url):
-        answers = asyncio.run(run())
-    judged: dict[str, list[Row]] = {}
-    for row, body in zip(rows, answers, strict=True):
-        answer = body["answers"]["q"]
-        found = [answer["noul"], 1 - answer["noul"]] if row["type"] == "noul" else [*answer["probabilities"].values()]
-        scores = [math.log(max(probability, 1e-300)) for probability in found]
-        judged.setdefault(row["type"], []).append(Row(scores, _truth(row)))
-    return answers[0]["model_digest"] if answers else "", judged
+        return asyncio.run(run())
 
 
-def _truth(row: dict[str, Any]) -> int:
-    """The place of the right option. Raises KeyError, ValueError or TypeError."""
-    answer, task = row["answer"], row["type"]
-    if task == "noul":
-        if not isinstance(answer, bool):
-            raise ValueError("the answer is not true or false")
-        return 0 if answer else 1
-    if task == "score":
-        if type(answer) is not int or not 0 <= answer < len(row["criteria"]):
-            raise ValueError("the answer is not the number of a level")
-        return answer
-    return list(row["criteria"]).index(answer)
+def measure(rows: Sequence[Labelled], answers: Sequence[dict[str, Any]], measured: int) -> Table:
+    """Raises LLMOSError if the model or the skill changed meanwhile."""
+    from llmos_server.calibration.fitting import calibrate
+
+    found: Table = {}
+    for task in dict.fromkeys(row.task for row in rows):
+        some = [(row, answer) for row, answer in zip(rows, answers, strict=True) if row.task == task]
+        of = {(answer["model_digest"], answer.get("version", "")) for _, answer in some}
+        if len(of) > 1:
+            raise LLMOSError("The model or the skill changed meanwhile. Run it again.")
+        if len(some) < MIN_ROWS:
+            print(f"{task}: {len(some)} rows; {MIN_ROWS} are needed to calibrate.", file=sys.stderr)
+            continue
+        digest, version = of.pop()
+        judged = [each for row, answer in some for each in row.judge(answer)]
+        has_bias = len(judged) > len(some) or task in ("noul", "classification/several")
+        calibration = calibrate(judged, has_bias=has_bias, num_rows=len(some), measured=measured, version=version)
+        found.setdefault(digest, {})[task] = calibration
+    return found
 
 
-def _print(found: dict[Any, Calibration]) -> None:
-    def told(quality: Quality) -> tuple[str, ...]:
-        interval = f"{quality.ece:.3f} ({quality.ece_low:.3f} to {quality.ece_high:.3f})"
-        return f"{quality.accuracy:.1%}", f"{quality.brier:.4f}", interval
-
-    rows: list[tuple[str, ...]] = [("TYPE", "ROWS", "PROBABILITIES", "ACCURACY", "BRIER", "ECE (95 %)")]
-    for task, each in found.items():
-        by = f"temperature {each.temperature:.2f}" + (f", bias {each.bias:+.2f}" if task == "noul" else "")
-        rows.append((task, str(each.num_rows), "as they are", *told(each.raw)))
-        rows.append(("", "", by, *told(each.calibrated)))
+def print_found(found: Table) -> None:
+    each = [(task, calibration) for some in found.values() for task, calibration in some.items()]
+    rows: list[tuple[str, ...]] = [("KIND", "ROWS", "PROBABILITIES", "ACCURACY", "BRIER", "ECE (95 %)")]
+    bins: list[tuple[str, ...]] = [("KIND", "PROBABILITIES", "FROM", "TO", "TIMES", "PREDICTED", "TRUE")]
+    for task, calibration in each:
+        rows += _quality(task, calibration)
+        bins += _bins(task, calibration)
     print_table(rows)
+    print()
+    print_table(bins)
+
+
+def _quality(task: str, calibration: Calibration) -> Iterator[tuple[str, ...]]:
+    def told(found: Reliability) -> tuple[str, ...]:
+        interval = f"{found.ece:.3f} ({found.ece_low:.3f} to {found.ece_high:.3f})"
+        return f"{found.accuracy:.1%}", f"{found.brier:.4f}", interval
+
+    by = f"temperature {calibration.temperature:.2f}, bias {calibration.bias:+.2f}"
+    yield (task, str(calibration.num_rows), "as they are", *told(calibration.raw))
+    yield ("", "", by if calibration.helps else f"{by} (helps nothing, isn't applied)", *told(calibration.calibrated))
+
+
+def _bins(task: str, calibration: Calibration) -> Iterator[tuple[str, ...]]:
+    for name, found in (("as they are", calibration.raw), ("calibrated", calibration.calibrated)):
+        for each in found.bins:
+            edges = f"{each.low:.1f}", f"{each.high:.1f}", str(each.count)
+            yield task, name, *edges, f"{each.predicted:.3f}", f"{each.observed:.3f}"

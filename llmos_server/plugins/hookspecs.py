@@ -16,7 +16,7 @@ from llmos_server.plugins.filters import RequestFilter, ResponseFilter
 from llmos_server.plugins.offers import Command, Metric, ModelName, ModelSource, Route, Screen, Tool
 from llmos_server.skills.skill import Skill
 
-HOOK_API = (1, 0)
+HOOK_API = (1, 1)
 """Major and minor. A new hook or argument raises the minor number, any other change the major one."""
 
 PROJECT = "llmos"

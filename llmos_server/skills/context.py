@@ -4,9 +4,12 @@ another."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 import msgspec
+
+if TYPE_CHECKING:
+    from llmos_server.calibration.calibration import Calibration
 
 T = TypeVar("T")
 
@@ -93,6 +96,11 @@ class SkillContext(Protocol):
 
     async def count_tokens(self, text: str, *, model: str | None = None) -> int:
         """Of the text alone, without a chat template."""
+        ...
+
+    def calibration(self, name: str) -> Calibration | None:
+        """What was measured of this skill's probabilities with `model`, in this version, as the task SKILL/name: by
+        `llmos calibrate`, else what calibrations.json beside the skill's module has."""
         ...
 
     def progress(self, done: float, total: float | None = None, note: str = "") -> None:

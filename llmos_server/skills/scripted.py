@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from llmos_server.calibration.calibration import Calibration
 from llmos_server.skills.context import AnswerScore, Messages, Reply, ReplyCut
 from llmos_server.skills.skill import Skill
 
@@ -50,6 +51,7 @@ class ScriptedContext:
         *,
         max_model_len: int = 2048,
         score_of: Callable[[str], float] = lambda answer: -float(len(answer)),
+        calibrations: Mapping[str, Calibration] | None = None,
     ) -> None:
         self.max_model_len = max_model_len
         self.asked: list[Asked] = []
@@ -57,6 +59,7 @@ class ScriptedContext:
         self.written = ""
         self._replies = replies
         self._score_of = score_of
+        self._calibrations = calibrations or {}
 
     async def chat(self, messages: Messages, *, on_text: Callable[[str], None] | None = None, **options: Any) -> Reply:
         """The next reply; a function's may depend on what is asked, so that calls at once get theirs in any order."""
@@ -84,6 +87,9 @@ class ScriptedContext:
     async def count_tokens(self, text: str, *, model: str | None = None) -> int:
         """One for each word."""
         return len(text.split())
+
+    def calibration(self, name: str) -> Calibration | None:
+        return self._calibrations.get(name)
 
     def progress(self, done: float, total: float | None = None, note: str = "") -> None:
         self.progressed.append((done, total, note))

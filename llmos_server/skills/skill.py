@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import msgspec
 
+from llmos_server.calibration.file import CALIBRATIONS, CalibrationFile
 from llmos_server.skills.cases import Case, Outcome, read_cases
 from llmos_server.skills.context import SkillContext
 from llmos_server.skills.prompts import Prompts
@@ -35,7 +36,8 @@ class InputError(Exception):
 class Skill(ABC, Generic[I, O]):
     """One instance serves all runs, several at a time, each in a thread of its own: keep a run's state in run().
 
-    Files lie beside the class's module: prompts/*.md (see Prompts) and cases.jsonl (see Case).
+    Files lie beside the class's module: prompts/*.md (see Prompts), cases.jsonl (see Case) and calibrations.json (see
+    SkillContext.calibration).
     """
 
     name: ClassVar[str]
@@ -75,6 +77,11 @@ class Skill(ABC, Generic[I, O]):
     @cached_property
     def prompts(self) -> Prompts:
         return Prompts(self.folder / "prompts")
+
+    @cached_property
+    def calibrations(self) -> CalibrationFile:
+        """Those that come with it; the server's own win."""
+        return CalibrationFile(self.folder / CALIBRATIONS)
 
     def cases(self) -> list[Case]:
         """None where there is no cases.jsonl. Raises ValueError that names the line."""

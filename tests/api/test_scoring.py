@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from llmos_server.api.scoring import score_texts
-from llmos_server.calibration import probabilities
+from llmos_server.calibration.calibration import probabilities
 from llmos_server.errors import EngineBusy, InvalidRequest
 
 PROMPT = list(b"It is ")

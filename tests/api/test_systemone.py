@@ -10,7 +10,8 @@ import msgspec
 import pytest
 
 from llmos_server.api.decision_answers import choice_confidence, score_confidence
-from llmos_server.calibration import Calibration, CalibrationFile, Quality, probabilities
+from llmos_server.calibration.calibration import Calibration, Reliability, probabilities
+from llmos_server.calibration.file import CalibrationFile
 from llmos_server.errors import EngineBusy, ModelFault
 
 QUESTIONS: dict[str, Any] = {
@@ -228,19 +229,20 @@ async def test_what_the_engine_refuses(api: Any, error: Exception, status: int, 
     assert api.generator.num_holds == 0
 
 
-QUALITY = Quality(accuracy=0.5, brier=0.5, ece=0.1, ece_low=0.0, ece_high=0.2)
+RAW = Reliability(accuracy=0.5, brier=0.5, ece=0.1, ece_low=0.0, ece_high=0.2, bins=[])
+BETTER = msgspec.structs.replace(RAW, ece=0.05)
 DIGEST = "sha256:" + "ab" * 32
 
 
-def write_calibrations(path: Path, digest: str = DIGEST, **temperatures: float) -> None:
+def write_calibrations(path: Path, digest: str = DIGEST, *, is_better: bool = True, **temperatures: float) -> None:
     table = {
         task: Calibration(
             temperature=temperature,
             bias=0.5 if task == "noul" else 0.0,
             num_rows=600,
             measured=1,
-            raw=QUALITY,
-            calibrated=QUALITY,
+            raw=RAW,
+            calibrated=BETTER if is_better else RAW,
         )
         for task, temperature in temperatures.items()
     }
@@ -265,6 +267,8 @@ async def test_probabilities_are_calibrated_where_that_was_measured(make_api: An
     }
     assert (await ask(api, calibrated=False)).json()["answers"] == raw["answers"]
     write_calibrations(path, digest="sha256:another", choice=2.0)
+    assert (await ask(api)).json()["answers"] == raw["answers"]
+    write_calibrations(path, is_better=False, choice=2.0)
     assert (await ask(api)).json()["answers"] == raw["answers"]
     path.unlink()
     assert (await ask(api)).json()["calibration"] == {}

@@ -8,6 +8,11 @@ import urllib.request
 from typing import Any
 
 import pytest
+from llmos_plugins.classification.rows import make_rows
+from llmos_plugins.classification.skill import Classification
+
+from llmos_server.calibration.file import CalibrationFile
+from llmos_server.cli import main
 
 pytestmark = pytest.mark.real_model
 
@@ -65,14 +70,21 @@ def test_code(server, smollm2):
 
 
 @pytest.mark.proof
-def test_calibration_of_labels(server, smollm2, tmp_path, capsys, record_property):
-    """What comes with LLMOS is what is measured now: 1,125 texts."""
-    from llmos_plugins.classification.calibration import MEASURED, read_calibrations
-    from llmos_plugins.classification.command import run as calibrate_labels
-
-    calibrate_labels(tmp_path / "new.json", url=server.url)
+def test_calibration_of_labels(server, smollm2, tmp_path, capsys, monkeypatch, record_property):
+    """What comes with LLMOS is what is measured now: 1,500 texts."""
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("".join(json.dumps(row) + "\n" for row in make_rows()))
+    monkeypatch.setenv("LLMOS_HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    with pytest.raises(SystemExit) as ended:
+        main(["calibrate", str(rows), "--url", f"{server.url}/v1"])
+    assert not ended.value.code
     record_property("calibration", "\n" + capsys.readouterr().out)
-    for new, kept in zip(read_calibrations([tmp_path / "new.json"]), read_calibrations([MEASURED]), strict=True):
-        assert (new.kind, new.model_digest, new.helps) == (kept.kind, smollm2.digest, kept.helps)
-        assert new.slope == pytest.approx(kept.slope, rel=0.1)
+    measured = CalibrationFile(tmp_path / "home" / "calibrations.json").table()
+    assert measured.keys() == {smollm2.digest}
+    for task, new in measured[smollm2.digest].items():
+        kept = Classification().calibrations.find(smollm2.digest, task, Classification.version)
+        assert kept is not None
+        assert new.helps == kept.helps
+        assert new.temperature == pytest.approx(kept.temperature, rel=0.1)
         assert new.calibrated.ece == pytest.approx(kept.calibrated.ece, abs=0.02)

@@ -81,10 +81,10 @@ def test_what_llmos_brings_is_found_first(write_plugin, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("api", "words"),
     [
-        ('"2.0"', ["version 2.0", "this server has 1.0", "install a version of the plugin for 1.x"]),
+        ('"2.0"', ["version 2.0", "this server has 1.1", "install a version of the plugin for 1.x"]),
         ('"1.9"', ["needs version 1.9", "update the server"]),
-        ('"one"', ["'one'", 'write "1.0"']),
-        ("", ['add hook_api = "1.0"']),
+        ('"one"', ["'one'", 'write "1.1"']),
+        ("", ['add hook_api = "1.1"']),
     ],
 )
 def test_another_version_of_the_hooks_is_refused_by_name(write_plugin, load, api, words):

@@ -39,9 +39,9 @@ class Measured(Struct, kw_only=True, frozen=True):
 
     is_applied: bool
     """False: they are as the model gives them, as what was fitted made them no better, or `calibrated` was false."""
-    slope: float
-    intercept: float
-    """calibrated = function(slope * score + intercept): softmax for one label, the logistic function for several."""
+    temperature: float
+    bias: float
+    """calibrated = function(score / temperature + bias): softmax for one label, the logistic function for several."""
     num_rows: int
     ece_raw: float
     ece_calibrated: float
