@@ -119,7 +119,7 @@ def create_app(
         store=store,
         usage=ledger,
         examine=functools.partial(examine, settings),
-        on_startup=[ledger.start, functools.partial(fleet.preload, names)],
+        on_startup=[store.serve, ledger.start, functools.partial(fleet.preload, names)],
         on_shutdown=[fleet.stop, ledger.stop, store.close],
         server_version=__version__,
     )

@@ -175,6 +175,15 @@ class DatabaseSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StorageSettings:
+    """The [storage] section: responses and conversations that clients have stored."""
+
+    max_object_bytes: AtLeastOne = 16 * 2**20
+    """Of one response with its input, of one conversation with its items, and of a chain of responses that a request
+    goes on from; as JSON."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class LogSettings:
     """The [log] section."""
 
@@ -223,6 +232,7 @@ class Settings:
     engine: EngineSettings = field(default_factory=EngineSettings)
     log: LogSettings = field(default_factory=LogSettings)
     database: DatabaseSettings = field(default_factory=DatabaseSettings)
+    storage: StorageSettings = field(default_factory=StorageSettings)
     plugins: PluginsSettings = field(default_factory=PluginsSettings)
 
 
@@ -232,6 +242,7 @@ SECTIONS: dict[str, type[Any]] = {
     "engine": EngineSettings,
     "log": LogSettings,
     "database": DatabaseSettings,
+    "storage": StorageSettings,
     "plugins": PluginsSettings,
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,10 @@ class Database:
         with _errors_in_words(self):
             async with self._writer.begin() as connection:
                 yield connection
+
+    def errors_in_words(self) -> AbstractContextManager[None]:
+        """For whoever uses `engine` itself: what goes wrong inside is raised as StoreUnavailable."""
+        return _errors_in_words(self)
 
     async def close(self) -> None:
         if self._reader is not None:
@@ -134,10 +138,12 @@ def make_private(path: Path) -> None:
 
 def _set_up_sqlite(connection: Any, _: Any) -> None:
     """synchronous=FULL: what was committed survives a power cut, and so does a revocation. The ledger commits once a
-    second, so that costs one fsync a second. isolation_level None: this file begins transactions, not the driver."""
+    second, so that costs one fsync a second. secure_delete: what was deleted is overwritten, not only forgotten.
+    isolation_level None: this file begins transactions, not the driver."""
     connection.isolation_level = None
     cursor = connection.cursor()
-    for pragma in (f"busy_timeout = {BUSY_MILLISECONDS}", "synchronous = FULL", "foreign_keys = ON"):
+    pragmas = (f"busy_timeout = {BUSY_MILLISECONDS}", "synchronous = FULL", "foreign_keys = ON", "secure_delete = ON")
+    for pragma in pragmas:
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 
@@ -148,7 +154,7 @@ def _begin_sqlite(connection: Any) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-class _errors_in_words:
+class _errors_in_words(AbstractContextManager[None]):
     """Turns the libraries' errors into ours. What is the values' own fault is left to whoever wrote them."""
 
     def __init__(self, database: Database) -> None:

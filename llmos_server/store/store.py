@@ -5,31 +5,50 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from llmos_server.settings import Settings
+import structlog
+
+from llmos_server.settings import Settings, StorageSettings
+from llmos_server.store.conversations import ConversationRepository
 from llmos_server.store.database import Database
 from llmos_server.store.keys import KeyRepository
 from llmos_server.store.migrate import migrate
+from llmos_server.store.presence import create_presence
 from llmos_server.store.removals import UsageRemovals
+from llmos_server.store.responses import ResponseRepository
 from llmos_server.store.skill_scores import SkillScoreRepository
 from llmos_server.store.usage import UsageRepository
+
+log = structlog.get_logger(__name__)
 
 
 class Store:
     """Connects when first used, and belongs to the event loop that uses it."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, storage: StorageSettings | None = None) -> None:
+        """storage: how much of clients' objects is kept; None has its defaults."""
+        storage = storage or StorageSettings()
         self.database = database
+        self.presence = create_presence(database)
         self.keys = KeyRepository(database)
         self.usage = UsageRepository(database)
         self.removals = UsageRemovals(database)
         self.skill_scores = SkillScoreRepository(database)
+        self.responses = ResponseRepository(database, self.presence, storage)
+        self.conversations = ConversationRepository(database, storage)
+
+    async def serve(self) -> None:
+        """At a server's start: others see that it runs, and what those left that run no more is failed."""
+        await self.presence.start()
+        if num_failed := await self.responses.fail_unfinished():
+            log.warning("responses failed: their server was stopped", responses=num_failed)
 
     async def close(self) -> None:
+        await self.presence.stop()
         await self.database.close()
 
 
 def create_store(settings: Settings) -> Store:
-    return Store(Database(settings.home, settings.database.url))
+    return Store(Database(settings.home, settings.database.url), settings.storage)
 
 
 @asynccontextmanager

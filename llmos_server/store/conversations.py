@@ -1,0 +1,144 @@
+"""Conversations: metadata, and items in the order in which they were added."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from llmos_server.settings import StorageSettings
+from llmos_server.store.conversation_items import add, check_new, page
+from llmos_server.store.database import Database
+from llmos_server.store.objects import can_be_id, from_text, new_id, now_milliseconds, to_text
+from llmos_server.store.state_tables import ConversationItemRow, ConversationRow
+
+Items = Sequence[Mapping[str, Any]]
+
+_ROW, _ITEM = ConversationRow, ConversationItemRow
+_ONE = (_ROW.owner == bindparam("of_owner"), _ROW.id == bindparam("of_id"))
+_BY_ID = select(_ROW.id, _ROW.pairs, _ROW.created).where(*_ONE)
+_ONE_ITEM = (
+    _ITEM.owner == bindparam("of_owner"),
+    _ITEM.conversation_id == bindparam("of_id"),
+    _ITEM.id == bindparam("item"),
+)
+
+
+class Conversation(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    metadata: dict[str, str]
+    created: int
+    """Unix milliseconds."""
+
+
+class ItemPage(msgspec.Struct, frozen=True):
+    items: list[dict[str, Any]]
+    has_more: bool
+
+
+class ConversationRepository:
+    """Whose it is comes first, always; what is another owner's isn't there."""
+
+    def __init__(self, database: Database, settings: StorageSettings) -> None:
+        self._database = database
+        self._max_bytes = settings.max_object_bytes
+
+    async def create(self, owner: str, metadata: Mapping[str, str], items: Items = ()) -> Conversation:
+        """items: with ids, as add_items takes them. Raises InvalidRequest when they are too large together."""
+        check_new(items)
+        now = now_milliseconds()
+        made = Conversation(id=new_id("conv"), metadata=dict(metadata), created=now)
+        values = {"num_items": 0, "num_bytes": 0, "next_position": 0, "created": now, "changed": now}
+        row = insert(_ROW).values(owner=owner, id=made.id, pairs=to_text(metadata), **values)
+        async with self._database.write() as connection:
+            await connection.execute(row)
+            await add(connection, owner, made.id, items, self._max_bytes)
+        return made
+
+    async def get(self, owner: str, conversation_id: str) -> Conversation | None:
+        if not can_be_id(conversation_id):
+            return None
+        row = await self._database.first(_BY_ID, _values(owner, conversation_id))
+        return None if row is None else _to_conversation(row)
+
+    async def update(self, owner: str, conversation_id: str, metadata: Mapping[str, str]) -> Conversation | None:
+        """All its metadata anew; None when there is no such conversation."""
+        if not can_be_id(conversation_id):
+            return None
+        change = update(_ROW).where(*_ONE).values(pairs=to_text(metadata), changed=now_milliseconds())
+        async with self._database.write() as connection:
+            await connection.execute(change, _values(owner, conversation_id))
+        return await self.get(owner, conversation_id)
+
+    async def delete(self, owner: str, conversation_id: str) -> bool:
+        """With its items; whether it was there."""
+        if not can_be_id(conversation_id):
+            return False
+        async with self._database.write() as connection:
+            done = await connection.execute(delete(_ROW).where(*_ONE), _values(owner, conversation_id))
+        return done.rowcount > 0
+
+    async def add_items(self, owner: str, conversation_id: str, items: Items) -> bool:
+        """At its end; each has an "id" that no other of it has. All of them or none; False when there is no such
+        conversation. Raises InvalidRequest for an id that is there, and for a conversation that would be too large."""
+        check_new(items)
+        if not can_be_id(conversation_id):
+            return False
+        async with self._database.write() as connection:
+            return await add(connection, owner, conversation_id, items, self._max_bytes)
+
+    async def list_items(
+        self,
+        owner: str,
+        conversation_id: str,
+        *,
+        after: str | None = None,
+        limit: int | None = None,
+        order: str = "asc",
+    ) -> ItemPage | None:
+        """after: an item's id, the last one of the page before, in this order. limit: None is all. order: "asc" or
+        "desc". None when there is no such conversation. Raises InvalidRequest for an unknown `after`."""
+        if await self.get(owner, conversation_id) is None:
+            return None
+        async with self._database.read() as connection:
+            texts = await page(connection, owner, conversation_id, after, limit, order)
+        kept = texts if limit is None else texts[:limit]
+        return ItemPage([from_text(text) for text in kept], has_more=len(kept) < len(texts))
+
+    async def get_item(self, owner: str, conversation_id: str, item_id: str) -> dict[str, Any] | None:
+        if not (can_be_id(conversation_id) and can_be_id(item_id)):
+            return None
+        values = _values(owner, conversation_id) | {"item": item_id}
+        row = await self._database.first(select(_ITEM.item).where(*_ONE_ITEM), values)
+        return None if row is None else from_text(row.item)
+
+    async def delete_item(self, owner: str, conversation_id: str, item_id: str) -> bool:
+        """Whether it was there."""
+        if not (can_be_id(conversation_id) and can_be_id(item_id)):
+            return False
+        values = _values(owner, conversation_id)
+        async with self._database.write() as connection:
+            size = await _take_size(connection, values | {"item": item_id})
+            if size is None:
+                return False
+            shrunk = {"num_items": _ROW.num_items - 1, "num_bytes": _ROW.num_bytes - size}
+            change = update(_ROW).where(*_ONE).values(**shrunk, changed=now_milliseconds())
+            await connection.execute(change, values)
+        return True
+
+
+async def _take_size(connection: AsyncConnection, values: dict[str, str]) -> int | None:
+    """Delete an item; how many bytes it had, or None when it isn't there."""
+    gone = delete(_ITEM).where(*_ONE_ITEM).returning(_ITEM.num_bytes)
+    return (await connection.execute(gone, values)).scalar()
+
+
+def _values(owner: str, conversation_id: str) -> dict[str, str]:
+    return {"of_owner": owner, "of_id": conversation_id}
+
+
+def _to_conversation(row: Any) -> Conversation:
+    return Conversation(id=row.id, metadata=from_text(row.pairs), created=row.created)
