@@ -25,7 +25,7 @@ from llmos_server.plugins.offers import (
     Tool,
 )
 from llmos_server.skills.cases import Case, Outcome
-from llmos_server.skills.context import AnswerScore, Reply, ReplyCut, SkillContext
+from llmos_server.skills.context import AnswerScore, Classified, Reply, ReplyCut, SkillContext
 from llmos_server.skills.scripted import Asked, ScriptedContext, try_skill
 from llmos_server.skills.skill import InputError, Skill
 
@@ -38,6 +38,7 @@ __all__ = [
     "Calibration",
     "Case",
     "ChoiceFilter",
+    "Classified",
     "Command",
     "EndAnswer",
     "FilteredRequest",

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
+from llmos_server.access.limits import Lease
 from llmos_server.api.access import find_model
 from llmos_server.api.charges import charged
 from llmos_server.api.plans import new_id
@@ -45,16 +46,21 @@ async def find_encoder(request: AnyRequest, name: str | None) -> ServedModel:
 
 
 async def run_encoder(
-    request: AnyRequest, served: ServedModel, num_chars: int, prepare: Callable[[EncoderInfo], E]
+    request: AnyRequest,
+    served: ServedModel,
+    num_chars: int,
+    prepare: Callable[[EncoderInfo], E],
+    lease: Lease | None = None,
 ) -> tuple[E, list[bytes]]:
     """prepare: tokenises num_chars of text, off the event loop where that is much, and refuses what can't be encoded.
+    lease: the place of a request that asks models several times; None takes one.
 
     Returns what it prepared, and a vector for each input. Raises as the engine does, and InvalidRequest for a model
     that is no encoder. Cancelling gives it up.
     """
     services, arrival = services_of(request), time.perf_counter()
     engine, metrics = served.text_encoder, services.metrics.of(served.id)
-    with Visit(request, served.id) as visit, engine.hold():
+    with Visit(request, served.id, lease) as visit, engine.hold():
         info = await engine.wait_ready(services.settings.load_timeout_seconds)
         prepared = await services.pool.run(num_chars, prepare, info)
         num_tokens = sum(map(len, prepared.ids))

@@ -11,7 +11,8 @@ import msgspec
 from llmos_server.api.skill_events import RunEvents
 from llmos_server.api.skill_session import MisusedContext, SkillSession
 from llmos_server.calibration.calibration import Calibration
-from llmos_server.skills.context import AnswerScore, Messages, Reply, ReplyCut
+from llmos_server.contracts import EncoderInfo, ModelKind
+from llmos_server.skills.context import AnswerScore, Classified, Messages, Reply, ReplyCut
 
 T = TypeVar("T")
 
@@ -36,8 +37,13 @@ class RunContext:
         return self._digest
 
     @property
+    def model_kind(self) -> ModelKind:
+        return self._session.served.kind
+
+    @property
     def max_model_len(self) -> int:
-        return self._session.info.max_model_len
+        info = self._session.info
+        return info.max_input_tokens if isinstance(info, EncoderInfo) else info.max_model_len
 
     async def chat(
         self,
@@ -84,6 +90,9 @@ class RunContext:
     async def score(self, messages: Messages, answers: Sequence[str], *, model: str | None = None) -> list[AnswerScore]:
         body = _given({"model": model, "messages": [dict(message) for message in messages]})
         return await self._ask(self._session.score(body, list(answers)))
+
+    async def classify(self, texts: Sequence[str], *, model: str | None = None) -> list[Classified]:
+        return await self._ask(self._session.classify(list(texts), model))
 
     async def count_tokens(self, text: str, *, model: str | None = None) -> int:
         return await self._ask(self._session.count_tokens(text, model))

@@ -13,7 +13,7 @@ from msgspec import UNSET
 from llmos_server.access.limits import Lease
 from llmos_server.api.access import find_model
 from llmos_server.api.errors import QueueFull
-from llmos_server.api.plans import new_id, wait_ready
+from llmos_server.api.plans import new_id
 from llmos_server.api.schemas.skills import SkillResult
 from llmos_server.api.served import ServedModel
 from llmos_server.api.services import Services, services_of
@@ -55,13 +55,13 @@ class SkillRun:
         services = services_of(self.request)
         self._check_switch(services)
         try:
-            with take_place(self.request, uses_tokens=True) as lease, self.served.generator.hold():
+            with take_place(self.request, uses_tokens=True) as lease, self.served.engine.hold():
                 return await self._run(services, lease)
         finally:
             self.events.end()
 
     async def _run(self, services: Services, lease: Lease) -> SkillResult:
-        info = await wait_ready(self.served, services.settings.load_timeout_seconds)
+        info = await self.served.engine.wait_ready(services.settings.load_timeout_seconds)
         version = self.served.version
         digest = version.digest if version is not None else info.model_digest
         session = SkillSession(self.request, self.skill, self.served, info, lease)
@@ -148,7 +148,21 @@ class SkillRun:
 async def create_run(request: AnyRequest, offer: Offer, model: str | None, input: Any) -> SkillRun:
     """model: None is the skill's own where that is served, else the default. Raises ModelNotFound, Forbidden."""
     served = await _choose_model(request, offer.value, model)
+    _require_kind(offer.value, served)
     return SkillRun(request=request, offer=offer, served=served, input=input, events=RunEvents())
+
+
+def _require_kind(skill: Skill[Any, Any], served: ServedModel) -> None:
+    """Raises InvalidRequest."""
+    if served.kind in skill.model_kinds:
+        return
+    kinds = " or a ".join(sorted(skill.model_kinds, reverse=True))
+    raise InvalidRequest(
+        f"The skill {skill.name} asks a {kinds}; {served.id} is one of kind {served.kind}. Name another model (GET "
+        "/v1/models tells which there are).",
+        param="model",
+        code="unsupported_value",
+    )
 
 
 async def _choose_model(request: AnyRequest, skill: Skill[Any, Any], model: str | None) -> ServedModel:

@@ -19,14 +19,16 @@ from llmos_server.api.filtering import filter_request
 from llmos_server.api.plans import Plan
 from llmos_server.api.schemas.chat import ChatCompletionRequest
 from llmos_server.api.schemas.common import CompletionTokensDetails, PromptTokensDetails, Usage
+from llmos_server.api.schemas.embeddings import MAX_INPUTS
 from llmos_server.api.served import ServedModel
 from llmos_server.api.services import services_of
+from llmos_server.api.skill_classes import classify_texts
 from llmos_server.api.skill_scores import score_answers
 from llmos_server.api.starting import AnyRequest, Start
 from llmos_server.calibration.calibration import Calibration
-from llmos_server.contracts import EngineInfo
+from llmos_server.contracts import EncoderInfo, EngineInfo
 from llmos_server.errors import InvalidRequest
-from llmos_server.skills.context import AnswerScore, Reply
+from llmos_server.skills.context import AnswerScore, Classified, Reply
 from llmos_server.skills.skill import Skill
 
 T = TypeVar("T")
@@ -43,7 +45,12 @@ class SkillSession:
     """Close it; then nothing that the run asked for goes on."""
 
     def __init__(
-        self, request: AnyRequest, skill: Skill[Any, Any], served: ServedModel, info: EngineInfo, lease: Lease
+        self,
+        request: AnyRequest,
+        skill: Skill[Any, Any],
+        served: ServedModel,
+        info: EngineInfo | EncoderInfo,
+        lease: Lease,
     ) -> None:
         self.served = served
         self.info = info
@@ -128,6 +135,16 @@ class SkillSession:
             AnswerScore(answer=answer, logprob=logprob, num_tokens=num_tokens)
             for answer, logprob, num_tokens in zip(answers, scores.logprobs, scores.num_tokens, strict=True)
         ]
+
+    async def classify(self, texts: Sequence[str], model: str | None) -> list[Classified]:
+        if not 0 < len(texts) <= MAX_INPUTS or not all(texts):
+            raise MisusedContext(f"classify takes 1 to {MAX_INPUTS} texts, none of them empty")
+        served = await self._find(model or self._skill.classifier)
+        served.require_classifier()
+        async with self._places:
+            found, num_tokens = await classify_texts(self._request, served, texts, self._lease)
+        self._num_prompt += num_tokens
+        return found
 
     async def count_tokens(self, text: str, model: str | None) -> int:
         renderer = (await self._find(model)).renderer

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 import msgspec
 
+from llmos_server.contracts import ModelKind
+
 if TYPE_CHECKING:
     from llmos_server.calibration.calibration import Calibration
 
@@ -37,6 +39,15 @@ class AnswerScore(msgspec.Struct, frozen=True, kw_only=True):
     num_tokens: int
 
 
+class Classified(msgspec.Struct, frozen=True, kw_only=True):
+    """What a classifier finds in one text."""
+
+    probabilities: dict[str, float]
+    """Of all its own labels, in its order."""
+    is_one_of: bool
+    """Its labels exclude each other, and the probabilities sum to 1; else each label fits or doesn't by itself."""
+
+
 class ReplyCut(Exception):
     """A reply that has to have a form was cut by max_tokens or the model's context before it was complete."""
 
@@ -58,8 +69,13 @@ class SkillContext(Protocol):
     def model_digest(self) -> str: ...
 
     @property
+    def model_kind(self) -> ModelKind:
+        """Of `model`: one of the skill's model_kinds."""
+        ...
+
+    @property
     def max_model_len(self) -> int:
-        """Tokens of prompt and answer together."""
+        """Tokens of prompt and answer together; of a classifier's input."""
         ...
 
     async def chat(
@@ -92,6 +108,11 @@ class SkillContext(Protocol):
     async def score(self, messages: Messages, answers: Sequence[str], *, model: str | None = None) -> list[AnswerScore]:
         """The log-probability of each text as the begin of the model's answer to the messages, in order. Nothing is
         generated, and the prompt is computed once for all of them."""
+        ...
+
+    async def classify(self, texts: Sequence[str], *, model: str | None = None) -> list[Classified]:
+        """What a classifier (a model with a classification head and labels of its own) finds in each text. model: else
+        the skill's `classifier`, else `model`."""
         ...
 
     async def count_tokens(self, text: str, *, model: str | None = None) -> int:

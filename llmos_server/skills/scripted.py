@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 import msgspec
 
 from llmos_server.calibration.calibration import Calibration
-from llmos_server.skills.context import AnswerScore, Messages, Reply, ReplyCut
+from llmos_server.contracts import ModelKind
+from llmos_server.skills.context import AnswerScore, Classified, Messages, Reply, ReplyCut
 from llmos_server.skills.skill import Skill
 
 T = TypeVar("T")
@@ -38,7 +39,8 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 class ScriptedContext:
     """Implements SkillContext. replies: one after the other, or what a function makes of each call.
 
-    score_of: the log-probability of an answer; without it, longer ones are less likely. Afterwards `asked` holds all
+    score_of: the log-probability of an answer; without it, longer ones are less likely.
+    classified: what a classifier, which the model is then, finds in a text. Afterwards `asked` holds all
     calls of chat, `progressed` and `written` what the skill told.
     """
 
@@ -51,6 +53,7 @@ class ScriptedContext:
         *,
         max_model_len: int = 2048,
         score_of: Callable[[str], float] = lambda answer: -float(len(answer)),
+        classified: Callable[[str], Classified] | None = None,
         calibrations: Mapping[str, Calibration] | None = None,
     ) -> None:
         self.max_model_len = max_model_len
@@ -59,6 +62,8 @@ class ScriptedContext:
         self.written = ""
         self._replies = replies
         self._score_of = score_of
+        self.model_kind: ModelKind = "decoder" if classified is None else "classifier"
+        self._classified = classified
         self._calibrations = calibrations or {}
 
     async def chat(self, messages: Messages, *, on_text: Callable[[str], None] | None = None, **options: Any) -> Reply:
@@ -83,6 +88,11 @@ class ScriptedContext:
 
     async def score(self, messages: Messages, answers: Sequence[str], *, model: str | None = None) -> list[AnswerScore]:
         return [AnswerScore(answer=answer, logprob=self._score_of(answer), num_tokens=1) for answer in answers]
+
+    async def classify(self, texts: Sequence[str], *, model: str | None = None) -> list[Classified]:
+        if self._classified is None:
+            raise AssertionError("the skill asked a classifier, and `classified` is not given")
+        return [self._classified(text) for text in texts]
 
     async def count_tokens(self, text: str, *, model: str | None = None) -> int:
         """One for each word."""

@@ -8,11 +8,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar, get_args
 
 import msgspec
 
 from llmos_server.calibration.file import CALIBRATIONS, CalibrationFile
+from llmos_server.contracts import ModelKind
 from llmos_server.skills.cases import Case, Outcome, read_cases
 from llmos_server.skills.context import SkillContext
 from llmos_server.skills.prompts import Prompts
@@ -55,6 +56,10 @@ class Skill(ABC, Generic[I, O]):
     """Fields of the input that a chat (skill:NAME) gets where its metadata has none: chat programs can't send any."""
     model: str | None = None
     """Asked where a run names no model; None: the server's default."""
+    model_kinds: ClassVar[frozenset[ModelKind]] = frozenset({"decoder"})
+    """Kinds of model that a run may have; SkillContext.model_kind tells which it is."""
+    classifier: str | None = None
+    """Asked by SkillContext.classify where a call names none; None: the run's model."""
     metric: ClassVar[str] = ""
     """Which of measure()'s figures counts; larger is better."""
     minimum_score: ClassVar[float | None] = None
@@ -107,6 +112,9 @@ def check_skill(skill: Skill[Any, Any]) -> None:
         raise ValueError(f"{kind}.chat_defaults has {min(unknown)!r}, which is no field of input_type")
     if skill.minimum_score is not None and not skill.metric:
         raise ValueError(f"{kind} has a minimum_score and no metric that it is of")
+    if not skill.model_kinds or not skill.model_kinds <= set(get_args(ModelKind)):
+        known = ", ".join(get_args(ModelKind))
+        raise ValueError(f"{kind}.model_kinds is {set(skill.model_kinds)}; take some of: {known}")
     if not inspect.iscoroutinefunction(skill.run):
         raise ValueError(f"{kind}.run has to be: async def run(self, input, context)")
 

@@ -111,6 +111,21 @@ def test_a_cross_encoder_ranks_as_transformers_does(client: httpx2.Client, check
     )
 
 
+def test_the_skill_classification_asks_it(client: httpx2.Client, checkpoints: dict[str, Any]) -> None:
+    body = {"text": "Paris is the capital", "labels": ["odd", "bad", "good"], "model": "kinds"}
+    reply = client.post("/v1/skills/classification/run", json=body)
+    assert reply.status_code == 200, reply.text
+    probabilities = outputs(checkpoints["kinds"], body["text"]).softmax(0).tolist()
+    expected = dict(zip(SENTIMENTS.values(), probabilities, strict=True))
+    assert reply.json()["details"]["probabilities"] == pytest.approx(expected, abs=TOLERANCE)
+    assert reply.json()["result"] == max(expected, key=expected.__getitem__)
+    reply = client.post("/v1/skills/classification/run", json={**body, "labels": ["odd", "sport"]})
+    assert reply.status_code == 400
+    assert "bad, good, odd" in reply.json()["error"]["message"]
+    refused = client.post("/v1/skills/summarization/run", json={"text": "Paris", "model": "kinds"})
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "model")
+
+
 def test_a_document_that_is_too_long_is_refused_or_cut(client: httpx2.Client, checkpoints: dict[str, Any]) -> None:
     long = "fish " * 100
     body = {"model": "cross", "query": QUERY, "documents": ["Paris", long]}

@@ -18,6 +18,10 @@ def to_probabilities(scores: Sequence[float], calibration: Calibration | None, *
     return [calibrated([odds, 0.0], calibration)[0] for odds in to_odds(scores)]
 
 
+def to_log_odds(chance: float) -> float:
+    return math.log(max(chance, SMALLEST)) - math.log(max(1 - chance, SMALLEST))
+
+
 def to_odds(scores: Sequence[float]) -> list[float]:
     """Each one's against the mean of the others, as logarithms. At least two."""
     logs = [math.log(max(p, SMALLEST)) for p in calibrated(scores)]

@@ -9,7 +9,7 @@ import msgspec
 from llmos_plugins.classification.skill import Classification
 from llmos_server import Skill, hookimpl
 
-hook_api = "1.0"
+hook_api = "1.1"
 
 
 class Settings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):

@@ -1,4 +1,4 @@
-"""The skill: probabilities of labels, level by level."""
+"""The skill: probabilities of labels, level by level, or by a model that has labels of its own."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from llmos_plugins.classification.comparing import Comparer
 from llmos_plugins.classification.fields import ClassificationInput, ClassificationOutput, Measured
 from llmos_plugins.classification.measures import accuracy_and_f1
 from llmos_plugins.classification.odds import to_probabilities
+from llmos_plugins.classification.own_labels import find_own
 from llmos_plugins.classification.tree import Node, build_tree
 from llmos_server import Calibration, InputError, Outcome, Skill, SkillContext
 
@@ -22,6 +23,7 @@ class Classification(Skill[ClassificationInput, ClassificationOutput]):
     input_type = ClassificationInput
     output_type = ClassificationOutput
     chat_defaults = {"labels": ["positive", "negative", "neutral"]}
+    model_kinds = frozenset({"decoder", "classifier"})
     metric = "f1"
     minimum_score = 0.8
 
@@ -32,10 +34,12 @@ class Classification(Skill[ClassificationInput, ClassificationOutput]):
     async def run(self, input: ClassificationInput, context: SkillContext) -> ClassificationOutput:
         if not input.text.strip():
             raise InputError("it holds nothing but white space", field="text")
-        root = build_tree(input.labels, input.separator)
+        has_own = context.model_kind == "classifier"
+        root = build_tree(input.labels, "" if has_own else input.separator)
         calibration = context.calibration("several" if input.multiple else "one")
         is_applied = calibration is not None and calibration.helps and input.calibrated
-        probabilities = await self._decide(root, input, calibration if is_applied else None, context)
+        decide = find_own if has_own else self._compare_levels
+        probabilities = await decide(root, input, calibration if is_applied else None, context)
         likely = sorted(root.walk(), key=lambda node: -probabilities[node.path])
         leaves = [node for node in likely if not node.children]
         fitting = [node.path for node in leaves if probabilities[node.path] >= input.threshold]
@@ -47,7 +51,7 @@ class Classification(Skill[ClassificationInput, ClassificationOutput]):
             calibration=None if calibration is None else _describe(calibration, is_applied),
         )
 
-    async def _decide(
+    async def _compare_levels(
         self, root: Node, input: ClassificationInput, calibration: Calibration | None, context: SkillContext
     ) -> dict[str, float]:
         """By path: of each level given its parent, times the parent's. What is alone on its level is given by it."""
