@@ -152,7 +152,7 @@ def create_api(
         guards=[identify],
         state=State({STATE_KEY: services}),
         on_startup=list(on_startup),
-        on_shutdown=[*on_shutdown, pool.close],
+        on_shutdown=[services.jobs.stop, *on_shutdown, pool.close],
         exception_handlers={Exception: to_response},
         cors_config=cors,
         openapi_config=create_openapi_config(server_version),

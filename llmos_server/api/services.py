@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmos_server.access.gate import Gate
 from llmos_server.access.limits import Limiter
+from llmos_server.api.background import BackgroundJobs
 from llmos_server.api.metrics import Metrics
 from llmos_server.api.served import Directory
 from llmos_server.calibration.file import CalibrationFile
@@ -45,6 +46,7 @@ class Services:
     runner: SkillRunner
     version: str
     calibrations: CalibrationFile = field(default_factory=lambda: CalibrationFile(None))
+    jobs: BackgroundJobs = field(default_factory=BackgroundJobs)
 
 
 def services_of(connection: Any) -> Services:
