@@ -18,7 +18,7 @@ from llmos_server.api.chat_plan import plan_chat
 from llmos_server.api.chat_start import start_chat
 from llmos_server.api.context import DROPPED, response_headers
 from llmos_server.api.disconnect import run_until_disconnect
-from llmos_server.api.filtering import filter_request
+from llmos_server.api.filtered_chats import filter_request
 from llmos_server.api.plans import wait_ready
 from llmos_server.api.responses import ERRORS, json_response
 from llmos_server.api.sampling import check_stream_options

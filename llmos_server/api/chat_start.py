@@ -6,7 +6,7 @@ from llmos_server.access.limits import Lease
 from llmos_server.api.access import find_model
 from llmos_server.api.chat_plan import plan_chat
 from llmos_server.api.context import DROPPED, response_headers
-from llmos_server.api.filtering import filter_request
+from llmos_server.api.filtered_chats import filter_request
 from llmos_server.api.plans import Plan
 from llmos_server.api.sampling import check_stream_options
 from llmos_server.api.schemas.chat import ChatCompletionRequest

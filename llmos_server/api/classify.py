@@ -17,6 +17,7 @@ from llmos_server.api.context import TRUNCATED, response_headers
 from llmos_server.api.disconnect import run_until_disconnect
 from llmos_server.api.embedding_inputs import Inputs, read_inputs, to_inputs
 from llmos_server.api.encoding import run_encoder
+from llmos_server.api.filtered_texts import filter_texts
 from llmos_server.api.plans import new_id
 from llmos_server.api.relevance import activate, unpack
 from llmos_server.api.responses import ERRORS, json_response
@@ -44,6 +45,7 @@ class _Classified:
 
 
 async def _handle(request: AnyRequest, data: JSONBody[ClassifyRequest]) -> ASGIApp:
+    data = await filter_texts(request, data, "classify")
     served = await find_model(request, data.model)
     served.require_classifier()
     given = read_inputs(data)

@@ -13,7 +13,7 @@ from llmos_server.api.answers import Answer
 from llmos_server.api.body import WireBody
 from llmos_server.api.completion_frames import CompletionFrames, to_completion
 from llmos_server.api.completion_plan import check_best_of, plan_completion, read_prompts
-from llmos_server.api.filtering import filter_request
+from llmos_server.api.filtered_chats import filter_request
 from llmos_server.api.plans import Plan
 from llmos_server.api.responses import ERRORS, json_response
 from llmos_server.api.sampling import check_stream_options

@@ -20,6 +20,7 @@ from llmos_server.api.disconnect import run_until_disconnect
 from llmos_server.api.embedding_inputs import Inputs, encode_inputs, read_inputs
 from llmos_server.api.embedding_vectors import check_dimensions, to_embeddings
 from llmos_server.api.encoding import find_encoder
+from llmos_server.api.filtered_texts import filter_texts
 from llmos_server.api.plans import new_id
 from llmos_server.api.responses import ERRORS, json_bytes_response
 from llmos_server.api.schemas.embeddings import EmbeddingList, EmbeddingRequest, EmbeddingUsage
@@ -48,6 +49,7 @@ class EmbeddingBody(WireBody[EmbeddingRequest]):
 )
 async def create_embeddings(request: AnyRequest, data: JSONBody[EmbeddingRequest]) -> ASGIApp:
     services = services_of(request)
+    data = await filter_texts(request, data, "embeddings")
     served = await find_encoder(request, data.model)
     given = read_inputs(data)
     work = _embed(request, served, data, given)

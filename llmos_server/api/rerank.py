@@ -12,6 +12,7 @@ from llmos_server.api import decision_fields
 from llmos_server.api.body import WireBody
 from llmos_server.api.disconnect import run_until_disconnect
 from llmos_server.api.encoding import find_encoder
+from llmos_server.api.filtered_texts import filter_texts
 from llmos_server.api.pair_inputs import Judged
 from llmos_server.api.plans import new_id
 from llmos_server.api.relevance import judge
@@ -25,6 +26,7 @@ class RerankBody(WireBody[RerankRequest]):
 
 
 async def _rerank(request: AnyRequest, data: JSONBody[RerankRequest]) -> ASGIApp:
+    data = await filter_texts(request, data, "rerank")
     served = await find_encoder(request, data.model)
     documents = [as_string(document) for document in data.documents]
     judged = Judged(

@@ -11,6 +11,7 @@ from llmos_server.api import decision_fields
 from llmos_server.api.body import WireBody
 from llmos_server.api.disconnect import run_until_disconnect
 from llmos_server.api.encoding import find_encoder
+from llmos_server.api.filtered_texts import filter_texts
 from llmos_server.api.pair_inputs import Judged, spread
 from llmos_server.api.plans import new_id
 from llmos_server.api.relevance import judge
@@ -28,6 +29,8 @@ class ScoreBody(WireBody[ScoreRequest]):
 
 
 async def _score(request: AnyRequest, data: JSONBody[ScoreRequest]) -> ASGIApp:
+    read_pairs(data)  # What is wrong is told before a filter is asked.
+    data = await filter_texts(request, data, "score")
     judged = read_pairs(data)
     served = await find_encoder(request, data.model)
     found = await run_until_disconnect(request.receive, judge(request, served, judged))

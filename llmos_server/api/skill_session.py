@@ -15,11 +15,13 @@ from llmos_server.api.answers import Answer
 from llmos_server.api.body import convert
 from llmos_server.api.calibrations import find_calibration
 from llmos_server.api.chat_plan import plan_chat
-from llmos_server.api.filtering import filter_request
+from llmos_server.api.filtered_chats import filter_request
+from llmos_server.api.filtered_texts import filter_texts
 from llmos_server.api.plans import Plan
 from llmos_server.api.schemas.chat import ChatCompletionRequest
 from llmos_server.api.schemas.common import CompletionTokensDetails, PromptTokensDetails, Usage
 from llmos_server.api.schemas.embeddings import MAX_INPUTS
+from llmos_server.api.schemas.relevance import ClassifyRequest
 from llmos_server.api.served import ServedModel
 from llmos_server.api.services import services_of
 from llmos_server.api.skill_classes import classify_texts
@@ -139,10 +141,12 @@ class SkillSession:
     async def classify(self, texts: Sequence[str], model: str | None) -> list[Classified]:
         if not 0 < len(texts) <= MAX_INPUTS or not all(texts):
             raise MisusedContext(f"classify takes 1 to {MAX_INPUTS} texts, none of them empty")
-        served = await self._find(model or self._skill.classifier)
+        asked = ClassifyRequest(input=list(texts), model=model or self._skill.classifier)
+        data = await filter_texts(self._request, asked, "skill")
+        served = await self._find(data.model)
         served.require_classifier()
         async with self._places:
-            found, num_tokens = await classify_texts(self._request, served, texts, self._lease)
+            found, num_tokens = await classify_texts(self._request, served, list(map(str, data.input)), self._lease)
         self._num_prompt += num_tokens
         return found
 

@@ -19,6 +19,7 @@ from llmos_server.api.decision_prompts import Question, as_text, read_questions
 from llmos_server.api.decisions import Decided
 from llmos_server.api.decoder_decisions import decide_by_decoder
 from llmos_server.api.disconnect import run_until_disconnect
+from llmos_server.api.filtered_texts import filter_texts
 from llmos_server.api.responses import ERRORS, json_response
 from llmos_server.api.schemas.systemone import (
     AppliedCalibration,
@@ -59,6 +60,8 @@ class SystemOneBody(WireBody[SystemOneRequest]):
     responses={200: ResponseSpec(SystemOneResponse, description="An answer to each question."), **ERRORS},
 )
 async def decide(request: AnyRequest, data: JSONBody[SystemOneRequest]) -> ASGIApp:
+    read_questions(data.questions)  # What is wrong is told before a filter is asked.
+    data = await filter_texts(request, data, "systemone")
     questions = read_questions(data.questions)
     served = await find_model(request, data.model)
     work = _decide(request, served, data, questions)

@@ -10,6 +10,8 @@ import msgspec
 Part = Literal["content", "reasoning", "arguments"]
 """Of an answer: its text, what a model thinks before, the arguments of one tool call as JSON."""
 
+Endpoint = Literal["chat.completions", "completions", "skill", "embeddings", "rerank", "score", "classify", "systemone"]
+
 OnFailure = Literal["closed", "open"]
 """What happens to a request whose filter raised, took too long or is switched off: it ends with an error (closed), or
 goes on as if there were no filter (open)."""
@@ -20,9 +22,9 @@ class Refusal(Exception):
 
 
 class FilteredRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A request for generated text as filters see it. Change one with msgspec.structs.replace."""
+    """A request that a model reads, as filters see it. Change one with msgspec.structs.replace."""
 
-    endpoint: Literal["chat.completions", "completions", "skill"]
+    endpoint: Endpoint
     """skill: what a skill asks of a model; its messages are the skill's own."""
     model: str
     """As the client wrote it; "" for the default model. Another one is looked up, and allowed, for the same key."""
@@ -31,7 +33,9 @@ class FilteredRequest(msgspec.Struct, frozen=True, kw_only=True):
     messages: list[dict[str, Any]] = []
     """Of a chat: role, content (a string, or text parts) and what else OpenAI's messages have."""
     prompts: list[str] = []
-    """Of a completion, unless it was sent as token ids: those can't be filtered and are refused."""
+    """Of a completion, or all texts of a request that generates none: `input`; the query, then the documents; the
+    first texts, then the second ones; the state, then each question's instructions and criteria. As many have to come
+    back, and names of options as they were. Token ids can't be filtered and are refused."""
     params: dict[str, Any] = {}
     """Every other field of the request, as on the wire."""
 
