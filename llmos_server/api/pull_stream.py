@@ -6,9 +6,10 @@ from collections.abc import AsyncGenerator, Callable
 
 from llmos_server.api.errors import WireError, describe
 from llmos_server.api.event_stream import EventStream
+from llmos_server.api.opening import SHUTTING_DOWN
 from llmos_server.api.schemas.admin_models import PullEvent
 from llmos_server.api.services import model_admin_of, services_of
-from llmos_server.api.starting import OPENAI, SHUTTING_DOWN, AnyRequest, StreamForm
+from llmos_server.api.starting import OPENAI, AnyRequest, StreamForm
 from llmos_server.errors import EngineBusy
 
 

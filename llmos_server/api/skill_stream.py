@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from typing import Protocol
+from typing import Any, Protocol
 
-from llmos_server.api.disconnect import wait_until_disconnect
-from llmos_server.api.errors import WireError, describe, report
+from llmos_server.api.errors import WireError
 from llmos_server.api.event_stream import DONE, EventStream
+from llmos_server.api.opening import open_events, tell_failure
 from llmos_server.api.schemas.skills import SkillEvent, SkillResult
 from llmos_server.api.services import services_of
 from llmos_server.api.skill_run import SkillRun
-from llmos_server.api.starting import SHUTTING_DOWN
-from llmos_server.errors import EngineBusy
 
 
 class RunFrames(Protocol):
@@ -32,34 +30,26 @@ async def open_run_stream(run: SkillRun, frames: RunFrames) -> EventStream:
     """Waits a while for the first event."""
     settings = services_of(run.request).settings
     stream = _StreamedRun(run, frames)
-    try:
-        await wait_until_disconnect(run.request.receive, stream.first, timeout=settings.ping_seconds / 2)
-        if stream.task.done():
-            stream.task.result()
-    except BaseException:
-        stream.close()
-        raise
-    return EventStream(
-        stream.body(),
-        expire=stream.expire,
-        close=stream.close,
-        ping_seconds=settings.ping_seconds,
-        grace_seconds=settings.grace_seconds,
-    )
+    return await open_events(run.request.receive, stream.first, stream, settings)
 
 
 class _StreamedRun:
+    """Streamed."""
+
     def __init__(self, run: SkillRun, frames: RunFrames) -> None:
         self.task = asyncio.ensure_future(run.run())
         self.first = asyncio.ensure_future(self._wait_first(run))
+        self.first.add_done_callback(_forget)  # What it raises late, the body tells.
         self._run = run
         self._frames = frames
         self._is_expired = False
 
     async def _wait_first(self, run: SkillRun) -> None:
-        """A run that ends at once is over by then."""
+        """A run that ends at once is over by then. Raises what ended it."""
         await run.events.wait()
         await asyncio.sleep(0)
+        if self.task.done():
+            self.task.result()
 
     async def body(self) -> AsyncGenerator[bytes, None]:
         """After a failure, an error event and no [DONE]."""
@@ -71,10 +61,7 @@ class _StreamedRun:
         except (Exception, asyncio.CancelledError) as caught:
             if isinstance(caught, asyncio.CancelledError) and not self._is_expired:
                 raise
-            error = EngineBusy(SHUTTING_DOWN) if self._is_expired else caught
-            wire = describe(error)
-            report(error, wire)
-            yield self._frames.error(wire)
+            yield self._frames.error(tell_failure(caught, is_expired=self._is_expired))
 
     def expire(self) -> None:
         self._is_expired = True
@@ -83,4 +70,10 @@ class _StreamedRun:
     def close(self) -> None:
         self.first.cancel()
         self.task.cancel()
-        self.task.add_done_callback(lambda task: task.cancelled() or task.exception())
+        self.task.add_done_callback(_forget)
+
+
+def _forget(task: asyncio.Future[Any]) -> None:
+    """Nobody else has to ask for its error."""
+    if not task.cancelled():
+        task.exception()

@@ -14,9 +14,10 @@ from litestar import Request
 from llmos_server.access.limits import Lease
 from llmos_server.api.answer_guard import AnswerGuard
 from llmos_server.api.answers import Answer
-from llmos_server.api.disconnect import run_until_disconnect, wait_until_disconnect
-from llmos_server.api.errors import WireError, describe, report
+from llmos_server.api.disconnect import run_until_disconnect
+from llmos_server.api.errors import WireError
 from llmos_server.api.event_stream import DONE, EVENT_STREAM, EventStream, frame
+from llmos_server.api.opening import open_events, tell_failure
 from llmos_server.api.plans import Plan, submit, wait_ready
 from llmos_server.api.served import ServedModel
 from llmos_server.api.services import Services
@@ -24,8 +25,6 @@ from llmos_server.api.visits import Visit, scoped_salt
 from llmos_server.chat.deltas import TextDelta
 from llmos_server.contracts import EngineInfo
 from llmos_server.errors import EngineBusy
-
-SHUTTING_DOWN = "The server is shutting down and the grace time is over. Send the request again later."
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -157,24 +156,13 @@ async def open_stream(
     settings = start.services.settings
     first = asyncio.ensure_future(start.run_to_first_text())
     stream = StreamedAnswer(first, make_frames, settings.load_timeout_seconds, form)
-    try:
-        if await wait_until_disconnect(request.receive, first, timeout=settings.ping_seconds / 2):
-            first.result()
-    except BaseException:
-        stream.close()
-        raise
-    return EventStream(
-        stream.body(),
-        expire=stream.expire,
-        close=stream.close,
-        ping_seconds=settings.ping_seconds if form.has_comments else 0,
-        grace_seconds=settings.grace_seconds,
-        media_type=form.media_type,
+    return await open_events(
+        request.receive, first, stream, settings, media_type=form.media_type, has_comments=form.has_comments
     )
 
 
 class StreamedAnswer:
-    """One answer as frames, from its first text on, which may still be awaited."""
+    """Streamed: one answer as frames, from its first text on, which may still be awaited."""
 
     def __init__(
         self,
@@ -206,10 +194,7 @@ class StreamedAnswer:
                 texts = await answer.next()
             yield frames.step(texts) + frames.end() + self._form.done
         except Exception as caught:
-            error = EngineBusy(SHUTTING_DOWN) if self._expired else caught
-            wire = describe(error)
-            report(error, wire)
-            yield self._form.error(wire)
+            yield self._form.error(tell_failure(caught, is_expired=self._expired))
 
     def expire(self) -> None:
         """Make the body end soon, with an error."""
