@@ -42,6 +42,8 @@ class FleetStatus(msgspec.Struct, frozen=True, kw_only=True):
     budget_bytes: int
     used_bytes: int
     models: list[ModelStatus]
+    idle_seconds: float = 0.0
+    """A model that nobody has used for so long is unloaded; 0: only when its memory is needed."""
 
 
 class EngineFleet(Protocol):

@@ -30,6 +30,7 @@ from llmos_server.api.health import health, metrics, ready, version
 from llmos_server.api.metrics import PREFIX, Metrics
 from llmos_server.api.models import list_models, retrieve_model
 from llmos_server.api.no_store import NoLedger
+from llmos_server.api.ollama.handlers import OLLAMA_HANDLERS
 from llmos_server.api.plugin_metrics import PluginCollector
 from llmos_server.api.plugin_routes import get_from_plugin, post_to_plugin
 from llmos_server.api.rerank import rerank, rerank_elsewhere
@@ -95,6 +96,7 @@ HANDLERS = [
     own_usage,
     usage_of_request,
     all_usage,
+    *OLLAMA_HANDLERS,
 ]
 
 

@@ -15,6 +15,7 @@ from litestar.types import ASGIApp
 from llmos_server.api import decision_fields, fields
 from llmos_server.api.access import PUBLIC
 from llmos_server.api.field_rules import Status, Table
+from llmos_server.api.ollama import tables as ollama
 from llmos_server.api.openapi import openapi_document
 
 FIELD_TABLES: dict[str, Table] = {
@@ -38,6 +39,13 @@ FIELD_TABLES: dict[str, Table] = {
     "/detokenize": fields.DETOKENIZE,
     "/admin/keys": fields.CREATE_KEY,
     "/admin/skills/{name}/scores": fields.STORE_SCORE,
+    "/api/chat": ollama.CHAT,
+    "/api/chat: a message": ollama.MESSAGE,
+    "/api/generate": ollama.GENERATE,
+    "/api/chat and /api/generate: options": ollama.OPTIONS,
+    "/api/embed": ollama.EMBED,
+    "/api/embeddings": ollama.EMBEDDINGS,
+    "/api/pull": ollama.PULL,
 }
 TAGS = (
     "Generation",
@@ -48,6 +56,7 @@ TAGS = (
     "Tokens",
     "Models",
     "Usage",
+    "Ollama",
     "Administration",
     "Server",
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import NamedTuple
 
 import msgspec
 from litestar import post
@@ -52,28 +53,36 @@ async def create_embeddings(request: AnyRequest, data: JSONBody[EmbeddingRequest
     data = await filter_texts(request, data, "embeddings")
     served = await find_encoder(request, data.model)
     given = read_inputs(data)
-    work = _embed(request, served, data, given)
-    vectors, inputs = await run_until_disconnect(request.receive, work)
+    work = embed(request, served, data, given)
+    vectors, inputs, _ = await run_until_disconnect(request.receive, work)
     if data.truncate_prompt_tokens is not None:
         response_headers(request)[TRUNCATED] = str(inputs.num_truncated)
     size = sum(map(len, vectors)) // BYTES_PER_CHARACTER
     return json_bytes_response(request, await services.pool.run(size, _pack, data, served.id, vectors, inputs))
 
 
-async def _embed(
+class Embedded(NamedTuple):
+    vectors: list[bytes]
+    inputs: Inputs
+    load_seconds: float
+    """That the request has waited for its model."""
+
+
+async def embed(
     request: AnyRequest, served: ServedModel, data: EmbeddingRequest, given: list[str] | list[list[int]]
-) -> tuple[list[bytes], Inputs]:
+) -> Embedded:
     """Cancelling gives the engine's work up."""
     services, owner = services_of(request), principal_of(request).key_id
     arrival = time.perf_counter()
     encoder, metrics = served.encoder, services.metrics.of(served.id)
     with Visit(request, served.id) as visit, encoder.hold():
         info = await encoder.wait_ready(services.settings.load_timeout_seconds)
+        load_seconds = time.perf_counter() - arrival
         check_dimensions(data.dimensions, info)
         inputs = await encode_inputs(services, served.renderer, info, data, given)
         with charged(visit, encoder, metrics, inputs.num_tokens, arrival):
             vectors = await encoder.encode(EncodeRequest(request_id=new_id("embd"), inputs=inputs.ids, owner=owner))
-    return vectors, inputs
+    return Embedded(vectors, inputs, load_seconds)
 
 
 def _pack(data: EmbeddingRequest, model: str, vectors: list[bytes], inputs: Inputs) -> bytes:

@@ -68,8 +68,12 @@ class WireError:
     def body(self) -> bytes:
         """Bounded: message and param may hold what the client sent."""
         param = self.param if self.param is None else self.param[:MAX_PARAM_LENGTH]
-        detail = ErrorDetail(message=_clip(self.message), type=self.type, param=param, code=self.code)
+        detail = ErrorDetail(message=self.bounded_message, type=self.type, param=param, code=self.code)
         return msgspec.json.encode(ErrorResponse(error=detail))
+
+    @property
+    def bounded_message(self) -> str:
+        return _clip(self.message)
 
 
 def describe(error: BaseException) -> WireError:

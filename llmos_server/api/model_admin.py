@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 from llmos_server.api.pulls import Pulls
 from llmos_server.api.schemas.admin_models import AdminModel, AdminModelList
 from llmos_server.api.served import Directory
-from llmos_server.errors import ModelNotFound
-from llmos_server.fleet_contracts import EngineFleet
+from llmos_server.errors import LLMOSError, ModelNotFound
+from llmos_server.fleet_contracts import EngineFleet, FleetStatus
 from llmos_server.registry.registry import Registry
 
 
@@ -21,6 +22,7 @@ class ModelAdmin:
         self._registry = registry
         self._fleet = fleet
         self._directory = directory
+        self._unloads: set[asyncio.Task[None]] = set()
 
     def list(self) -> AdminModelList:
         """In the directory's order."""
@@ -29,6 +31,10 @@ class ModelAdmin:
         states = {status.name: status for status in fleet.models}
         data = [AdminModel(version=m.version, status=states[m.id]) for m in listed if m.version is not None]
         return AdminModelList(budget_bytes=fleet.budget_bytes, used_bytes=fleet.used_bytes, data=data)
+
+    def fleet_status(self) -> FleetStatus:
+        """Of what is in memory, or was."""
+        return self._fleet.status()
 
     async def load(self, name: str, timeout: float) -> AdminModel:
         """Raises ModelNotFound, and as EngineFleet.load does."""
@@ -41,6 +47,16 @@ class ModelAdmin:
         wanted = await self._known(name)
         await self._fleet.unload(wanted, timeout)
         return self._model(wanted)
+
+    def unload_soon(self, model_id: str) -> None:
+        """The same, but nobody waits for it. A model that went meanwhile is no matter."""
+        task = asyncio.create_task(self._unload_quietly(model_id))
+        self._unloads.add(task)
+        task.add_done_callback(self._unloads.discard)
+
+    async def _unload_quietly(self, model_id: str) -> None:
+        with contextlib.suppress(LLMOSError):
+            await self._fleet.unload(model_id, None)
 
     async def remove(self, name: str) -> str:
         """Off the disk. What runs on it ends in order, and its worker with that; new requests get a 404 from now on."""

@@ -16,20 +16,29 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.plugins import OpenAPIRenderPlugin
 
 from llmos_server.api.body import WireBody
+from llmos_server.api.event_stream import EVENT_STREAM
+from llmos_server.api.ollama.ndjson import MEDIA_TYPE as LINES
 from llmos_server.api.schemas.chat import ChatCompletionChunk
 from llmos_server.api.schemas.common import ErrorResponse
 from llmos_server.api.schemas.completions import Completion
+from llmos_server.api.schemas.ollama import OllamaChatAnswer, OllamaError, OllamaGenerateAnswer
+from llmos_server.api.schemas.ollama_models import OllamaProgress
 from llmos_server.api.schemas.skills import SkillEvent
 
 Document = dict[str, Any]
 
-EVENT_STREAM = "text/event-stream"
 STREAMED: dict[str, type[Any]] = {
     "/v1/chat/completions": ChatCompletionChunk,
     "/v1/completions": Completion,
     "/v1/skills/{name}/run": SkillEvent,
 }
 """Path -> what the events of its stream hold."""
+STREAMED_LINES: dict[str, type[Any]] = {
+    "/api/chat": OllamaChatAnswer,
+    "/api/generate": OllamaGenerateAnswer,
+    "/api/pull": OllamaProgress,
+}
+"""The same of streams that are a JSON object a line."""
 
 _REF = "#/components/schemas/{name}"
 _STATE_KEY = "openapi_document"
@@ -71,7 +80,7 @@ def _handlers(app: Any) -> Iterator[tuple[str, HTTPRouteHandler]]:
 
 
 def _complete(document: Document, handlers: list[tuple[str, HTTPRouteHandler]]) -> Document:
-    types: set[type[Any]] = {ErrorResponse, *STREAMED.values()}
+    types: set[type[Any]] = {ErrorResponse, OllamaError, *STREAMED.values()}
     for path, handler in handlers:
         types |= set(_structs_of(handler))
         for method in handler.http_methods:
@@ -116,11 +125,15 @@ def _complete_operation(operation: Document, path: str, *, is_public: bool) -> N
     errors = {**_EVERYWHERE, **({} if is_public else _WITH_KEY), **(_WITH_BODY if has_body else {})}
     responses = operation["responses"]
     for status, description in errors.items():
-        if responses.get(str(status), {}).get("content") != _error("")["content"]:  # None, or Litestar's own error.
-            responses[str(status)] = _error(description)
+        error = _error(description, path)
+        if responses.get(str(status), {}).get("content") != error["content"]:  # None, or Litestar's own error.
+            responses[str(status)] = error
     operation["responses"] = dict(sorted(responses.items()))
     if path in STREAMED:
         responses["200"]["content"][EVENT_STREAM] = {"schema": _event(STREAMED[path].__name__)}
+    if path in STREAMED_LINES:
+        kinds = [{"$ref": _REF.format(name=kind.__name__)} for kind in (STREAMED_LINES[path], OllamaError)]
+        responses["200"]["content"][LINES] = {"schema": {"anyOf": kinds}}
     if not is_public:
         operation["security"] = [{"key": []}, {}]
 
@@ -133,6 +146,9 @@ def _event(name: str) -> Document:
     return {"type": "object", "properties": {"data": data}, "required": ["data"]}
 
 
-def _error(description: str) -> Document:
-    schema = {"$ref": _REF.format(name=ErrorResponse.__name__)}
+def _error(description: str, path: str) -> Document:
+    """What is refused before routing has OpenAI's form everywhere."""
+    kinds = (OllamaError, ErrorResponse) if path.startswith("/api/") else (ErrorResponse,)
+    refs = [{"$ref": _REF.format(name=kind.__name__)} for kind in kinds]
+    schema = refs[0] if len(refs) == 1 else {"anyOf": refs}
     return {"description": description, "content": {"application/json": {"schema": schema}}}

@@ -15,11 +15,24 @@ _REMEDIES = (
         "Anthropic's API isn't supported yet; set the client to an OpenAI-compatible server, with the base URL "
         "ending in /v1.",
     ),
-    (
-        "/api",
-        "That is another server's own API (Ollama's, LM Studio's); set the client to an OpenAI-compatible server, with "
-        "the base URL ending in /v1.",
+    *(
+        (f"/api/{path}", f"{what} isn't part of this server: {remedy}")
+        for path, what, remedy in (
+            ("create", "Making models from others", "import a folder or file with: llmos pull file:/path"),
+            ("copy", "Copying models", "give a model another name in the setting models.aliases."),
+            ("push", "Pushing models", "upload the files to a hub, and pull them from there."),
+            ("blobs", "Uploading files", "put them on the server's disk, and import them with: llmos pull file:/path"),
+        )
     ),
+    *(
+        (
+            path,
+            "That is LM Studio's own API; set the client to an OpenAI-compatible server, with the base URL ending in "
+            "/v1.",
+        )
+        for path in ("/api/v0", "/api/v1")
+    ),
+    ("/api", "Of Ollama's API there are chat, generate, embed, tags, show, ps, pull and delete; see /docs."),
 )
 
 

@@ -51,10 +51,15 @@ def load_model_files(folder: Path) -> ModelFiles:
 
 def has_chat_template(folder: Path) -> bool:
     """Whether load_model_files would find a template; False for a broken folder."""
+    return read_chat_template(folder) is not None
+
+
+def read_chat_template(folder: Path) -> str | None:
+    """The one that load_model_files would find; None for a broken folder."""
     try:
-        return _read_template(folder, _read_json(folder / "tokenizer_config.json")) is not None
+        return _read_template(folder, _read_json(folder / "tokenizer_config.json"))
     except (UnsupportedModel, OSError):
-        return False
+        return None
 
 
 def _load_tokenizer(path: Path) -> Tokenizer:

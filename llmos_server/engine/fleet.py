@@ -218,6 +218,7 @@ class Fleet:
             budget_bytes=self._plan.budget,
             used_bytes=self._plan.num_bytes,
             models=[member.status(self._now()) for member in self._members.values()],
+            idle_seconds=self._plan.idle_seconds,
         )
 
     async def stop(self, grace: float = 0.0) -> None:

@@ -24,21 +24,33 @@ from llmos_server.api.served import ModelDirectory, ServedModel
 from llmos_server.settings import ApiSettings
 from llmos_server.store.migrate import migrate
 
+TESTS = Path(__file__).parents[1]
 
-def _load_fakes() -> ModuleType:
-    """tests/ is no package; the fakes are loaded once, by path."""
-    if "llmos_test_fakes" not in sys.modules:
-        spec = importlib.util.spec_from_file_location("llmos_test_fakes", Path(__file__).parents[1] / "fakes.py")
+
+def _load(name: str, path: Path) -> ModuleType:
+    """tests/ is no package; what several files share is loaded once, by path."""
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, path)
         assert spec is not None
         assert spec.loader is not None
-        module = sys.modules["llmos_test_fakes"] = importlib.util.module_from_spec(spec)
+        module = sys.modules[name] = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-    return sys.modules["llmos_test_fakes"]
+    return sys.modules[name]
 
 
 @pytest.fixture(scope="session")
 def fakes() -> ModuleType:
-    return _load_fakes()
+    return _load("llmos_test_fakes", TESTS / "fakes.py")
+
+
+@pytest.fixture
+async def house(tmp_path: Path, fakes: ModuleType) -> AsyncIterator[Any]:
+    """A server whose models are a registry's; see tests/api/house.py."""
+    files = _load("llmos_test_registry_files", TESTS / "registry" / "fakes.py")
+    made = _load("llmos_test_house", TESTS / "api" / "house.py").House(tmp_path, files, fakes)
+    yield made
+    await made.http.aclose()
+    await asyncio.wait_for(made.fleet.stop(), 20)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import signal
 import socket
 import subprocess
@@ -151,8 +152,11 @@ uvicorn.run(app, port={port}, log_config=None, timeout_graceful_shutdown={grace}
 """
 
 
-@pytest.mark.parametrize(("grace", "max_tokens"), [(20, 60), (1, 10**6)])
-def test_sigterm_lets_a_stream_finish_within_the_grace_time(grace, max_tokens):
+@pytest.mark.parametrize(
+    ("grace", "max_tokens", "path"),
+    [(20, 60, "/v1/chat/completions"), (1, 10**6, "/v1/chat/completions"), (1, 10**6, "/api/chat")],
+)
+def test_sigterm_lets_a_stream_finish_within_the_grace_time(grace, max_tokens, path):
     root = Path(__file__).parents[2]
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
@@ -167,8 +171,8 @@ def test_sigterm_lets_a_stream_finish_within_the_grace_time(grace, max_tokens):
                     if client.get("/health").status_code == 200:
                         break
                 pause.wait(0.05)
-            body = {"messages": USER, "stream": True, "max_tokens": max_tokens}
-            with client.stream("POST", "/v1/chat/completions", json=body) as reply:
+            body = {"model": "tiny", "messages": USER, "stream": True, "max_tokens": max_tokens}
+            with client.stream("POST", path, json=body) as reply:
                 lines = reply.iter_lines()
                 next(lines)
                 process.send_signal(signal.SIGTERM)
@@ -177,6 +181,8 @@ def test_sigterm_lets_a_stream_finish_within_the_grace_time(grace, max_tokens):
             assert last == "data: [DONE]"
         else:
             assert "shutting down" in last
+        if path == "/api/chat":
+            assert list(json.loads(last)) == ["error"]
         process.wait(timeout=WAIT)
     finally:
         process.kill()

@@ -25,12 +25,15 @@ CHATS = {
     "langchain_client.py": ["invoke", "stream", "stream_usage", "ainvoke"],
     "litellm_client.py": ["completion", "acompletion", "stream", "astream", "hosted_vllm"],
     "llm_client.py": ["prompt", "stream"],
+    "ollama_client.py": ["chat", "stream", "achat", "astream", "generate", "generate_stream", "logprobs"],
+    "langchain_ollama_client.py": ["invoke", "stream", "ainvoke"],
     "openai_client.mjs": ["chat", "stream", "helper"],
     "ai_sdk_client.mjs": ["generate_text", "stream_text", "openai_generate_text", "openai_stream_text"],
 }
 CALLS = {
     "openai_client.py": ["call", "call_streamed"],
     "langchain_client.py": ["call", "call_streamed"],
+    "ollama_client.py": ["call", "call_streamed"],
     "openai_client.mjs": ["call"],
     "ai_sdk_client.mjs": ["call", "call_streamed"],
 }
@@ -39,6 +42,7 @@ COMPLETIONS = {
     "langchain_client.py": ["complete"],
     "litellm_client.py": ["text_completion"],
     "llm_client.py": ["completion"],
+    "ollama_client.py": ["raw"],
     "openai_client.mjs": ["completion"],
     "ai_sdk_client.mjs": ["completion"],
 }
@@ -46,12 +50,16 @@ EMBEDDINGS = {
     "openai_client.py": ["embed"],
     "langchain_client.py": ["embed"],
     "litellm_client.py": ["embedding"],
+    "ollama_client.py": ["embed", "embeddings"],
+    "langchain_ollama_client.py": ["embed"],
     "openai_client.mjs": ["embed"],
     "ai_sdk_client.mjs": ["embed_many", "openai_embed_many"],
 }
 OBJECTS = {
     "openai_client.py": ["parse_limited", "parse_streamed"],
     "langchain_client.py": ["structured_schema"],
+    "ollama_client.py": ["structured"],
+    "langchain_ollama_client.py": ["structured"],
     "ai_sdk_client.mjs": ["object_limited", "object_streamed", "openai_object"],
 }
 """Of a schema, which the client has parsed and checked; all of one client ask the same."""
@@ -59,17 +67,42 @@ OTHERS: dict[str, dict[str, Any]] = {
     "openai_client.py": {"models": "smollm2:135m", "retrieve": "smollm2:135m"},
     "openai_client.mjs": {"models": "smollm2:135m", "retrieve": "smollm2:135m"},
     "langchain_client.py": {"batch": "Paris"},
+    "ollama_client.py": {
+        "listed": "Q4_1",
+        "shown": "8192",
+        "loaded": "smollm2:135m",
+        "load": "load",
+        "missing": "[404, True]",
+        "pull": "['success', True, False]",
+        "unload": "['unload', False, 'load']",
+    },
+    "langchain_ollama_client.py": {"tools": "True"},
 }
 """Scenario -> what its value holds."""
 
 
 @pytest.fixture(scope="module")
-def live(smollm2: Any, tmp_path_factory: pytest.TempPathFactory, start_server: Any) -> Iterator[str]:
-    """The URL of a server of this module's own."""
+def live_server(smollm2: Any, tmp_path_factory: pytest.TempPathFactory, start_server: Any) -> Iterator[Any]:
+    """A server of this module's own."""
     server = start_server(tmp_path_factory.mktemp("clients"), smollm2.name)
     server.wait_until_ready()
-    yield server.url
+    yield server
     server.stop()
+
+
+@pytest.fixture(scope="module")
+def live(live_server: Any) -> str:
+    """Its URL."""
+    return str(live_server.url)
+
+
+@pytest.fixture
+def of_an_administrator(live_server: Any, smollm2: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a program needs to pull a model, the default one's file under another name, and to remove it again."""
+    monkeypatch.setenv("OLLAMA_API_KEY", (live_server.log.parent / "home" / "admin.token").read_text().strip())
+    path = tmp_path / "pulled.gguf"
+    path.symlink_to(smollm2.weights[0])
+    monkeypatch.setenv("PULLED", f"file:{path}")
 
 
 def command_for(program: str) -> list[str]:
@@ -110,9 +143,10 @@ def test_embeddings_are_among_what_follows(has_encoder: bool) -> None:
 
 @pytest.mark.real_model
 @pytest.mark.parametrize("program", CHATS)
+@pytest.mark.usefixtures("of_an_administrator")
 def test_client(live: str, has_encoder: bool, program: str) -> None:
     """One process for all that a client does: importing it is most of the work. llm starts one for each."""
-    chats, completions, others = CHATS[program], COMPLETIONS[program], OTHERS.get(program, {})
+    chats, completions, others = CHATS[program], COMPLETIONS.get(program, []), OTHERS.get(program, {})
     embeddings = EMBEDDINGS.get(program, []) if has_encoder else []
     objects = OBJECTS.get(program, [])
     calls = CALLS.get(program, [])
@@ -121,7 +155,7 @@ def test_client(live: str, has_encoder: bool, program: str) -> None:
         assert "city" in values[name], name
     for name in chats:
         assert "Paris" in values[name], name
-    if program.startswith("openai_client"):  # The same messages, streamed and not.
+    if program.startswith(("openai_client", "ollama_client")):  # The same messages, streamed and not.
         assert values["stream"] == values["chat"]
     for name in completions:
         assert values[name].strip(), name

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -39,14 +40,18 @@ def test_refusals_are_of_requests_that_exist() -> None:
 
 
 def check_refusal(answer: httpx2.Response, expected: dict[str, Any]) -> None:
-    """By name and with what to do: the client's user sees this message."""
+    """By name and with what to do: the client's user sees this message. Ollama's errors are texts, without a param."""
     error = answer.json()["error"]
+    if isinstance(error, str):
+        error = {"param": None, "message": error}
     assert (answer.status_code, error["param"]) == (expected["status"], expected["param"]), answer.text
     assert expected["says"] in error["message"]
 
 
 def check_answer(path: str, body: dict[str, Any], answer: httpx2.Response) -> None:
-    if path.startswith("/v1/models"):
+    if path.startswith("/api/"):
+        check_ollama(path, body, answer)
+    elif path.startswith("/v1/models"):
         found = answer.json()
         for model in [found] if "/v1/models/" in path else found["data"]:
             Model.model_validate(model, strict=True)
@@ -81,6 +86,29 @@ def check_stream(path: str, body: dict[str, Any], answer: httpx2.Response) -> No
     assert [chunk["choices"][0]["finish_reason"] for chunk in chunks if chunk["choices"][0]["finish_reason"]] == [
         "stop"
     ]
+
+
+def check_ollama(path: str, body: dict[str, Any], answer: httpx2.Response) -> None:
+    """What routers/ollama.py of Open WebUI and its converters read."""
+    if path in ("/api/chat", "/api/generate"):
+        *lines, last = [json.loads(line) for line in answer.text.splitlines()]
+        assert (last["done"], last["done_reason"]) == (True, "stop")
+        assert (last["eval_count"], last["eval_duration"] > 0) == (len(ANSWER), True)
+        text = "".join(
+            line["message"]["content"] if path == "/api/chat" else line["response"] for line in lines or [last]
+        )
+        assert text == ANSWER
+        return
+    found = answer.json()
+    if path in ("/api/tags", "/api/ps"):
+        assert "smollm2:135m" in [model["model"] for model in found["models"]]
+        assert all(datetime.fromisoformat(model.get("expires_at", "2025-01-01")) for model in found["models"])
+    elif path == "/api/version":
+        assert tuple(map(int, found["version"].split("."))) > (0,)
+    elif path == "/api/embed":
+        assert [len(vector) for vector in found["embeddings"]] == [4] * len(body["input"])
+    else:
+        assert "completion" in found["capabilities"]
 
 
 def check_embeddings(body: dict[str, Any], found: dict[str, Any]) -> None:

@@ -33,8 +33,6 @@ async def test_probes(http: httpx2.AsyncClient, path: str) -> None:
         ("POST", "/v1/v1/chat/completions", "without it"),
         ("POST", "/v1/responses", "chat completions"),
         ("POST", "/v1/messages", "OpenAI-compatible"),
-        ("GET", "/api/tags", "OpenAI-compatible"),
-        ("GET", "/api/v0/models", "OpenAI-compatible"),
         ("GET", "/v1/responsible", "/docs lists"),
         ("GET", "/apiary", "/docs lists"),
     ],
@@ -46,3 +44,10 @@ async def test_a_wrong_url_says_what_to_do(http: httpx2.AsyncClient, method: str
     assert error["code"] == "unknown_url"
     assert error["message"].startswith(f"There is no {method} {path}. ")
     assert remedy in error["message"]
+
+
+async def test_a_wrong_url_below_api_says_so_in_its_own_form(http: httpx2.AsyncClient) -> None:
+    """LM Studio's API; Ollama's, which is served, has the same form of errors."""
+    answer = await http.get("/api/v0/models")
+    assert answer.status_code == 404
+    assert "OpenAI-compatible" in answer.json()["error"]
