@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import functools
+import os
 import signal
 import socket
 from collections.abc import Sequence
@@ -15,6 +16,8 @@ from litestar import Litestar
 from llmos_server import __version__
 from llmos_server.access.admin_token import ensure_admin_token
 from llmos_server.access.gate import Gate
+from llmos_server.agents.mcp.declared import declare_all
+from llmos_server.agents.mcp.servers import McpServers
 from llmos_server.api.app import create_api
 from llmos_server.api.model_admin import ModelAdmin
 from llmos_server.api.registry_directory import RegistryDirectory
@@ -98,6 +101,7 @@ def create_app(
     directory.list()  # How many models share the memory is known from here on.
     names = list(dict.fromkeys(version.name for version in started))
     require_room(fleet.status(), names)
+    mcp = McpServers(declare_all(settings.mcp, os.environ))
     store = create_store(settings)
     retention = Retention(store.removals.remove_before, settings.database.usage_days)
     ledger = Ledger(store.usage.write, store.keys.touch, tidy=retention.take_turn)
@@ -119,8 +123,10 @@ def create_app(
         store=store,
         usage=ledger,
         examine=functools.partial(examine, settings),
-        on_startup=[store.serve, ledger.start, functools.partial(fleet.preload, names)],
-        on_shutdown=[fleet.stop, ledger.stop, store.close],
+        mcp=mcp,
+        serves_mcp=settings.mcp.serve,
+        on_startup=[store.serve, mcp.start, ledger.start, functools.partial(fleet.preload, names)],
+        on_shutdown=[mcp.stop, fleet.stop, ledger.stop, store.close],
         server_version=__version__,
     )
 

@@ -6,6 +6,7 @@ A running server answers the same question about itself at /admin/doctor.
 from __future__ import annotations
 
 import asyncio
+import os
 import platform
 import shutil
 import socket
@@ -31,7 +32,7 @@ Check = Callable[[Settings], Iterable[Finding]]
 
 def run_checks(settings: Settings) -> list[Finding]:
     """Every check of `llmos doctor` where no server runs, in the order of the report."""
-    return [finding for check in (*installation_checks(), check_port) for finding in check(settings)]
+    return [finding for check in (*installation_checks(), check_mcp, check_port) for finding in check(settings)]
 
 
 async def examine(settings: Settings) -> list[Finding]:
@@ -169,6 +170,24 @@ def check_model(settings: Settings) -> Iterator[Finding]:
         yield Finding("ok", f"default model {name}: here ({version.size_bytes / 10**6:.0f} MB)")
     except LLMOSError as error:
         yield Finding("warning", f"default model: {error}", "`llmos serve` fetches it at its first start, too.")
+
+
+def check_mcp(settings: Settings) -> Iterator[Finding]:
+    """What can be told without starting them; a running server tells how they are."""
+    from llmos_server.agents.mcp.declared import declare_all
+
+    try:
+        declared = declare_all(settings.mcp, os.environ)
+    except LLMOSError as error:
+        yield Finding("failure", f"MCP servers: {error}", "Mend config.toml, or set the variable.")
+        return
+    for server in declared:
+        command = server.settings.command
+        if command and server.settings.enabled and shutil.which(command, path=server.env.get("PATH")) is None:
+            remedy = "Install it, or write its whole path."
+            yield Finding("warning", f"MCP server {server.name}: there is no program {command!r}", remedy)
+        else:
+            yield Finding("ok", f"MCP server {server.name}: declared ({server.place})")
 
 
 def check_port(settings: Settings) -> Iterator[Finding]:

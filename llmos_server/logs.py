@@ -22,6 +22,9 @@ ROUTED = ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi", "litesta
 QUIET = ("httpx2", "httpcore2", "huggingface_hub", "filelock", "asyncio")
 """Libraries whose info lines tell the operator nothing."""
 
+SILENT = ("mcp",)
+"""Libraries that log what people and models have written. What goes wrong in them is told where it is caught."""
+
 
 def configure_logging(settings: LogSettings, stream: TextIO | None = None, *, rotates: bool = False) -> None:
     """Route every logger of this process. Call once, at start; a second call replaces the first.
@@ -56,6 +59,8 @@ def configure_logging(settings: LogSettings, stream: TextIO | None = None, *, ro
         logger.handlers, logger.propagate = [], True
     for name in QUIET:
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
+    for name in SILENT:
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
 
 
 def _create_handler(settings: LogSettings, stream: TextIO | None, rotates: bool) -> logging.Handler:

@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from llmos_server.errors import SettingsError
+from llmos_server.mcp_settings import McpSettings
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 AtLeastZero = Annotated[int, msgspec.Meta(ge=0)]
@@ -234,6 +235,7 @@ class Settings:
     database: DatabaseSettings = field(default_factory=DatabaseSettings)
     storage: StorageSettings = field(default_factory=StorageSettings)
     plugins: PluginsSettings = field(default_factory=PluginsSettings)
+    mcp: McpSettings = field(default_factory=McpSettings)
 
 
 SECTIONS: dict[str, type[Any]] = {
@@ -244,7 +246,11 @@ SECTIONS: dict[str, type[Any]] = {
     "database": DatabaseSettings,
     "storage": StorageSettings,
     "plugins": PluginsSettings,
+    "mcp": McpSettings,
 }
+
+SECRET = (".env", ".headers")
+"""Settings whose values no message shows."""
 
 
 def find_home(env: Mapping[str, str] | None = None) -> Path:
@@ -359,10 +365,12 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
             try:
                 value = msgspec.json.decode(value)
             except msgspec.DecodeError:
-                raise SettingsError(f"{where}: {value!r} is not JSON.") from None
+                shown = "this" if where.endswith((*SECRET, ".servers")) else repr(value)
+                raise SettingsError(f"{where}: {shown} is not JSON.") from None
     if kind is dict and isinstance(value, Mapping) and dataclasses.is_dataclass(table := typing.get_args(hint)[1]):
         return {name: _build_table(table, keys, f'{where}."{name}"') for name, keys in value.items()}
     try:
         return msgspec.convert(value, hint, strict=not isinstance(value, str))
     except msgspec.ValidationError as error:
-        raise SettingsError(f"{where} = {value!r}: {error}.") from None
+        shown = "(not shown)" if where.endswith(SECRET) else repr(value)
+        raise SettingsError(f"{where} = {shown}: {error}.") from None

@@ -12,7 +12,15 @@ from pathlib import Path
 
 import pytest
 
-EVERYBODY = {"contracts", "errors", "fleet_contracts", "key_contracts", "settings", "skill_contracts"}
+EVERYBODY = {
+    "contracts",
+    "errors",
+    "fleet_contracts",
+    "key_contracts",
+    "mcp_settings",
+    "settings",
+    "skill_contracts",
+}
 """May be imported from everywhere."""
 
 ARROWS: dict[str, set[str]] = {
@@ -23,6 +31,8 @@ ARROWS: dict[str, set[str]] = {
     "fleet_contracts": set(),
     "key_contracts": set(),
     "skill_contracts": set(),
+    "mcp_settings": set(),
+    "backoff": set(),
     "calibration": set(),
     "settings": set(),
     "log_file": set(),
@@ -36,21 +46,22 @@ ARROWS: dict[str, set[str]] = {
     "backup": {"store"},
     "skills": {"calibration"},
     "plugins": {"skills"},
-    "agents": {"chat", "plugins", "skills"},
+    "agents": {"backoff", "chat", "plugins", "skills"},
     "gguf": set(),
     "chat": set(),
     "registry": {"gguf"},
     "kernels": set(),
     "models": {"kernels", "gguf"},
-    "engine": {"models", "kernels", "garbage", "logs"},
+    "engine": {"backoff", "models", "kernels", "garbage", "logs"},
     "api": {"access", "agents", "calibration", "chat", "hosts", "plugins", "registry", "skills", "store"},
     "bench": {"http_client"},
     "terminal_chat": {"http_client"},
-    "doctor": {"engine", "kernels", "registry", "store"},
+    "doctor": {"agents", "engine", "kernels", "registry", "store"},
     "perplexity": {"engine"},
     "torch_check": set(),
     "app": {
         "access",
+        "agents",
         "api",
         "calibration",
         "chat",
@@ -93,7 +104,8 @@ STRICT_BASE = {
     "fleet_contracts": {"contracts"},
     "key_contracts": set(),
     "skill_contracts": set(),
-    "settings": {"errors"},
+    "settings": {"errors", "mcp_settings"},
+    "mcp_settings": set(),
 }
 """What the modules that everybody imports may import of each other."""
 

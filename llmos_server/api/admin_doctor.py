@@ -9,6 +9,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.types import ASGIApp
 
 from llmos_server.api.access import require_admin
+from llmos_server.api.admin_mcp import check_mcp_servers
 from llmos_server.api.responses import json_response
 from llmos_server.api.schemas.admin import Findings
 from llmos_server.api.served import ListedModel
@@ -30,7 +31,8 @@ async def doctor(request: AnyRequest) -> ASGIApp:
     services = services_of(request)
     machine = await services.examine()
     engines = [finding for served in services.directory.list() for finding in _check_engine(served)]
-    return json_response(request, Findings(data=[*machine, *engines]))
+    mcp = check_mcp_servers(list(services.mcp.by_name.values()))
+    return json_response(request, Findings(data=[*machine, *engines, *mcp]))
 
 
 def _check_engine(served: ListedModel) -> Iterator[Finding]:

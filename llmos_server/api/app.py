@@ -12,9 +12,11 @@ from litestar.types import LifespanHook
 
 from llmos_server.access.gate import Gate
 from llmos_server.access.limits import Limiter
+from llmos_server.agents.mcp.servers import McpServers
 from llmos_server.api.access import identify
 from llmos_server.api.admin_doctor import doctor
 from llmos_server.api.admin_keys import create_key, list_keys, revoke_key
+from llmos_server.api.admin_mcp import list_mcp_servers
 from llmos_server.api.admin_models import admin_list_models, load_model, pull_model, remove_model, unload_model
 from llmos_server.api.admin_plugins import list_plugins
 from llmos_server.api.chat_completions import create_chat_completion, render_chat_completion
@@ -27,6 +29,8 @@ from llmos_server.api.error_response import to_response
 from llmos_server.api.fleet_metrics import FleetCollector
 from llmos_server.api.guard import Guard
 from llmos_server.api.health import health, metrics, ready, version
+from llmos_server.api.mcp_metrics import McpCollector
+from llmos_server.api.mcp_serving.handler import serve_mcp
 from llmos_server.api.metrics import PREFIX, Metrics
 from llmos_server.api.models import list_models, retrieve_model
 from llmos_server.api.no_store import NoLedger
@@ -93,6 +97,7 @@ HANDLERS = [
     revoke_key,
     doctor,
     list_plugins,
+    list_mcp_servers,
     own_usage,
     usage_of_request,
     all_usage,
@@ -113,6 +118,8 @@ def create_api(
     model_admin: ModelAdmin | None = None,
     plugins: PluginHost | None = None,
     calibrations: CalibrationFile | None = None,
+    mcp: McpServers | None = None,
+    serves_mcp: bool = True,
     on_startup: Sequence[LifespanHook] = (),
     on_shutdown: Sequence[LifespanHook] = (),
     server_version: str = "0",
@@ -121,7 +128,8 @@ def create_api(
     embedding_default: a model's name. fleet: whose figures are among the metrics.
     examine: looks the machine over for /admin/doctor.
     model_admin: None for a fixed set of models. plugins: None has none. calibrations: of
-    typed decisions; None for none.
+    typed decisions; None for none. mcp: servers whose tools are used; started and stopped elsewhere.
+    serves_mcp: answers MCP clients at /mcp.
 
     on_startup, on_shutdown: called without arguments, in order; the engines' own start and stop belong here."""
     pool = TextPool()
@@ -131,6 +139,8 @@ def create_api(
         metrics_of_all.registry.register(FleetCollector(fleet, PREFIX))
     plugins = plugins or PluginHost(PluginsSettings())
     metrics_of_all.registry.register(PluginCollector(plugins, PREFIX))
+    mcp = mcp or McpServers()
+    metrics_of_all.registry.register(McpCollector(mcp, PREFIX))
     services = Services(
         directory=directory,
         settings=settings,
@@ -147,10 +157,11 @@ def create_api(
         runner=SkillRunner(plugins.settings.max_runs),
         version=server_version,
         calibrations=calibrations or CalibrationFile(None),
+        mcp=mcp,
     )
     cors = _create_cors(settings.cors_origins)
     app = Litestar(
-        route_handlers=HANDLERS,
+        route_handlers=[*HANDLERS, *([serve_mcp] if serves_mcp else [])],
         guards=[identify],
         state=State({STATE_KEY: services}),
         on_startup=list(on_startup),

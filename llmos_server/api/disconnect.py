@@ -34,14 +34,14 @@ async def wait_until_disconnect(receive: Receive, task: asyncio.Future[Any], tim
     try:
         await asyncio.wait({task, listener}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         if not task.done() and listener.done():
-            await _cancel(task)
+            await cancel_and_wait(task)
             raise ClientDisconnected
         return task.done()
     except asyncio.CancelledError:
-        await _cancel(task)
+        await cancel_and_wait(task)
         raise
     finally:
-        await _cancel(listener)
+        await cancel_and_wait(listener)
 
 
 async def _disconnected(receive: Receive) -> None:
@@ -49,7 +49,7 @@ async def _disconnected(receive: Receive) -> None:
         pass
 
 
-async def _cancel(task: asyncio.Future[Any]) -> None:
+async def cancel_and_wait(task: asyncio.Future[Any]) -> None:
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError, Exception):
         await task

@@ -10,13 +10,14 @@ from litestar.exceptions import HTTPException, ValidationException
 
 from llmos_server.api.context import request_id_of
 from llmos_server.api.errors import WireError, describe, report
+from llmos_server.api.mcp_serving.error_form import mcp_error
 from llmos_server.api.ollama import ndjson as ollama
 from llmos_server.api.wrong_urls import remedy_for
 
 ErrorForm = Callable[[WireError, str], bytes]
 """A body in JSON. Takes the request's id, too."""
 
-FORMS: dict[str, ErrorForm] = {"/api/": ollama.error_body}
+FORMS: dict[str, ErrorForm] = {"/api/": ollama.error_body, "/mcp": mcp_error}
 """Of other APIs than OpenAI's, by the begin of their paths. What is refused before routing has OpenAI's form."""
 
 

@@ -25,10 +25,14 @@ from llmos_server.plugins.loading import Offer
     responses={200: ResponseSpec(ModelList, description="All of them.")},
 )
 async def list_models(request: AnyRequest) -> ASGIApp:
+    return json_response(request, describe_models(request))
+
+
+def describe_models(request: AnyRequest) -> ModelList:
     directory = services_of(request).directory
     visible = [served for served in directory.list() if may_use(request, served)]
     skills = [_describe_skill(directory, offer) for offer in list_skills(request)]
-    return json_response(request, ModelList(data=[*(describe_model(directory, served) for served in visible), *skills]))
+    return ModelList(data=[*(describe_model(directory, served) for served in visible), *skills])
 
 
 @get(

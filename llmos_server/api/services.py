@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmos_server.access.gate import Gate
 from llmos_server.access.limits import Limiter
+from llmos_server.agents.mcp.servers import McpServers
 from llmos_server.api.background import BackgroundJobs
 from llmos_server.api.metrics import Metrics
 from llmos_server.api.served import Directory
@@ -45,6 +46,7 @@ class Services:
     plugins: PluginHost
     runner: SkillRunner
     version: str
+    mcp: McpServers = field(default_factory=McpServers)
     calibrations: CalibrationFile = field(default_factory=lambda: CalibrationFile(None))
     jobs: BackgroundJobs = field(default_factory=BackgroundJobs)
 

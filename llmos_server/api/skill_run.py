@@ -53,8 +53,8 @@ class SkillRun:
         """Raises PluginFailed for what is the skill's fault, InvalidRequest for the input's, and what its model's
         engine raises."""
         services = services_of(self.request)
-        self._check_switch(services)
         try:
+            self._check_switch(services)
             with take_place(self.request, uses_tokens=True) as lease, self.served.engine.hold():
                 return await self._run(services, lease)
         finally:

@@ -8,8 +8,8 @@ import time
 
 import msgspec
 
+from llmos_server.backoff import Backoff
 from llmos_server.contracts import EngineInfo, EngineStats, GenerateRequest, ModelVersion, ScoreRequest, Scores
-from llmos_server.engine.backoff import Backoff
 from llmos_server.engine.connection import Endpoints
 from llmos_server.engine.generation import EngineGeneration
 from llmos_server.engine.launcher import Launcher, SubprocessLauncher

@@ -11,8 +11,8 @@ from typing import Any, Generic, TypeVar, cast
 
 import zmq.asyncio
 
+from llmos_server.backoff import Backoff
 from llmos_server.contracts import EngineState
-from llmos_server.engine.backoff import Backoff
 from llmos_server.engine.connection import Connection, Endpoints
 from llmos_server.engine.launcher import Launcher, WorkerProcess
 from llmos_server.engine.life_signs import LifeSigns, Limits

@@ -7,8 +7,8 @@ from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
 from typing import Any, Generic
 
+from llmos_server.backoff import Backoff
 from llmos_server.contracts import EngineState, ModelVersion
-from llmos_server.engine.backoff import Backoff
 from llmos_server.engine.connection import Endpoints
 from llmos_server.engine.launcher import Launcher
 from llmos_server.engine.life_signs import Limits

@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 
 import engine_fakes
 
+from llmos_server.backoff import Backoff
 from llmos_server.contracts import Generation, ModelVersion
-from llmos_server.engine.backoff import Backoff
 from llmos_server.engine.client import EngineClient
 from llmos_server.engine.launcher import SubprocessLauncher, WorkerProcess
 from llmos_server.engine.messages import WorkerConfig

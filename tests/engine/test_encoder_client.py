@@ -15,8 +15,8 @@ import encoder_fakes
 import pytest
 from encoder_fakes import CRASH_TOKEN, DEATH_TOKEN, SLOW_TOKEN, expected, make_request
 
+from llmos_server.backoff import Backoff
 from llmos_server.contracts import Encoder, ModelVersion
-from llmos_server.engine.backoff import Backoff
 from llmos_server.engine.encoder_client import EncoderClient, num_encoder_threads
 from llmos_server.engine.launcher import SubprocessLauncher, WorkerProcess
 from llmos_server.engine.messages import ProcessConfig

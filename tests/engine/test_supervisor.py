@@ -12,8 +12,8 @@ import msgspec
 import pytest
 import zmq.asyncio
 
+from llmos_server.backoff import Backoff
 from llmos_server.contracts import EngineInfo
-from llmos_server.engine.backoff import Backoff
 from llmos_server.engine.connection import Endpoints
 from llmos_server.engine.life_signs import Limits
 from llmos_server.engine.messages import Heartbeat, ProcessConfig, Ready, Report

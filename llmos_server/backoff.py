@@ -1,4 +1,4 @@
-"""How long a worker that has ended stays away before it is started again."""
+"""How long a process that has ended stays away before it is started again."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from dataclasses import dataclass
 class Backoff:
     """Seconds before the next start, doubling from `first` with every death in a row.
 
-    A worker that was ready is wanted back: its first death costs no wait, and the next ones at most
-    `maximum_after_ready`, for a load takes longer than that anyway. `reset_after` healthy seconds end a row.
+    A process that was ready is wanted back: its first death costs no wait, and the next ones at most
+    `maximum_after_ready`, for an engine's load takes longer than that anyway. `reset_after` healthy seconds end a row.
     """
 
     first: float = 0.5

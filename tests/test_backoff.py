@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llmos_server.engine.backoff import Backoff
+from llmos_server.backoff import Backoff
 
 
 def test_backoff_before_a_worker_was_ever_ready_doubles() -> None:
