@@ -9,13 +9,14 @@ import json
 import secrets
 import threading
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 
+from llmos_server.engine.mask_budget import MaskBudget
 from llmos_server.engine.sequence import Mask
 from llmos_server.errors import InvalidRequest, UnsupportedModel
 
@@ -30,20 +31,25 @@ Without `verbose_errors` no error repeats the grammar."""
 LISTED = "; following special tokens"
 """Begins a list of them in the parser's errors."""
 NOTHING_FITS = "no token of this model fits"
+TOO_SLOW = (
+    "working out which tokens fit takes more than 10 ms of processor time for each, and other answers wait for it"
+)
 
 
 class SequenceGrammar:
     """Implements sequence.Constraint: how far one sequence is in its grammar."""
 
-    def __init__(self, tokens: GrammarTokens, matcher: LLMatcher) -> None:
+    def __init__(self, tokens: GrammarTokens, matcher: LLMatcher, budget: MaskBudget) -> None:
         self._tokens = tokens
         self._start = matcher
+        self._budget = budget
         self._matcher = matcher.deep_copy()
         self._accepted: list[int] = []
         self._is_stuck = False
+        self._is_slow = False
 
     def fork(self) -> SequenceGrammar:
-        return SequenceGrammar(self._tokens, self._start)
+        return SequenceGrammar(self._tokens, self._start, self._budget.fork())
 
     @property
     def is_complete(self) -> bool:
@@ -51,6 +57,8 @@ class SequenceGrammar:
 
     @property
     def error(self) -> str:
+        if self._is_slow:
+            return TOO_SLOW
         return NOTHING_FITS if self._is_stuck else in_short(self._matcher.get_error())
 
     def accept(self, token_id: int) -> None:
@@ -58,6 +66,9 @@ class SequenceGrammar:
         self._matcher.consume_token(token_id)
 
     def masks(self, draft_ids: list[int], stop_token_ids: Collection[int]) -> list[Mask]:
+        self._is_slow = self._budget.is_spent
+        if self._is_slow:
+            return []
         first = self._mask(stop_token_ids)
         self._is_stuck = first is not None and not first.any()
         if first is None or self._is_stuck:
@@ -82,7 +93,7 @@ class SequenceGrammar:
             self._matcher.consume_tokens(self._accepted)
 
     def _mask(self, stop_token_ids: Collection[int]) -> Mask | None:
-        bits = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
+        bits = np.frombuffer(self._budget.run(self._matcher.compute_bitmask), dtype=np.uint8)
         return None if self._matcher.is_error() else self._tokens.to_mask(bits, stop_token_ids)
 
 
@@ -119,10 +130,11 @@ class GrammarTokens:
 class GrammarCompiler:
     """Grammars of one model, from text; the last ones are kept. `find` is for one thread, `compile` for another."""
 
-    def __init__(self, folder: Path, vocab_size: int) -> None:
+    def __init__(self, folder: Path, vocab_size: int, create_budget: Callable[[], MaskBudget] = MaskBudget) -> None:
         """folder: the model's. The tokenizer, which takes some 0.3 s, is read when it is first needed."""
         self._folder = folder
         self._vocab_size = vocab_size
+        self._create_budget = create_budget
         self._tokens: GrammarTokens | None = None
         self._kept: OrderedDict[str, SequenceGrammar] = OrderedDict()
         self._lock = threading.Lock()
@@ -145,7 +157,7 @@ class GrammarCompiler:
             matcher.compute_bitmask()  # What the lexer learns by it is in every copy.
         if matcher.is_error():
             raise InvalidRequest(f"The grammar can't be used: {in_short(matcher.get_error())}", code="invalid_grammar")
-        grammar = SequenceGrammar(self._tokens, matcher)
+        grammar = SequenceGrammar(self._tokens, matcher, self._create_budget())
         with self._lock:
             self._kept[text] = grammar
             while len(self._kept) > MAX_CACHED:

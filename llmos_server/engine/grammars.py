@@ -14,7 +14,10 @@ from llmos_server.engine.step import StepPlan
 from llmos_server.errors import InvalidRequest, LLMOSError
 
 NO_GRAMMARS = "This engine follows no grammars; leave the constraint out."
-BROKEN = "The grammar can't be followed any further{reason}. Simplify it, above all what may stand at one place."
+BROKEN = (
+    "The grammar of response_format, structured_outputs or tools can't be followed any further{reason}. Simplify it, "
+    "above all what may stand at one place."
+)
 
 
 class Compiler(Protocol):

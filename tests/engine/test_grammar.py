@@ -14,6 +14,7 @@ from llguidance import LLMatcher
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from llmos_server.engine.grammar import MAX_CACHED, GrammarCompiler, SequenceGrammar
+from llmos_server.engine.mask_budget import MaskBudget
 from llmos_server.errors import InvalidRequest, UnsupportedModel
 
 PADDING = 7
@@ -177,6 +178,53 @@ def test_what_cannot_be_followed_is_told(compiler: GrammarCompiler, tokenizer: T
     assert done.is_complete
     assert done.masks([], ()) == []
     assert done.error == "no token of this model fits"
+
+
+class CostlyClock:
+    """Of a thread that takes so long for each mask: two looks."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._now = 0.0
+        self._num_looks = 0
+
+    def __call__(self) -> float:
+        self._num_looks += 1
+        self._now += self._seconds if self._num_looks % 2 == 0 else 0.0
+        return self._now
+
+
+@pytest.mark.parametrize(("seconds", "most"), [(0.12, 10), (0.036, 39), (0.009, 400)])
+def test_masks_that_cost_too_much_on_average_end_the_answer(
+    tokenizer: Tokenizer, tmp_path: Path, seconds: float, most: int
+) -> None:
+    (tmp_path / "tokenizer.json").write_text(tokenizer.to_str())
+    clock = CostlyClock(seconds)
+    compiler = GrammarCompiler(tmp_path, tokenizer.get_vocab_size(), lambda: MaskBudget(clock))
+    start = compiler.compile(regex("a*"))
+    for grammar in (start.fork(), start.fork()):
+        num = 0
+        while num < 400 and grammar.masks([], (1,)):
+            assert not grammar.error
+            grammar.accept(tokenizer.token_to_id("a"))
+            num += 1
+        assert num == most
+        assert ("10 ms of processor time" in grammar.error) == (most < 400)
+    assert start.fork().masks([], (1,)), "another answer of the same grammar begins anew"
+
+
+def test_guesses_are_paid_for_too(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    """What is guessed never ends an answer in the midst of a step."""
+    (tmp_path / "tokenizer.json").write_text(tokenizer.to_str())
+    clock = CostlyClock(0.2)
+    grammar = (
+        GrammarCompiler(tmp_path, tokenizer.get_vocab_size(), lambda: MaskBudget(clock)).compile(regex("a*")).fork()
+    )
+    a = tokenizer.token_to_id("a")
+    assert len(grammar.masks([a] * 8, (1,))) == 9
+    assert not grammar.error
+    assert grammar.masks([a] * 8, (1,)) == []
+    assert grammar.error
 
 
 def test_the_last_grammars_are_kept(compiler: GrammarCompiler) -> None:
