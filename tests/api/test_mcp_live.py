@@ -45,6 +45,7 @@ class Wait(Skill[WaitInput, WaitOutput]):
 
     async def run(self, input: WaitInput, context: SkillContext) -> WaitOutput:
         self.entered.set()
+        context.progress(0, 1, "waiting")
         try:
             await asyncio.sleep(3600)
         except asyncio.CancelledError:
@@ -121,3 +122,61 @@ async def test_the_pages_server_is_declared_as_the_page_says(project: Path, tmp_
         assert (await now.run({})).text.startswith("20")
     finally:
         await servers.stop()
+
+
+@pytest.mark.parametrize("version", ["2025-06-18", "2026-07-28"])
+async def test_a_call_that_outlives_the_grace_time_ends_with_an_error(
+    make_api: Callable[..., Any], version: str
+) -> None:
+    """As the web server ends it: by cancelling the app."""
+    host = PluginHost(PluginsSettings())
+    host.add(Candidate(name="waiting", source="built-in", load=WaitPlugin), {})
+    begun = asyncio.Event()
+    sent: list[Any] = []
+    meta = {"progressToken": "p", "io.modelcontextprotocol/protocolVersion": version}
+    meta["io.modelcontextprotocol/clientCapabilities"] = {}  # type: ignore[assignment]
+    params = {"name": "wait", "arguments": {}, "_meta": meta}
+    body = msgspec.json.encode({"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": params})
+    headers = {
+        "host": "127.0.0.1",
+        "content-type": "application/json",
+        "accept": "application/json, text/event-stream",
+        "mcp-protocol-version": version,
+        "mcp-method": "tools/call",
+        "mcp-name": "wait",
+    }
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "POST",
+        "path": "/mcp",
+        "raw_path": b"/mcp",
+        "query_string": b"",
+        "root_path": "",
+        "scheme": "http",
+        "client": ("127.0.0.1", 1),
+        "server": ("127.0.0.1", 8000),
+        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+        "state": {},
+    }
+    messages = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive() -> Any:
+        if messages:
+            return messages.pop()
+        return await asyncio.Future()
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+        begun.set()
+
+    task = asyncio.create_task(make_api(plugins=host).app(scope, receive, send))
+    async with asyncio.timeout(30):
+        await begun.wait()
+    task.cancel()
+    await asyncio.wait({task})
+    assert sent[0]["status"] == 200
+    answer = msgspec.json.decode(sent[-1]["body"].partition(b"data: ")[2])
+    assert (answer["id"], answer["error"]["code"]) == (7, -32603)
+    assert "shutting down" in answer["error"]["message"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import mcp.types as types
@@ -13,6 +14,7 @@ from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.shared.exceptions import MCPError
 
 from llmos_server.api.access import principal_of
+from llmos_server.api.mcp_serving.farewell import WatchedSend, farewell
 from llmos_server.api.mcp_serving.skill_tools import call_skill, describe_skill
 from llmos_server.api.models import describe_models
 from llmos_server.api.services import services_of
@@ -39,8 +41,14 @@ def answer(request: AnyRequest, body: bytes) -> ASGIApp:
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         scope = {**scope, _REQUEST: request}  # type: ignore[assignment]
-        async with manager.run():
-            await manager.handle_request(scope, _Replay(body, receive), send)  # type: ignore[arg-type]
+        watched = WatchedSend(send)
+        try:
+            async with manager.run():
+                await manager.handle_request(scope, _Replay(body, receive), watched)  # type: ignore[arg-type]
+        except asyncio.CancelledError:  # The web server does this to what still runs after the grace time.
+            if not watched.is_open:
+                raise
+            await watched.end(farewell(body))
 
     return app
 
