@@ -52,10 +52,17 @@ def _text(result: CallResult) -> str:
     """Servers that have structured content mostly send it as text, too, for older clients: once is enough."""
     structured = result.structured_content
     parts = [_part(block) for block in result.content]
-    if structured is not None:
-        parts = [part for part in parts if not _says(part, structured)]
-        parts.append(msgspec.json.encode(structured).decode())
-    return "\n".join(parts)
+    if structured is None or _wraps(structured, "\n".join(parts)):
+        return "\n".join(parts)
+    parts = [part for part in parts if not _says(part, structured)]
+    return "\n".join([*parts, msgspec.json.encode(structured).decode()])
+
+
+def _wraps(structured: Any, text: str) -> bool:
+    """The SDK's own form for tools that return no object."""
+    if not isinstance(structured, dict) or structured.keys() != {"result"}:
+        return False
+    return structured["result"] == text or _says(text, structured["result"])
 
 
 def _says(part: str, structured: Any) -> bool:

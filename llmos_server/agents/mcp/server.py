@@ -33,6 +33,8 @@ _WORDS = {"off": "is switched off", "waiting": "is down", "stopped": "is stopped
 
 CLOSING_SECONDS = 3.0
 """For the protocol's own farewell; the process of a server that is started here has its own time after that."""
+MARGIN_SECONDS = 2.0
+"""The caller's limit is behind this server's own, which knows more to say and counts."""
 MAX_CALLS = 32
 """At a time; others wait for their turn."""
 MAX_TIMEOUTS = 3
@@ -93,7 +95,7 @@ class McpServer:
             return
         if self._connection is not None:
             self._connection.end("is being stopped")
-        await asyncio.wait({self._task}, timeout=CLOSING_SECONDS)
+            await asyncio.wait({self._task}, timeout=CLOSING_SECONDS)
         if self._scope is not None:
             self._scope.cancel()
         await asyncio.wait({self._task}, timeout=2 * CLOSING_SECONDS)
@@ -123,7 +125,7 @@ class McpServer:
                 source=f"mcp {self.declared.name}",
                 label=self.declared.name,
                 own_name=offered.tool,
-                timeout_seconds=settings.timeout_seconds,
+                timeout_seconds=settings.timeout_seconds + MARGIN_SECONDS,
                 run=self._caller(offered.tool),
                 needs_approval=offered.needs_approval,
             )
