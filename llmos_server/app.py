@@ -48,8 +48,8 @@ from llmos_server.registry.registry import Registry, create_registry
 from llmos_server.settings import Settings
 from llmos_server.store.ledger import Ledger
 from llmos_server.store.locks import serving
-from llmos_server.store.retention import Retention
 from llmos_server.store.store import create_store, open_store
+from llmos_server.store.tidying import Tidying
 
 log = structlog.get_logger(__name__)
 
@@ -103,8 +103,7 @@ def create_app(
     require_room(fleet.status(), names)
     mcp = McpServers(declare_all(settings.mcp, os.environ))
     store = create_store(settings)
-    retention = Retention(store.removals.remove_before, settings.database.usage_days)
-    ledger = Ledger(store.usage.write, store.keys.touch, tidy=retention.take_turn)
+    ledger = Ledger(store.usage.write, store.keys.touch, tidy=Tidying(store, settings).take_turn)
     gate = Gate(
         store.keys,
         admin_token=ensure_admin_token(settings.home),

@@ -16,6 +16,7 @@ from llmos_server.commands import (
     measuring,
     models,
     plugins,
+    prune,
     serving,
     skills,
     talking,
@@ -45,6 +46,7 @@ app.command(keys.keys)
 app.command(plugins.plugins)
 app.command(skills.skills)
 app.command(usage.usage)
+app.command(prune.prune)
 app.command(backup.backup)
 app.command(backup.restore)
 app.command(machine.doctor)

@@ -19,6 +19,7 @@ from llmos_server.api.admin_keys import create_key, list_keys, revoke_key
 from llmos_server.api.admin_mcp import list_mcp_servers
 from llmos_server.api.admin_models import admin_list_models, load_model, pull_model, remove_model, unload_model
 from llmos_server.api.admin_plugins import list_plugins
+from llmos_server.api.admin_prune import prune_objects
 from llmos_server.api.chat_completions import create_chat_completion, render_chat_completion
 from llmos_server.api.classify import classify, classify_elsewhere
 from llmos_server.api.completions import create_completion
@@ -98,6 +99,7 @@ HANDLERS = [
     doctor,
     list_plugins,
     list_mcp_servers,
+    prune_objects,
     own_usage,
     usage_of_request,
     all_usage,

@@ -46,6 +46,7 @@ FIELD_TABLES: dict[str, Table] = {
     "/api/embed": ollama.EMBED,
     "/api/embeddings": ollama.EMBEDDINGS,
     "/api/pull": ollama.PULL,
+    "/admin/prune": fields.PRUNE,
 }
 TAGS = (
     "Generation",

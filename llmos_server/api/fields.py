@@ -322,3 +322,12 @@ CREATE_KEY: Table = {
     "max_in_flight": honoured("most requests at once; no limit when absent"),
     "tokens_per_minute": honoured("of prompts and answers together; no limit when absent"),
 }
+
+PRUNE: Table = {
+    "kinds": honoured("responses, conversations; both when absent"),
+    "older_than": honoured(
+        "30m, 24h, 7d, 4w or a day such as 2026-11-24 (UTC); of conversations since the last change"
+    ),
+    "key": honoured("a key's id or name: only its objects; all of them without older_than"),
+    "dry_run": honoured("true counts, and removes nothing"),
+}

@@ -103,6 +103,26 @@ def revoke(
     print(f"Key {revoked['id']} ({revoked['name']}): revoked")
 
 
+@keys.command
+def erase(
+    key: Annotated[str, Parameter(help="Its id or name, or the key itself; revoked ones, too.")],
+    /,
+    *,
+    dry_run: Annotated[bool, Switch, Parameter(help="Only say what would go.")] = False,
+    json: JsonFlag = False,
+    url: NamedUrl = None,
+    config: ConfigFlag = None,
+) -> None:
+    """Remove all that a key has stored: responses and conversations. The key and its usage stay.
+
+    Example: llmos keys erase laptop
+    """
+    from llmos_server.access.keys import id_of
+    from llmos_server.commands.prune import remove, show
+
+    show(remove({"key": id_of(key), "dry_run": dry_run}, url, config), as_json=json)
+
+
 def _row(key: dict[str, Any]) -> tuple[str, ...]:
     from llmos_server.commands.shared import format_time
 

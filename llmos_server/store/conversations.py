@@ -79,6 +79,7 @@ class ConversationRepository:
             return False
         async with self._database.write() as connection:
             done = await connection.execute(delete(_ROW).where(*_ONE), _values(owner, conversation_id))
+        self._database.note_deletion()
         return done.rowcount > 0
 
     async def add_items(self, owner: str, conversation_id: str, items: Items) -> bool:
@@ -127,6 +128,7 @@ class ConversationRepository:
             shrunk = {"num_items": _ROW.num_items - 1, "num_bytes": _ROW.num_bytes - size}
             change = update(_ROW).where(*_ONE).values(**shrunk, changed=now_milliseconds())
             await connection.execute(change, values)
+        self._database.note_deletion()
         return True
 
 

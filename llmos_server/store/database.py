@@ -36,6 +36,7 @@ class Database:
         self.engine = self._create_engine()
         self._writer = self.engine.execution_options(**{_WRITES: True})
         self._reader = self._create_reader() if self.is_sqlite else None
+        self._has_deleted = False
 
     @property
     def label(self) -> str:
@@ -69,6 +70,19 @@ class Database:
         with _errors_in_words(self):
             async with self._writer.begin() as connection:
                 yield connection
+
+    def note_deletion(self) -> None:
+        """Something was deleted that should be gone from the disk soon, too."""
+        self._has_deleted = True
+
+    async def forget(self) -> None:
+        """What was deleted leaves SQLite's write-ahead log, if nobody reads just now; in the tables it was overwritten
+        when it was deleted. PostgreSQL's own vacuum does that there. Raises StoreUnavailable."""
+        if not (self._has_deleted and self.is_sqlite):
+            return
+        async with self.read() as connection:
+            is_busy = (await connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")).scalar()
+        self._has_deleted = bool(is_busy)
 
     def errors_in_words(self) -> AbstractContextManager[None]:
         """For whoever uses `engine` itself: what goes wrong inside is raised as StoreUnavailable."""

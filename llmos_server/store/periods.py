@@ -11,8 +11,8 @@ _UNITS = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _FORM = re.compile(r"(\d{1,6})([mhdw])")
 
 
-def parse_since(text: str | None, now: float) -> int:
-    """Unix milliseconds; 0 without a text. Raises InvalidRequest."""
+def parse_since(text: str | None, now: float, *, param: str = "since") -> int:
+    """Unix milliseconds; 0 without a text. Raises InvalidRequest that names `param`."""
     if not text:
         return 0
     if match := _FORM.fullmatch(text):
@@ -21,6 +21,6 @@ def parse_since(text: str | None, now: float) -> int:
         day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
     except ValueError:
         raise InvalidRequest(
-            f"since is {text[:40]!r}; it looks like 30m, 24h, 7d, 4w or 2026-11-24 (UTC).", param="since"
+            f"{param} is {text[:40]!r}; it looks like 30m, 24h, 7d, 4w or 2026-11-24 (UTC).", param=param
         ) from None
     return max(0, int(day.timestamp() * 1000))

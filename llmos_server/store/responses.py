@@ -85,6 +85,7 @@ class ResponseRepository:
             return False
         async with self._database.write() as connection:
             done = await connection.execute(delete(ResponseRow).where(*_ONE), _values(owner, response_id))
+        self._database.note_deletion()
         return done.rowcount > 0
 
     async def history(self, owner: str, response_id: str) -> list[dict[str, Any]] | None:

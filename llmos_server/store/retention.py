@@ -1,4 +1,4 @@
-"""Old rows of the usage ledger: removed when they are older than the operator keeps them, a few at a time."""
+"""What has become old goes by itself, a few rows at a time."""
 
 from __future__ import annotations
 
@@ -24,23 +24,31 @@ class Retention:
         remove: Callable[[int, int], Awaitable[int]],
         days: int,
         clock: Callable[[], float] = time.time,
+        *,
+        what: str = "usage",
+        batch_rows: int = BATCH_ROWS,
+        seconds_between: float = SECONDS_BETWEEN,
     ) -> None:
-        """remove: at most so many rows booked before that Unix millisecond; how many went. days: 0 keeps all."""
+        """remove: at most so many rows of before that Unix millisecond; how many went. days: 0 keeps all. what: for the
+        log."""
         self._remove = remove
         self._days = days
         self._clock = clock
+        self._what = what
+        self._batch_rows = batch_rows
+        self._seconds_between = seconds_between
         self._next = 0.0
         self._num_removed = 0
 
     async def take_turn(self) -> None:
-        """One batch, until none is left; then again in a day. Raises StoreUnavailable."""
+        """One batch, until none is left; then again after a while. Raises StoreUnavailable."""
         now = self._clock()
         if not self._days or now < self._next:
             return
-        removed = await self._remove(int(now * 1000) - self._days * DAY_MILLISECONDS, BATCH_ROWS)
+        removed = await self._remove(int(now * 1000) - self._days * DAY_MILLISECONDS, self._batch_rows)
         self._num_removed += removed
-        if removed < BATCH_ROWS:
-            self._next = now + SECONDS_BETWEEN
+        if not removed:
+            self._next = now + self._seconds_between
             if self._num_removed:
-                log.info("old usage rows removed", rows=self._num_removed, usage_days=self._days)
+                log.info("old rows removed", what=self._what, rows=self._num_removed, days=self._days)
             self._num_removed = 0

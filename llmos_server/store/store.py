@@ -12,6 +12,7 @@ from llmos_server.store.conversations import ConversationRepository
 from llmos_server.store.database import Database
 from llmos_server.store.keys import KeyRepository
 from llmos_server.store.migrate import migrate
+from llmos_server.store.object_removals import ObjectRemovals
 from llmos_server.store.presence import create_presence
 from llmos_server.store.removals import UsageRemovals
 from llmos_server.store.responses import ResponseRepository
@@ -26,19 +27,24 @@ class Store:
 
     def __init__(self, database: Database, storage: StorageSettings | None = None) -> None:
         """storage: how much of clients' objects is kept; None has its defaults."""
-        storage = storage or StorageSettings()
+        self.settings = storage = storage or StorageSettings()
         self.database = database
         self.presence = create_presence(database)
         self.keys = KeyRepository(database)
         self.usage = UsageRepository(database)
         self.removals = UsageRemovals(database)
+        self.object_removals = ObjectRemovals(database)
         self.skill_scores = SkillScoreRepository(database)
         self.responses = ResponseRepository(database, self.presence, storage)
         self.conversations = ConversationRepository(database, storage)
 
     async def serve(self) -> None:
-        """At a server's start: others see that it runs, and what those left that run no more is failed."""
+        """At a server's start: others see that it runs."""
         await self.presence.start()
+        await self.fail_unfinished()
+
+    async def fail_unfinished(self) -> None:
+        """Responses of servers that run no more."""
         if num_failed := await self.responses.fail_unfinished():
             log.warning("responses failed: their server was stopped", responses=num_failed)
 

@@ -49,8 +49,9 @@ async def test_once_a_day(store: Store) -> None:
     now += 1
     with structlog.testing.capture_logs() as logged:
         await retention.take_turn()
+        await retention.take_turn()
     assert await count(store) == 0
-    assert [(line["rows"], line["usage_days"]) for line in logged] == [(1, 30)]
+    assert [(line["what"], line["rows"], line["days"]) for line in logged] == [("usage", 1, 30)]
 
 
 async def test_zero_days_keep_all(store: Store) -> None:

@@ -1,0 +1,89 @@
+"""What `llmos prune` and /admin/prune do: remove now what is too old, or all of one key."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from llmos_server.errors import InvalidRequest
+from llmos_server.key_contracts import StoredKey
+from llmos_server.settings import StorageSettings
+from llmos_server.store.object_removals import ObjectKind, ObjectRemovals, Removed
+from llmos_server.store.owners import EVERYBODY, Owner
+from llmos_server.store.periods import parse_since
+from llmos_server.store.store import Store
+from llmos_server.store.usage import DAY_MILLISECONDS
+
+KINDS: tuple[ObjectKind, ...] = ("responses", "conversations")
+BATCH = 100
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """kinds: none is all. older_than: as `since` of usage. key: an id or a name; "" is nobody's.
+
+    Without older_than, all of the key's; without a key, too, what is older than the settings keep it.
+    """
+
+    kinds: tuple[ObjectKind, ...] = ()
+    older_than: str | None = None
+    key: str | None = None
+    dry_run: bool = False
+
+
+class Pruned(msgspec.Struct, frozen=True, kw_only=True):
+    data: list[Removed]
+    dry_run: bool
+
+
+async def prune(store: Store, wanted: Wanted, now: float) -> Pruned:
+    """now: Unix seconds. Raises InvalidRequest for an unknown key or an age that can't be read."""
+    owner: Owner = EVERYBODY if wanted.key is None else await find_owner(store, wanted.key)
+    before = parse_since(wanted.older_than, now, param="older_than") if wanted.older_than else None
+    done = []
+    for kind in wanted.kinds or KINDS:
+        limit = before
+        if wanted.older_than is None and wanted.key is None:
+            days = _days(store.settings, kind)
+            if not days:
+                done.append(Removed(kind=kind, num_objects=0, num_bytes=0))
+                continue
+            limit = int(now * 1000) - days * DAY_MILLISECONDS
+        if wanted.dry_run:
+            done.append(await store.object_removals.count(kind, owner, limit))
+        else:
+            done.append(await _remove(store.object_removals, kind, owner, limit))
+    await store.database.forget()
+    return Pruned(data=done, dry_run=wanted.dry_run)
+
+
+async def find_owner(store: Store, key: str) -> str:
+    """The id of a key, living or revoked, by id or name. Raises InvalidRequest for none, and for several."""
+    if not key:
+        return ""
+    keys = await store.keys.list()
+    found = [one for one in keys if one.id == key] or _named(keys, key)
+    if len(found) == 1:
+        return found[0].id
+    several = f"Several keys are named {key!r}; name one by its id: {', '.join(one.id for one in found)}."
+    raise InvalidRequest(
+        several if found else f"No key has the id or name {key!r}. `llmos keys list` shows them.",
+        param="key",
+        code="ambiguous_key" if found else "key_not_found",
+    )
+
+
+def _named(keys: Sequence[StoredKey], name: str) -> list[StoredKey]:
+    return [one for one in keys if one.name == name]
+
+
+def _days(settings: StorageSettings, kind: ObjectKind) -> int:
+    return settings.response_days if kind == "responses" else settings.conversation_days
+
+
+async def _remove(removals: ObjectRemovals, kind: ObjectKind, owner: Owner, before: int | None) -> Removed:
+    """Batch after batch, so that others can write in between."""
+    number = size = 0
+    while (batch := await removals.remove(kind, owner, before, BATCH)).num_objects:
+        number, size = number + batch.num_objects, size + batch.num_bytes
+    return Removed(kind=kind, num_objects=number, num_bytes=size)

@@ -1,0 +1,103 @@
+"""llmos prune and llmos keys erase, on the database of this machine; and what a backup holds of stored objects."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmos_server.backup.create import create_backup
+from llmos_server.backup.restore import restore_backup
+from llmos_server.cli import main
+from llmos_server.settings import Settings
+from llmos_server.store.store import Store, open_store
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("LLMOS_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    def call(*arguments: str, status: int = 0) -> str:
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        captured = capsys.readouterr()
+        assert (ended.value.code or 0) == status, captured.err
+        return captured.err if status else captured.out
+
+    return call
+
+
+@pytest.fixture
+def in_store(home: Path) -> Callable[[Callable[[Store], Any]], Any]:
+    def call(work: Callable[[Store], Any]) -> Any:
+        async def inside() -> Any:
+            async with open_store(Settings(home=home)) as store:
+                return await work(store)
+
+        return asyncio.run(inside())
+
+    return call
+
+
+async def fill(store: Store, *owners: str) -> None:
+    for owner in owners:
+        await store.responses.save(owner, {"id": f"r_{owner}", "status": "completed", "output": []}, [])
+        await store.conversations.create(owner, {"of": owner}, [{"id": "i"}])
+
+
+def counts(text: str) -> dict[str, int]:
+    return {one["kind"]: one["num_objects"] for one in json.loads(text)["data"]}
+
+
+def test_all_of_one_key_goes_and_nobody_elses(run, in_store) -> None:
+    run("keys", "create", "laptop")
+    run("keys", "create", "other")
+    laptop, other = (key["id"] for key in json.loads(run("keys", "list", "--json")))
+    in_store(lambda store: fill(store, laptop, other, ""))
+    run("keys", "revoke", "laptop")
+    assert counts(run("keys", "erase", "laptop", "--dry-run", "--json")) == {"responses": 1, "conversations": 1}
+    table = run("keys", "erase", "laptop")
+    assert [line.split()[:2] for line in table.splitlines()] == [
+        ["KIND", "REMOVED"],
+        ["responses", "1"],
+        ["conversations", "1"],
+    ]
+    assert counts(run("keys", "erase", laptop, "--json")) == {"responses": 0, "conversations": 0}
+    assert counts(run("prune", "--key", "", "--kind", "responses", "--json")) == {"responses": 1}
+    assert in_store(lambda store: store.responses.get(other, f"r_{other}")) is not None
+    assert [key["name"] for key in json.loads(run("keys", "list", "--json"))] == ["laptop", "other"]
+
+
+def test_by_age(run, in_store) -> None:
+    in_store(lambda store: fill(store, "a"))
+    assert counts(run("prune", "--json")) == {"responses": 0, "conversations": 0}
+    assert counts(run("prune", "--older-than", "1h", "--json")) == {"responses": 0, "conversations": 0}
+    assert "WOULD GO" in run("prune", "--older-than", "0m", "--dry-run")
+    assert counts(run("prune", "--older-than", "0m", "--json")) == {"responses": 1, "conversations": 1}
+
+
+def test_what_cannot_be_meant_is_refused(run) -> None:
+    assert "No key has the id or name 'none'" in run("prune", "--key", "none", status=1)
+    assert "older_than is 'old'" in run("prune", "--older-than", "old", status=1)
+    run("keys", "create", "twin")
+    run("keys", "revoke", "twin")
+    run("keys", "create", "twin")
+    assert "name one by its id" in run("keys", "erase", "twin", status=1)
+
+
+def test_a_backup_holds_what_is_stored(home: Path, in_store, tmp_path: Path) -> None:
+    in_store(lambda store: fill(store, "a"))
+    create_backup(Settings(home=home), tmp_path / "b.tar")
+    in_store(lambda store: store.object_removals.remove("responses", "a", None, 10))
+    restore_backup(Settings(home=home), tmp_path / "b.tar")
+    assert in_store(lambda store: store.responses.get("a", "r_a")) is not None
+    assert in_store(lambda store: store.object_removals.count("conversations", "a", None)).num_objects == 1
