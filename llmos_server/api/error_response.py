@@ -18,7 +18,7 @@ ErrorForm = Callable[[WireError, str], bytes]
 """A body in JSON. Takes the request's id, too."""
 
 FORMS: dict[str, ErrorForm] = {"/api/": ollama.error_body, "/mcp": mcp_error}
-"""Of other APIs than OpenAI's, by the begin of their paths. What is refused before routing has OpenAI's form."""
+"""Of other APIs than OpenAI's, by the begin of their paths."""
 
 
 def error_body(path: str, wire: WireError, request_id: str) -> bytes:

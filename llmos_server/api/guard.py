@@ -14,10 +14,13 @@ from urllib.parse import urlsplit
 
 import structlog
 from litestar.config.cors import CORSConfig
+from litestar.connection import ASGIConnection
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
 from llmos_server.api.body_reader import BodyReader, MemoryBudget
+from llmos_server.api.context import request_id_of
+from llmos_server.api.error_response import error_body
 from llmos_server.api.errors import WireError
 from llmos_server.hosts import create_host_rule, name_in
 from llmos_server.settings import ApiSettings
@@ -35,7 +38,8 @@ log = structlog.get_logger(__name__)
 
 
 class Guard:
-    """ASGI middleware. Refuses with OpenAI's error object; reads bodies within limits of time and memory."""
+    """ASGI middleware, inside RequestContext. Refuses in the form of the API that is called; reads bodies within limits
+    of time and memory."""
 
     def __init__(self, app: ASGIApp, settings: ApiSettings, cors: CORSConfig | None) -> None:
         self._app = app
@@ -51,7 +55,8 @@ class Guard:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         refusal = check_size(scope) or self._check_host(scope, headers) or self._check_page(scope, headers)
         if refusal is not None:
-            await send_error(refusal, send)
+            body = error_body(scope["path"], refusal, request_id_of(ASGIConnection(scope)))
+            await send_error(refusal, body, send)
             return
         with self._budget.account() as account:
             await self._app(scope, BodyReader(receive, account, self._body_seconds), send)
@@ -140,8 +145,7 @@ def _refuse_fetch() -> WireError:
     )
 
 
-async def send_error(wire: WireError, send: Send) -> None:
-    body = wire.body()
+async def send_error(wire: WireError, body: bytes, send: Send) -> None:
     headers = {"content-type": "application/json", "content-length": str(len(body)), **wire.headers}
     raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": wire.status, "headers": raw})

@@ -147,7 +147,7 @@ def _event(name: str) -> Document:
 
 
 def _error(description: str, path: str) -> Document:
-    """What is refused before routing has OpenAI's form everywhere."""
+    """At the shutdown's end, what still runs is told so in OpenAI's form everywhere."""
     kinds = (OllamaError, ErrorResponse) if path.startswith("/api/") else (ErrorResponse,)
     refs = [{"$ref": _REF.format(name=kind.__name__)} for kind in kinds]
     schema = refs[0] if len(refs) == 1 else {"anyOf": refs}

@@ -69,7 +69,7 @@ async def test_once_there_is_a_key_it_is_asked_for(connect, keys, method, path):
     assert reply.headers["www-authenticate"] == "Bearer"
 
 
-@pytest.mark.parametrize("path", ["/health", "/ready", "/version", "/docs", "/openapi.json"])
+@pytest.mark.parametrize("path", ["/health", "/ready", "/version", "/docs", "/openapi.json", "/", "/api/version"])
 async def test_what_tells_nothing_is_public(connect, keys, path):
     keys.add()
     assert (await connect().get(path)).status_code == 200
@@ -86,9 +86,8 @@ async def test_every_other_route_asks(connect, keys):
         for handler in getattr(route, "route_handlers", ())
         if handler.opt.get("public") and "OPTIONS" not in handler.http_methods
     }
-    assert public == {"/health", "/ready", "/version", "/openapi.json", "/docs", "/docs/{path:str}"} | (
-        {"/docs/openapi.json"} & public
-    )
+    known = {"/health", "/ready", "/version", "/openapi.json", "/docs", "/docs/{path:str}", "/", "/api/version"}
+    assert public == known | ({"/docs/openapi.json"} & public)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Whatever a client posts: an answer, or OpenAI's error object with a 4xx; never a 5xx, never a hang."""
+"""Whatever a client posts: an answer, or an error of the API's form with a 4xx; never a 5xx, never a hang."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
 from llmos_server.api import decision_fields, fields
+from llmos_server.api.ollama import tables as ollama
 from llmos_server.chat.renderer import Renderer
 from llmos_server.engine.messages import AddRequest
 
@@ -64,6 +65,29 @@ SYSTEMONE: dict[str, Any] = {
         "polite": {"type": "noul", "instructions": ["Is it?"], "criteria": {"true": "yes"}},
     },
 }
+OLLAMA: dict[str, Any] = {
+    "model": "tiny:latest",
+    "messages": [
+        {"role": "user", "content": "Hi", "images": []},
+        {"role": "assistant", "thinking": "Hm.", "tool_calls": [{"function": {"name": "f", "arguments": {"a": 1}}}]},
+        {"role": "tool", "tool_name": "f", "content": "x"},
+    ],
+    "tools": CHAT["tools"],
+    "options": {"num_predict": 5, "num_ctx": 1000, "temperature": 0.5, "top_k": 3, "stop": ["x"], "num_gpu": 1},
+    "think": False,
+    "keep_alive": "5m",
+    "logprobs": True,
+    "top_logprobs": 2,
+    "truncate": True,
+}
+GENERATE: dict[str, Any] = {
+    **{name: OLLAMA[name] for name in ("model", "options", "think", "keep_alive", "logprobs")},
+    "prompt": "Hi",
+    "system": "Be brief.",
+    "raw": False,
+    "format": {"type": "object", "properties": {"a": {"type": "integer"}}},
+    "stream": False,
+}
 ROUTES: dict[str, tuple[dict[str, Any], Any]] = {
     "/v1/chat/completions": (CHAT, fields.CHAT),
     "/v1/chat/completions/render": ({"messages": CHAT["messages"]}, fields.CHAT),
@@ -77,9 +101,16 @@ ROUTES: dict[str, tuple[dict[str, Any], Any]] = {
     "/v1/classify": ({"model": "kinds", "input": ["Hi", "Ho"], "use_activation": False}, decision_fields.CLASSIFY),
     "/tokenize": ({"messages": [MESSAGE], "return_token_strs": True}, fields.TOKENIZE),
     "/detokenize": ({"tokens": [72, 105]}, fields.DETOKENIZE),
+    "/api/chat": (OLLAMA, ollama.CHAT),
+    "/api/generate": (GENERATE, ollama.GENERATE),
+    "/api/embed": ({"model": "small", "input": ["Hi", "Ho"], "truncate": True, "keep_alive": 1}, ollama.EMBED),
+    "/api/embeddings": ({"model": "small", "prompt": "Hi"}, ollama.EMBEDDINGS),
+    "/api/show": ({"model": "tiny", "name": "tiny"}, ollama.NAME),
 }
 ALIASES = {"/rerank", "/v2/rerank", "/score", "/classify"}
 """Handled as the same path below /v1."""
+FOR_ADMINISTRATORS = {"/api/pull"}
+"""Beside /admin; they decode their bodies in the same way: see test_admin.py and test_admin_models.py."""
 
 NUMBERS = (0, -1, 1, 2**31, 2**63 - 1, 2**63, -(2**63) - 1, 2**64, 10**30, 0.5, -0.0, 1e-320, 1e308)
 BROKEN_NUMBERS = (math.nan, math.inf, -math.inf)
@@ -196,6 +227,11 @@ async def check(api: Any, path: str, raw: bytes) -> None:
     assert reply.headers["X-Request-Id"]
     if reply.status_code == 200:
         assert b'data: {"error"' not in reply.content
+        assert b'\n{"error"' not in reply.content
+    elif path.startswith("/api/"):
+        [(name, text)] = reply.json().items()
+        assert (name, type(text)) == ("error", str)
+        assert len(reply.content) < 20_000, "the answer repeats the body"
     else:
         assert set(reply.json()) == {"error"}
         assert set(reply.json()["error"]) == {"message", "type", "param", "code"}
@@ -220,10 +256,9 @@ def fuzz(api: Any, path: str, num_examples: int) -> None:
 
 def test_every_route_that_takes_a_body_is_here(make_api) -> None:
     posted = {route.path for route in make_api().app.routes if "POST" in getattr(route, "methods", ())}
-    # Administrators' routes decode their bodies in the same way: see test_admin.py and test_admin_models.py.
     names = {"{name:str}": "shout", "{plugin:str}": "shouting", "{path:path}": "size"}
     taken = {re.sub(r"{.*?}", lambda mark: names[mark[0]], path) for path in posted if not path.startswith("/admin/")}
-    assert taken - ALIASES - {"/mcp"} == set(ROUTES)  # test_mcp_fuzz.py
+    assert taken - ALIASES - FOR_ADMINISTRATORS - {"/mcp"} == set(ROUTES)  # test_mcp_fuzz.py
 
 
 @pytest.mark.parametrize("path", ROUTES)

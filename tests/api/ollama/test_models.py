@@ -191,6 +191,14 @@ async def test_every_error_is_a_text(api: Any) -> None:
     assert isinstance((await api.http.get("/api/chat")).json()["error"], str)
 
 
+async def test_what_is_refused_before_it_is_read_is_a_text_too(api: Any) -> None:
+    """Browser extensions for Ollama meet this one first."""
+    reply = await api.http.get("/api/tags", headers={"origin": "chrome-extension://abc"})
+    assert reply.status_code == 403
+    assert "api.cors_origins" in reply.json()["error"]
+    assert (await api.http.get("/v1/models", headers={"origin": "null"})).json()["error"]["code"] == "origin_refused"
+
+
 async def test_the_gate_is_the_same(make_api: Any, fakes: Any) -> None:
     keys = fakes.MemoryKeys()
     key = keys.add(models=("small",))
