@@ -15,11 +15,13 @@ from llmos_server.api.ollama.generation import answer, answer_without_prompt
 from llmos_server.api.ollama.messages import to_messages
 from llmos_server.api.ollama.names import find
 from llmos_server.api.ollama.options import read_format, read_logprobs, read_options, read_think
+from llmos_server.api.ollama.skills import answer_by_skill
 from llmos_server.api.ollama.words import own_words
 from llmos_server.api.schemas.chat import ChatCompletionRequest, ChatMessage
 from llmos_server.api.schemas.ollama import OllamaChatAnswer, OllamaChatRequest, OllamaGenerationFields
 from llmos_server.api.schemas.tools import ToolDefinition
 from llmos_server.api.served import ServedModel
+from llmos_server.api.skill_chat import is_skill
 from llmos_server.api.starting import AnyRequest
 
 
@@ -38,6 +40,8 @@ class OllamaChatBody(OllamaBody[OllamaChatRequest]):
     responses={200: ResponseSpec(OllamaChatAnswer, description="The whole answer, or a line of it.")},
 )
 async def ollama_chat(request: AnyRequest, data: JSONBody[OllamaChatRequest]) -> ASGIApp:
+    if is_skill(data.model):
+        return await answer_by_skill(request, data, to_messages(data.messages or []), chat_shape)
     served = await find(request, data.model)
     if not data.messages:
         return await answer_without_prompt(request, served, data, chat_shape)

@@ -13,6 +13,9 @@ from llmos_server.contracts import ModelVersion
 from llmos_server.errors import LLMOSError
 from llmos_server.registry.json_files import optional_json
 
+NO_DETAILS = OllamaDetails(format="", family="skill", families=["skill"], parameter_size="", quantization_level="")
+"""Of a skill, which has no weights of its own."""
+
 _FACTS = {
     "embedding_length": "hidden_size",
     "block_count": "num_hidden_layers",

@@ -16,11 +16,13 @@ from llmos_server.api.ollama.chat import to_chat
 from llmos_server.api.ollama.generation import answer, answer_without_prompt
 from llmos_server.api.ollama.names import find
 from llmos_server.api.ollama.options import read_format, read_logprobs, read_options
+from llmos_server.api.ollama.skills import answer_by_skill
 from llmos_server.api.ollama.words import own_words
 from llmos_server.api.schemas.chat import ChatMessage
 from llmos_server.api.schemas.completions import CompletionRequest
 from llmos_server.api.schemas.ollama import OllamaGenerateAnswer, OllamaGenerateRequest
 from llmos_server.api.served import ServedModel
+from llmos_server.api.skill_chat import is_skill
 from llmos_server.api.starting import AnyRequest, Start
 from llmos_server.api.unknown_fields import tell_unknown
 from llmos_server.errors import InvalidRequest
@@ -41,6 +43,9 @@ class OllamaGenerateBody(OllamaBody[OllamaGenerateRequest]):
     responses={200: ResponseSpec(OllamaGenerateAnswer, description="The whole answer, or a line of it.")},
 )
 async def ollama_generate(request: AnyRequest, data: JSONBody[OllamaGenerateRequest]) -> ASGIApp:
+    if is_skill(data.model):
+        text = [ChatMessage(role="user", content=data.prompt)] if data.prompt else []
+        return await answer_by_skill(request, data, text, generate_shape)
     served = await find(request, data.model)
     if not data.prompt:
         return await answer_without_prompt(request, served, data, generate_shape)

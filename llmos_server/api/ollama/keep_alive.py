@@ -12,7 +12,8 @@ from llmos_server.api.starting import AnyRequest
 from llmos_server.api.unknown_fields import tell_unknown
 from llmos_server.errors import InvalidRequest
 
-_DURATION = re.compile(r"[+-]?(?:0|(?:\d{1,18}(?:\.\d{1,18})?(?:ns|us|µs|μs|ms|s|m|h))+)")
+_NUMBER = r"\d{1,18}(?:\.\d{1,18})?"
+_DURATION = re.compile(rf"[+-]?(?:{_NUMBER}|(?:{_NUMBER}(?:ns|us|µs|μs|ms|s|m|h))+)")
 _SOME = re.compile(r"[1-9]")
 
 

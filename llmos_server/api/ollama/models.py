@@ -17,6 +17,7 @@ from llmos_server.api.ollama.body import OllamaBody
 from llmos_server.api.ollama.describe import capabilities, details, digest, facts, modified_at, to_model
 from llmos_server.api.ollama.names import find, plain_name
 from llmos_server.api.ollama.ndjson import timestamp
+from llmos_server.api.ollama.skills import list_as_models, show_skill
 from llmos_server.api.responses import json_response
 from llmos_server.api.schemas.ollama_models import (
     OllamaLoaded,
@@ -28,6 +29,7 @@ from llmos_server.api.schemas.ollama_models import (
 )
 from llmos_server.api.served import ListedModel
 from llmos_server.api.services import services_of
+from llmos_server.api.skill_chat import is_skill
 from llmos_server.api.starting import AnyRequest
 from llmos_server.chat.model_files import read_chat_template
 from llmos_server.fleet_contracts import ModelStatus
@@ -68,11 +70,11 @@ async def ollama_version(request: AnyRequest) -> ASGIApp:
     "/api/tags",
     tags=["Ollama"],
     summary="List the models that this key may use",
-    responses={200: ResponseSpec(OllamaTags, description="Chat models first.")},
+    responses={200: ResponseSpec(OllamaTags, description="Chat models first, skills last.")},
 )
 async def ollama_tags(request: AnyRequest) -> ASGIApp:
-    listed = services_of(request).directory.list()
-    return json_response(request, OllamaTags(models=[to_model(model) for model in listed if may_use(request, model)]))
+    models = [to_model(model) for model in services_of(request).directory.list() if may_use(request, model)]
+    return json_response(request, OllamaTags(models=[*models, *list_as_models(request)]))
 
 
 @get(
@@ -100,7 +102,10 @@ async def ollama_ps(request: AnyRequest) -> ASGIApp:
     responses={200: ResponseSpec(OllamaShown, description="The model.")},
 )
 async def ollama_show(request: AnyRequest, data: JSONBody[OllamaNameRequest]) -> ASGIApp:
-    served = await find(request, plain_name(data))
+    name = plain_name(data)
+    if is_skill(name):
+        return json_response(request, show_skill(request, name))
+    served = await find(request, name)
     template = read_chat_template(Path(served.version.folder)) if served.version is not None else None
     shown = OllamaShown(
         modelfile=f"FROM {served.id}\n",

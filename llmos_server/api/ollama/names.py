@@ -7,7 +7,6 @@ from contextlib import suppress
 from llmos_server.api.access import find_model
 from llmos_server.api.schemas.ollama_models import OllamaNameRequest
 from llmos_server.api.served import ServedModel
-from llmos_server.api.skill_chat import is_skill
 from llmos_server.api.starting import AnyRequest
 from llmos_server.errors import InvalidRequest, ModelNotFound
 
@@ -17,12 +16,6 @@ LATEST = ":latest"
 
 async def find(request: AnyRequest, name: str) -> ServedModel:
     """Raises ModelNotFound, and Forbidden for a model that this key may not use."""
-    if is_skill(name):
-        raise InvalidRequest(
-            f"{name!r}: skills don't answer Ollama's API; send it to /v1/chat/completions.",
-            param="model",
-            code="unsupported_value",
-        )
     if name.endswith(LATEST):
         with suppress(ModelNotFound):
             return await find_model(request, name)

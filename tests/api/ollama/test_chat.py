@@ -154,7 +154,6 @@ async def test_the_oldest_turns_of_a_long_chat_are_left_out_and_told(make_api: A
         ({"top_logprobs": 2}, "top_logprobs"),
         ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
         ({"model": ""}, "model"),
-        ({"model": "skill:shout"}, "/v1/chat/completions"),
         ({"tools": [{"type": "web"}]}, "tools[0]"),
     ],
 )

@@ -100,7 +100,7 @@ async def test_an_empty_request_loads_and_keep_alive_0_unloads(house: Any) -> No
 
     assert (await generate())["done_reason"] == "load"
     assert (await house.status(house.a))["state"] == "ready"
-    for keep_alive in (0, "0", "0s", 0.0, "0h0m"):
+    for keep_alive in (0, "0", "0s", 0.0, "-0.0", "0h0m"):
         assert (await generate(keep_alive=keep_alive))["done_reason"] == "unload"
         assert (await house.status(house.a))["state"] == "unloaded"
     for stream in (False, True):

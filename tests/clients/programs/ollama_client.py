@@ -111,13 +111,13 @@ def call(target: Target) -> object:
     result = {"role": "tool", "tool_name": made.function.name, "content": get_weather(**made.function.arguments)}
     end = client(target).chat(target.chat_model, [*WEATHER, answer.message, result], options=CALLING)
     assert end.message.content
-    return [made.function.name, made.function.arguments]
+    return f"{made.function.name} {dict(made.function.arguments)}"
 
 
 def call_streamed(target: Target) -> object:
     parts = client(target).chat(target.chat_model, WEATHER, tools=[get_weather], options=CALLING, stream=True)
     [made] = [made for part in parts for made in part.message.tool_calls or []]
-    return [made.function.name, made.function.arguments]
+    return f"{made.function.name} {dict(made.function.arguments)}"
 
 
 def structured(target: Target) -> object:
