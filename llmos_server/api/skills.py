@@ -91,6 +91,7 @@ def _describe(offer: Offer) -> dict[str, Any]:
         "description": skill.description,
         "plugin": offer.plugin,
         "text_field": skill.text_field,
+        "model_kinds": sorted(skill.model_kinds, reverse=True),
         "metric": skill.metric,
         "minimum_score": skill.minimum_score,
     }

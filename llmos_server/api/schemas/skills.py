@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from llmos_server.api.schemas.common import Usage
+from llmos_server.contracts import ModelKind
 from llmos_server.skill_contracts import SkillScore
 
 
@@ -67,6 +68,8 @@ class SkillInfo(Struct, kw_only=True):
     description: str
     plugin: str
     text_field: str
+    model_kinds: list[ModelKind]
+    """Of a run's model."""
     metric: str
     minimum_score: float | None
 

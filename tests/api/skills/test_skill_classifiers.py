@@ -107,6 +107,14 @@ async def test_a_model_that_does_not_fit(api: Any, skill: str, fields: Any, stat
     assert (reply.status_code, reply.json()["error"]["param"]) == (status, param), reply.text
 
 
+async def test_which_kinds_of_model_it_takes_is_told(api: Any) -> None:
+    listed = (await api.http.get("/v1/llmos/skills")).json()["data"]
+    assert {skill["name"]: skill["model_kinds"] for skill in listed} == {
+        "sort": ["decoder"],
+        "sort-either": ["decoder", "classifier"],
+    }
+
+
 async def test_a_stream_tells_it_by_its_status(api: Any) -> None:
     assert (await run(api, model="kinds", stream=True)).status_code == 400
 
