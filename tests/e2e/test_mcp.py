@@ -85,7 +85,7 @@ def test_a_server_that_hangs_at_its_start_keeps_nobody_waiting(mcp_server: Any) 
     mcp_server.wait_for(lambda: states(mcp_server) == {"good": "ready", "hung": "starting"}, "one of two ready")
     assert mcp_server.get("/ready")[0] == 200
     findings = [finding["text"] for finding in admin(mcp_server, "/admin/doctor")["data"]]
-    assert any("MCP server good" in text and "ready, 11 tools" in text for text in findings)
+    assert any("MCP server good" in text and "ready, 13 tools" in text for text in findings)
 
 
 def test_servers_are_started_again_and_end_with_this_one(mcp_server: Any) -> None:

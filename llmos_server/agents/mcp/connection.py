@@ -4,6 +4,7 @@ SDK, whose import takes a second: this module is imported in a thread, by the fi
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -23,6 +24,8 @@ from llmos_server.agents.mcp.stdio import over_stdio
 
 MAX_PAGES = 16
 """Of a list of tools."""
+MAX_NOTIFICATIONS = 2000
+"""In a second. Each costs this process's event loop some time."""
 
 
 class Connection:
@@ -39,6 +42,8 @@ class Connection:
         self.http: BoundedTransport | None = None
         self._client: Client | None = None
         self._on_end = on_end
+        self._second_began = 0.0
+        self._num_in_second = 0
 
     def end(self, reason: str) -> None:
         """The first reason counts. Whoever has connected then leaves."""
@@ -106,6 +111,13 @@ class Connection:
         return self._client
 
     async def on_message(self, message: IncomingMessage) -> None:
+        """Of notifications, and of what is no message at all."""
+        now = time.monotonic()
+        if now - self._second_began > 1.0:
+            self._second_began, self._num_in_second = now, 0
+        self._num_in_second += 1
+        if self._num_in_second > MAX_NOTIFICATIONS:
+            self.end(f"sent more than {MAX_NOTIFICATIONS} notifications in a second")
         if isinstance(message, types.ToolListChangedNotification):
             self.changed.set()
 

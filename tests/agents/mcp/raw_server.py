@@ -23,6 +23,8 @@ NAMES = (
     "close-stdout",
     "die",
     "spawn",
+    "flood",
+    "babble",
 )
 
 
@@ -68,6 +70,12 @@ def call(key: int, name: str) -> None:
         print("x" * 50_000_000, flush=True)
     elif name == "deaf":
         time.sleep(3600)
+    elif name in ("flood", "babble"):
+        while True:
+            if name == "babble":
+                print("tick", flush=True)
+            else:
+                say({"method": "notifications/message", "params": {"level": "info", "data": "tick"}})
     elif name == "die":
         os._exit(7)
     elif name == "spawn":

@@ -52,6 +52,8 @@ async def test_a_server_that_hangs_call_after_call_is_started_anew(start: Any) -
     [
         ("die", "ended with exit status 7 during the call"),
         ("close-stdout", "closed its stdout during the call"),
+        ("flood", "sent more than 2000 notifications in a second during the call"),
+        ("babble", "sent more than 2000 notifications in a second during the call"),
         ("huge-line", "sent a message of more than 4194304 bytes during the call"),
     ],
 )
@@ -128,4 +130,4 @@ async def test_an_older_server_tells_that_its_tools_have_changed(start: Any, mcp
     assert [(tool.own_name, tool.needs_approval) for tool in server.tools()] == [("echo", False), ("grow", True)]
     await server.call("grow", {})
     await mcp_helpers.until(lambda: "grown" in server.listing.offered)
-    assert server.listing.num_hidden == 9
+    assert server.listing.num_hidden == 11
