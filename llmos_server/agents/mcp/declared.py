@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Literal
@@ -14,6 +14,12 @@ from llmos_server.mcp_settings import McpServerSettings, McpSettings
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_VARIABLE_NAME = re.compile(r"[^=\0]+")
+_NO_NUL = re.compile(r"[^\0]*")
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_HEADER_VALUE = re.compile(r"[\t -~]*")
+MIN_SECRET = 4
+"""Characters; hiding shorter values would make holes in every text."""
 MIN_MESSAGE_BYTES = 4 * 2**20
 INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "USER", "LOGNAME")
 """What a server that is started gets of this server's environment. Keys and tokens are in other variables."""
@@ -74,19 +80,29 @@ def declare(name: str, settings: McpServerSettings, env: Mapping[str, str]) -> D
         raise SettingsError(f"{where}.headers: a program that is started gets no headers; use env.")
     if settings.url:
         _check_url(settings, where)
-    own = {key: _fill(value, env, f"{where}.env.{key}") for key, value in settings.env.items()}
-    headers = {key: _fill(value, env, f"{where}.headers.{key}") for key, value in settings.headers.items()}
+    _check_text((settings.command, *settings.args, settings.cwd), f"{where}.args", _NO_NUL)
+    own = _fill_all(settings.env, env, f"{where}.env", _VARIABLE_NAME, _NO_NUL)
+    headers = _fill_all(settings.headers, env, f"{where}.headers", _HEADER_NAME, _HEADER_VALUE)
     inherited = {key: env[key] for key in INHERITED if key in env}
-    password = urlsplit(settings.url).password or ""
-    hidden = {value for value in (*own.values(), *headers.values(), password) if len(value) >= 4}
-    hidden |= {value.partition(" ")[2] for value in headers.values() if len(value.partition(" ")[2]) >= 4}
-    return Declared(
-        name=name,
-        settings=settings,
-        env={**inherited, **own},
-        headers=headers,
-        hidden=tuple(sorted(hidden, key=len, reverse=True)),
-    )
+    hidden = _find_secrets(settings, own, headers, env)
+    return Declared(name=name, settings=settings, env={**inherited, **own}, headers=headers, hidden=hidden)
+
+
+def _find_secrets(
+    settings: McpServerSettings, own: Mapping[str, str], headers: Mapping[str, str], env: Mapping[str, str]
+) -> tuple[str, ...]:
+    """The longest first, so that none is hidden in part."""
+    parts = urlsplit(settings.url)
+    written = "".join((*settings.env.values(), *settings.headers.values()))
+    found = {
+        *own.values(),
+        *headers.values(),
+        *(value.partition(" ")[2] for value in headers.values()),
+        *(env[variable] for variable in _VARIABLE.findall(written)),
+        parts.password or "",
+        parts.query,
+    }
+    return tuple(sorted((value for value in found if len(value) >= MIN_SECRET), key=len, reverse=True))
 
 
 def _check_url(settings: McpServerSettings, where: str) -> None:
@@ -99,6 +115,22 @@ def _check_url(settings: McpServerSettings, where: str) -> None:
         is_good = False
     if not is_good:
         raise SettingsError(f"{where}.url: it looks like https://mcp.example.org/mcp, with http or https.")
+
+
+def _fill_all(
+    given: Mapping[str, str], env: Mapping[str, str], where: str, name: re.Pattern[str], value: re.Pattern[str]
+) -> dict[str, str]:
+    _check_text(given, where, name)
+    filled = {key: _fill(text, env, f"{where}.{key}") for key, text in given.items()}
+    for key, text in filled.items():
+        _check_text((text,), f"{where}.{key}", value)
+    return filled
+
+
+def _check_text(texts: Iterable[str], where: str, pattern: re.Pattern[str]) -> None:
+    """The text itself may be a secret."""
+    if not all(pattern.fullmatch(text) for text in texts):
+        raise SettingsError(f"{where}: there is a character that can't be in it, a line break perhaps.")
 
 
 def _fill(value: str, env: Mapping[str, str], where: str) -> str:

@@ -13,7 +13,7 @@ from llmos_server.errors import SettingsError
 from llmos_server.mcp_settings import McpServerSettings
 from llmos_server.settings import load_settings
 
-ENV = {"PATH": "/bin", "HOME": "/h", "LLMOS_DATABASE__URL": "postgresql://u:p@h", "OPENAI_API_KEY": "k", "T": "t0ken"}
+ENV = {"PATH": "/bin", "HOME": "/h", "LLMOS_DATABASE__URL": "postgresql://u:p@h", "T": "t0ken", "BROKEN": "a\n"}
 
 
 def test_a_program_gets_a_bare_environment_and_what_is_declared() -> None:
@@ -29,7 +29,7 @@ def test_secrets_are_in_no_text_about_it() -> None:
     made = declare("a", settings, ENV)
     assert made.headers == {"Authorization": "Bearer t0ken"}
     assert made.place == "https://mcp.example.org/mcp"
-    assert made.without_secrets("Bearer t0ken, t0ken and passw0rd") == "***, *** and ***"
+    assert made.without_secrets("Bearer t0ken, t0ken, passw0rd and key=query") == "***, ***, *** and ***"
     shown = (
         f"{made!r} {declare('a', McpServerSettings(command='x', args=('--key', 't0ken'), env={'A': '${T}'}), ENV)!r}"
     )
@@ -47,6 +47,10 @@ def test_secrets_are_in_no_text_about_it() -> None:
         ("a", {"url": "http://h/", "env": {"A": "b"}}, "args, env and cwd are for a program"),
         ("a", {"url": "h/mcp"}, "url: it looks like https://"),
         ("a", {"url": "http://h:99999/"}, "url: it looks like https://"),
+        ("a", {"command": "x", "env": {"A=B": "c"}}, "env: there is a character that can't be in it"),
+        ("a", {"command": "x", "args": ("a\0b",)}, "args: there is a character that can't be in it"),
+        ("a", {"url": "http://h/", "headers": {"A B": "c"}}, "headers: there is a character"),
+        ("a", {"url": "http://h/", "headers": {"A": "${BROKEN}"}}, "headers.A: there is a character"),
         ("a", {"url": "http://h/", "headers": {"A": "${GONE}"}}, "headers.A: the environment variable GONE isn't set"),
     ],
 )
