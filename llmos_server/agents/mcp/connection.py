@@ -24,8 +24,10 @@ from llmos_server.agents.mcp.stdio import over_stdio
 
 MAX_PAGES = 16
 """Of a list of tools."""
+NOTIFICATIONS_PER_SECOND = 100
+"""On average. Each costs this process's event loop some time."""
 MAX_NOTIFICATIONS = 2000
-"""In a second. Each costs this process's event loop some time."""
+"""At once."""
 
 
 class Connection:
@@ -42,8 +44,8 @@ class Connection:
         self.http: BoundedTransport | None = None
         self._client: Client | None = None
         self._on_end = on_end
-        self._second_began = 0.0
-        self._num_in_second = 0
+        self._notifications_left = float(MAX_NOTIFICATIONS)
+        self._last_message = time.monotonic()
 
     def end(self, reason: str) -> None:
         """The first reason counts. Whoever has connected then leaves."""
@@ -113,11 +115,10 @@ class Connection:
     async def on_message(self, message: IncomingMessage) -> None:
         """Of notifications, and of what is no message at all."""
         now = time.monotonic()
-        if now - self._second_began > 1.0:
-            self._second_began, self._num_in_second = now, 0
-        self._num_in_second += 1
-        if self._num_in_second > MAX_NOTIFICATIONS:
-            self.end(f"sent more than {MAX_NOTIFICATIONS} notifications in a second")
+        left = self._notifications_left + (now - self._last_message) * NOTIFICATIONS_PER_SECOND
+        self._notifications_left, self._last_message = min(left, MAX_NOTIFICATIONS) - 1, now
+        if self._notifications_left < 0:
+            self.end(f"sent more than {NOTIFICATIONS_PER_SECOND} notifications a second")
         if isinstance(message, types.ToolListChangedNotification):
             self.changed.set()
 

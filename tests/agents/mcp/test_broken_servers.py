@@ -30,16 +30,16 @@ async def test_lies_are_errors_of_the_call_alone(start: Any) -> None:
 
 @pytest.mark.parametrize("tool", ["no-json", "other-id"])
 async def test_a_call_without_an_answer_ends_in_time(start: Any, tool: str) -> None:
-    server = await start("raw_server.py", timeout_seconds=0.3).ready()
-    with pytest.raises(McpFailed, match=f"The tool {tool} of the MCP server test did not answer within 0.3 s"):
+    server = await start("raw_server.py", timeout_seconds=1.5).ready()
+    with pytest.raises(McpFailed, match=f"The tool {tool} of the MCP server test did not answer within 1.5 s"):
         await server.call(tool, {})
     assert (await server.call("echo", {})).text == "echo"
 
 
 async def test_a_server_that_hangs_call_after_call_is_started_anew(start: Any) -> None:
-    server = await start("raw_server.py", timeout_seconds=1.0).ready()
+    server = await start("raw_server.py", timeout_seconds=1.5).ready()
     for tool in ("deaf", "echo", "echo"):
-        with pytest.raises(McpFailed, match="did not answer within 1 s"):
+        with pytest.raises(McpFailed, match=r"did not answer within 1\.5 s"):
             await server.call(tool, {})
     await server.wait_ready(30)
     assert (await server.call("echo", {})).text == "echo"
@@ -52,8 +52,8 @@ async def test_a_server_that_hangs_call_after_call_is_started_anew(start: Any) -
     [
         ("die", "ended with exit status 7 during the call"),
         ("close-stdout", "closed its stdout during the call"),
-        ("flood", "sent more than 2000 notifications in a second during the call"),
-        ("babble", "sent more than 2000 notifications in a second during the call"),
+        ("flood", "sent more than 100 notifications a second during the call"),
+        ("babble", "sent more than 100 notifications a second during the call"),
         ("huge-line", "sent a message of more than 4194304 bytes during the call"),
     ],
 )
