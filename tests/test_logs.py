@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import structlog
 
-from llmos_server.logs import QUIET, ROUTED, configure_logging
+from llmos_server.logs import QUIET, ROUTED, SILENT, configure_logging
 from llmos_server.settings import LogSettings
 
 
@@ -23,7 +23,7 @@ class Terminal(io.StringIO):
 @pytest.fixture(autouse=True)
 def restored() -> Iterator[None]:
     """Logging is the process's: put back what the other tests of this process had."""
-    loggers = [logging.getLogger(name) for name in (None, *ROUTED, *QUIET)]
+    loggers = [logging.getLogger(name) for name in (None, *ROUTED, *QUIET, *SILENT)]
     before = [(logger.handlers, logger.level, logger.propagate) for logger in loggers]
     yield
     for logger, (handlers, level, propagate) in zip(loggers, before, strict=True):
@@ -50,6 +50,13 @@ def test_json_lines_where_no_one_looks() -> None:
         "level": "info",
         "logger": "llmos_server.api",
     }
+
+
+def test_a_library_that_logs_what_people_write_logs_nothing() -> None:
+    stream = io.StringIO()
+    configure_logging(LogSettings(level="debug"), stream)
+    logging.getLogger("mcp.client.stdio").error("Failed to parse: %s", "a prompt")
+    assert stream.getvalue() == ""
 
 
 def test_a_library_logs_the_same_way_and_once() -> None:
