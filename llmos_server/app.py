@@ -18,6 +18,7 @@ from llmos_server.access.admin_token import ensure_admin_token
 from llmos_server.access.gate import Gate
 from llmos_server.agents.mcp.declared import declare_all
 from llmos_server.agents.mcp.servers import McpServers
+from llmos_server.agents.mcp.source import McpProvider
 from llmos_server.api.app import create_api
 from llmos_server.api.model_admin import ModelAdmin
 from llmos_server.api.registry_directory import RegistryDirectory
@@ -119,10 +120,12 @@ def create_app(
         gate=gate,
         plugins=plugins,
         calibrations=CalibrationFile(settings.home / CALIBRATIONS),
+        agents=settings.agents,
         store=store,
         usage=ledger,
         examine=functools.partial(examine, settings),
         mcp=mcp,
+        tool_providers={"mcp": McpProvider(mcp, settings.mcp.client_hosts)},
         serves_mcp=settings.mcp.serve,
         on_startup=[store.serve, mcp.start, ledger.start, functools.partial(fleet.preload, names)],
         on_shutdown=[mcp.stop, fleet.stop, ledger.stop, store.close],

@@ -94,5 +94,9 @@ class PluginFailed(LLMOSError):
         self.retry_after = retry_after
 
 
+class AgentTimedOut(LLMOSError):
+    """The turns and tools of one answer took longer than they may together."""
+
+
 class KernelsUnavailable(LLMOSError):
     """The compiled kernels can't be had, or can't compute this model. The exact ones can stand in."""

@@ -230,6 +230,22 @@ class PluginsSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AgentsSettings:
+    """The [agents] section: how far the loop goes that runs the server's own tools for a model."""
+
+    max_turns: AtLeastOne = 16
+    """Answers of the model in one response; the last one can't call the server's tools."""
+    max_seconds: Seconds = 600.0
+    """All turns and tools of one response; 0: no bound."""
+    max_tokens: AtLeastZero = 32768
+    """Tokens that the model may write in all turns of one response; 0: no bound."""
+    max_parallel_calls: AtLeastOne = 8
+    """Calls of one turn that run at a time; others wait."""
+    max_tool_output: AtLeastOne = 65536
+    """Characters of what one call returned; the rest is cut, and told."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """Everything that can be configured. `home` is LLMOS_HOME, not a key of config.toml."""
 
@@ -242,6 +258,7 @@ class Settings:
     storage: StorageSettings = field(default_factory=StorageSettings)
     plugins: PluginsSettings = field(default_factory=PluginsSettings)
     mcp: McpSettings = field(default_factory=McpSettings)
+    agents: AgentsSettings = field(default_factory=AgentsSettings)
 
 
 SECTIONS: dict[str, type[Any]] = {
@@ -253,6 +270,7 @@ SECTIONS: dict[str, type[Any]] = {
     "storage": StorageSettings,
     "plugins": PluginsSettings,
     "mcp": McpSettings,
+    "agents": AgentsSettings,
 }
 
 SECRET = (".env", ".headers")

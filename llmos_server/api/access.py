@@ -69,6 +69,21 @@ def require_skill(connection: Any, name: str, *, param: str | None = None) -> No
         )
 
 
+def may_run_tool(connection: Any, *names: str) -> bool:
+    """Of the tools that the server runs, beside skills. names: any of them, in the key's list, allows it."""
+    tools = principal_of(connection).tools
+    return tools is None or any(name in tools for name in names)
+
+
+def require_tool(connection: Any, name: str, *, param: str | None = None) -> None:
+    """Raises Forbidden for a tool of the server's that this key may not have run."""
+    if not may_run_tool(connection, name):
+        allowed = ", ".join(principal_of(connection).tools or ()) or "none"
+        raise Forbidden(
+            f"This key may not run the tool {name!r}; it may run: {allowed}.", param=param, code="tool_not_allowed"
+        )
+
+
 async def find_model(connection: Any, name: str | None) -> ServedModel:
     """None is the default model. Raises ModelNotFound, or Forbidden for a model that this key may not use.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from litestar import Litestar
@@ -13,6 +13,8 @@ from litestar.types import LifespanHook
 from llmos_server.access.gate import Gate
 from llmos_server.access.limits import Limiter
 from llmos_server.agents.mcp.servers import McpServers
+from llmos_server.agents.mcp.source import McpProvider
+from llmos_server.agents.tool_source import ToolProvider
 from llmos_server.api.access import identify
 from llmos_server.api.admin_doctor import doctor
 from llmos_server.api.admin_keys import create_key, list_keys, revoke_key
@@ -38,11 +40,14 @@ from llmos_server.api.no_store import NoLedger
 from llmos_server.api.ollama.handlers import OLLAMA_HANDLERS
 from llmos_server.api.plugin_metrics import PluginCollector
 from llmos_server.api.plugin_routes import get_from_plugin, post_to_plugin
+from llmos_server.api.plugin_tools import PluginToolProvider
 from llmos_server.api.rerank import rerank, rerank_elsewhere
+from llmos_server.api.responding.creating import create_response
 from llmos_server.api.score import score, score_elsewhere
 from llmos_server.api.served import Directory
 from llmos_server.api.services import STATE_KEY, Services
 from llmos_server.api.skill_evaluations import list_scores, store_score
+from llmos_server.api.skill_tools import SkillProvider
 from llmos_server.api.skills import get_skill, get_skills, run_skill
 from llmos_server.api.systemone import decide
 from llmos_server.api.tokenize import detokenize, tokenize
@@ -53,7 +58,7 @@ from llmos_server.contracts import Finding
 from llmos_server.fleet_contracts import EngineFleet
 from llmos_server.key_contracts import UsageBook
 from llmos_server.plugins.host import PluginHost
-from llmos_server.settings import ApiSettings, PluginsSettings
+from llmos_server.settings import AgentsSettings, ApiSettings, PluginsSettings
 from llmos_server.skills.runner import SkillRunner
 
 if TYPE_CHECKING:
@@ -69,6 +74,7 @@ HANDLERS = [
     create_chat_completion,
     render_chat_completion,
     create_completion,
+    create_response,
     create_embeddings,
     run_skill,
     get_skills,
@@ -122,6 +128,8 @@ def create_api(
     calibrations: CalibrationFile | None = None,
     mcp: McpServers | None = None,
     serves_mcp: bool = True,
+    agents: AgentsSettings | None = None,
+    tool_providers: Mapping[str, ToolProvider] | None = None,
     on_startup: Sequence[LifespanHook] = (),
     on_shutdown: Sequence[LifespanHook] = (),
     server_version: str = "0",
@@ -131,7 +139,8 @@ def create_api(
     examine: looks the machine over for /admin/doctor.
     model_admin: None for a fixed set of models. plugins: None has none. calibrations: of
     typed decisions; None for none. mcp: servers whose tools are used; started and stopped elsewhere.
-    serves_mcp: answers MCP clients at /mcp.
+    serves_mcp: answers MCP clients at /mcp. tool_providers: of tools that the server runs, by the type of an entry of
+    `tools`, beside or instead of the usual ones.
 
     on_startup, on_shutdown: called without arguments, in order; the engines' own start and stop belong here."""
     pool = TextPool()
@@ -160,6 +169,13 @@ def create_api(
         version=server_version,
         calibrations=calibrations or CalibrationFile(None),
         mcp=mcp,
+        agents=agents or AgentsSettings(),
+        tool_providers={
+            "skill": SkillProvider(),
+            "plugin_tool": PluginToolProvider(),
+            "mcp": McpProvider(mcp),
+            **(tool_providers or {}),
+        },
     )
     cors = _create_cors(settings.cors_origins)
     app = Litestar(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import msgspec
 from litestar import post
@@ -12,7 +13,8 @@ from litestar.types import ASGIApp
 
 from llmos_server.api import fields
 from llmos_server.api.access import find_model
-from llmos_server.api.body import WireBody
+from llmos_server.api.body import WireBody, convert
+from llmos_server.api.chat_agent import AgentChatRequest, answer_by_loop
 from llmos_server.api.chat_frames import ChatFrames, to_completion
 from llmos_server.api.chat_plan import plan_chat
 from llmos_server.api.chat_start import start_chat
@@ -27,12 +29,30 @@ from llmos_server.api.schemas.tokenize import RenderResponse
 from llmos_server.api.services import services_of
 from llmos_server.api.skill_chat import answer_by_skill, is_skill
 from llmos_server.api.starting import AnyRequest, collect, open_stream
+from llmos_server.api.tools import require_function
 from llmos_server.api.unknown_fields import tell_unread_variables
 from llmos_server.api.visits import take_place
+from llmos_server.errors import InvalidRequest
 
 
 class ChatBody(WireBody[ChatCompletionRequest]):
     table = fields.CHAT
+
+    def to_struct(self, fields: dict[str, Any]) -> ChatCompletionRequest:
+        """Tools that the server runs are read by their providers."""
+        known = services_of(self.asgi_connection).tool_providers
+        own: list[tuple[str, Any]] = []
+        rest: list[tuple[str, Any]] = []
+        for place, tool in enumerate(fields.get("tools") or []):
+            is_own = isinstance(tool, dict) and isinstance(tool.get("type"), str) and tool["type"] in known
+            (own if is_own else rest).append((f"tools[{place}]", tool))
+            if not is_own and isinstance(tool, dict):
+                require_function(tool.get("type"), f"tools[{place}]")
+        if not own:
+            return super().to_struct(fields)
+        data = convert({**fields, "tools": [tool for _, tool in rest]}, AgentChatRequest)
+        data.server_tools, data.tool_places = own, [where for where, _ in rest]
+        return data
 
 
 @post(
@@ -47,6 +67,8 @@ class ChatBody(WireBody[ChatCompletionRequest]):
 )
 async def create_chat_completion(request: AnyRequest, data: JSONBody[ChatCompletionRequest]) -> ASGIApp:
     check_stream_options(data)
+    if isinstance(data, AgentChatRequest):
+        return await answer_by_loop(request, data)
     if is_skill(data.model):
         return await answer_by_skill(request, data)
     start = await start_chat(request, data)
@@ -68,6 +90,12 @@ async def create_chat_completion(request: AnyRequest, data: JSONBody[ChatComplet
 async def render_chat_completion(request: AnyRequest, data: JSONBody[ChatCompletionRequest]) -> ASGIApp:
     services = services_of(request)
     check_stream_options(data)
+    if isinstance(data, AgentChatRequest):
+        raise InvalidRequest(
+            "tools: what the server runs is known when it runs; describe it as a function to see how it is rendered.",
+            param=data.server_tools[0][0],
+            code="unsupported_value",
+        )
     data, _ = await filter_request(request, data, "chat.completions")
     served = await find_model(request, data.model)
     tell_unread_variables(request, served, data.chat_template_kwargs)

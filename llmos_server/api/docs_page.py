@@ -17,12 +17,14 @@ from llmos_server.api.access import PUBLIC
 from llmos_server.api.field_rules import Status, Table
 from llmos_server.api.ollama import tables as ollama
 from llmos_server.api.openapi import openapi_document
+from llmos_server.api.responding.fields import TABLES as RESPONSE_TABLES
 
 FIELD_TABLES: dict[str, Table] = {
     "/v1/chat/completions": fields.CHAT,
     "/v1/chat/completions: a message": fields.MESSAGE,
     "/v1/chat/completions: a content part": fields.PART,
     "/v1/completions": fields.COMPLETION,
+    **{f"/v1/responses{title}": table for title, table in RESPONSE_TABLES.items()},
     "/v1/embeddings": fields.EMBEDDING,
     "/v1/systemone": decision_fields.SYSTEMONE,
     "/v1/systemone: a question": decision_fields.QUESTION,
@@ -50,6 +52,7 @@ FIELD_TABLES: dict[str, Table] = {
 }
 TAGS = (
     "Generation",
+    "Responses",
     "Embeddings",
     "Decisions",
     "Skills",

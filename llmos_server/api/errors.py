@@ -11,6 +11,7 @@ import structlog
 
 from llmos_server.api.schemas.common import ErrorDetail, ErrorResponse
 from llmos_server.errors import (
+    AgentTimedOut,
     EngineBusy,
     EngineFailed,
     Forbidden,
@@ -113,6 +114,8 @@ def describe(error: BaseException) -> WireError:
             return WireError(500, str(error), type="server_error", code="plugin_failed")
         retry = _retry_after(error.retry_after)
         return WireError(503, str(error), type="service_unavailable_error", code="plugin_failed", headers=retry)
+    if isinstance(error, AgentTimedOut):
+        return WireError(504, str(error), type="server_error", code="agent_timeout")
     if isinstance(error, LLMOSError):
         return WireError(500, str(error), type="server_error", code="server_error")
     if isinstance(error, ClientDisconnected):

@@ -33,6 +33,9 @@ class Rule:
     """Rules of the object, or of each object of the list, that the field holds."""
     each: Mapping[str, Rule] | None = None
     """Rules of each object in the object that the field holds, whose names are the client's own."""
+    by_type: Mapping[str, Mapping[str, Rule]] | None = None
+    """Rules of each object of the list that the field holds, by its `type`; "" is of those without one. Objects of
+    other types pass whole: whoever reads them refuses them by name."""
     code: str = "unsupported_parameter"
 
 
@@ -47,8 +50,13 @@ class Checked:
     unknown: list[str] = field(default_factory=list)
 
 
-def honoured(note: str = "", nested: Table | None = None, each: Table | None = None) -> Rule:
-    return Rule(Status.HONOURED, note, nested=nested, each=each)
+def honoured(
+    note: str = "",
+    nested: Table | None = None,
+    each: Table | None = None,
+    by_type: Mapping[str, Table] | None = None,
+) -> Rule:
+    return Rule(Status.HONOURED, note, nested=nested, each=each, by_type=by_type)
 
 
 def values(accepts: Callable[[Any], bool], note: str, code: str = "unsupported_value") -> Rule:
@@ -70,6 +78,12 @@ def check_fields(body: Mapping[str, Any], table: Table) -> Checked:
     return checked
 
 
+def check_typed(item: dict[str, Any], tables: Mapping[str, Table]) -> dict[str, Any]:
+    """An object that was checked before, without what isn't honoured: one that the server has stored."""
+    kept: dict[str, Any] = _check_typed(item, tables, "", [])
+    return kept
+
+
 def _check_object(body: Mapping[str, Any], table: Table, prefix: str, unknown: list[str]) -> dict[str, Any]:
     kept: dict[str, Any] = {}
     for name, value in body.items():
@@ -89,9 +103,17 @@ def _check_object(body: Mapping[str, Any], table: Table, prefix: str, unknown: l
 def _check_inside(value: Any, rule: Rule, path: str, unknown: list[str]) -> Any:
     if rule.nested is not None:
         return _check_nested(value, rule.nested, path, unknown)
+    if rule.by_type is not None and isinstance(value, list):
+        return [_check_typed(item, rule.by_type, f"{path}[{place}].", unknown) for place, item in enumerate(value)]
     if rule.each is not None and isinstance(value, dict):
         return {name: _check_nested(item, rule.each, f"{path}.{name}", unknown) for name, item in value.items()}
     return value
+
+
+def _check_typed(item: Any, tables: Mapping[str, Table], prefix: str, unknown: list[str]) -> Any:
+    kind = (item.get("type") or "") if isinstance(item, dict) else None
+    table = tables.get(kind) if isinstance(kind, str) else None
+    return item if table is None else _check_object(item, table, prefix, unknown)
 
 
 def _check_nested(value: Any, table: Table, path: str, unknown: list[str]) -> Any:

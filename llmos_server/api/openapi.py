@@ -23,6 +23,7 @@ from llmos_server.api.schemas.common import ErrorResponse
 from llmos_server.api.schemas.completions import Completion
 from llmos_server.api.schemas.ollama import OllamaChatAnswer, OllamaError, OllamaGenerateAnswer
 from llmos_server.api.schemas.ollama_models import OllamaProgress
+from llmos_server.api.schemas.responses import ResponseEvent
 from llmos_server.api.schemas.skills import SkillEvent
 
 Document = dict[str, Any]
@@ -30,6 +31,7 @@ Document = dict[str, Any]
 STREAMED: dict[str, type[Any]] = {
     "/v1/chat/completions": ChatCompletionChunk,
     "/v1/completions": Completion,
+    "/v1/responses": ResponseEvent,
     "/v1/skills/{name}/run": SkillEvent,
 }
 """Path -> what the events of its stream hold."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from llmos_server.access.gate import Gate
 from llmos_server.access.limits import Limiter
 from llmos_server.agents.mcp.servers import McpServers
+from llmos_server.agents.tool_source import ToolProvider
 from llmos_server.api.background import BackgroundJobs
 from llmos_server.api.metrics import Metrics
 from llmos_server.api.served import Directory
@@ -17,7 +18,7 @@ from llmos_server.contracts import Finding
 from llmos_server.errors import ModelNotFound, StoreUnavailable
 from llmos_server.key_contracts import UsageBook
 from llmos_server.plugins.host import PluginHost
-from llmos_server.settings import ApiSettings
+from llmos_server.settings import AgentsSettings, ApiSettings
 from llmos_server.skills.runner import SkillRunner
 
 if TYPE_CHECKING:
@@ -49,6 +50,9 @@ class Services:
     mcp: McpServers = field(default_factory=McpServers)
     calibrations: CalibrationFile = field(default_factory=lambda: CalibrationFile(None))
     jobs: BackgroundJobs = field(default_factory=BackgroundJobs)
+    agents: AgentsSettings = field(default_factory=AgentsSettings)
+    tool_providers: Mapping[str, ToolProvider] = field(default_factory=dict)
+    """Of tools that the server runs, by the `type` of an entry of `tools`."""
 
 
 def services_of(connection: Any) -> Services:

@@ -59,14 +59,19 @@ def read_tools(definitions: list[ToolDefinition], max_tools: int) -> list[Tool]:
 
 
 def _function(tool: ToolDefinition, where: str) -> FunctionDefinition:
-    if tool.type != "function":
-        remedy = "only functions are; describe what it does as a function, or leave it out"
-        raise _refusal(f"{where}.type", f"{tool.type[:40]!r} tools aren't supported, {remedy}", "unsupported_value")
+    require_function(tool.type, where)
     if tool.function is None:
         raise _missing(f"{where}.function")
     if not NAME.fullmatch(tool.function.name):
         raise _refusal(f"{where}.function.name", "a name is 1 to 128 letters, digits, underscores, hyphens and dots")
     return tool.function
+
+
+def require_function(kind: object, where: str) -> None:
+    """Raises InvalidRequest for a tool of another type, whatever else it has."""
+    if isinstance(kind, str) and kind != "function":
+        remedy = "only functions are; describe what it does as a function, or leave it out"
+        raise _refusal(f"{where}.type", f"{kind[:40]!r} tools aren't supported, {remedy}", "unsupported_value")
 
 
 class _Choice(NamedTuple):

@@ -13,6 +13,8 @@ from llmos_server.api.context import request_id_of, response_headers
 from llmos_server.api.services import services_of
 from llmos_server.key_contracts import Principal, UsageRow, UsageStatus
 
+_LEASE_KEY = "llmos_lease"
+
 
 class Visit:
     """Opened before anything is computed, closed when nothing is any more: `with Visit(request, model_id) as visit:`.
@@ -85,12 +87,19 @@ class Visit:
 @contextmanager
 def take_place(request: Any, *, uses_tokens: bool = False) -> Iterator[Lease]:
     """Among the key's requests in flight. uses_tokens False: for one that works on texts alone; True: for one that asks
-    models by visits with this lease. Neither books a row itself. Raises RateLimited."""
+    models by visits with this lease. Neither books a row itself. A request has one place: what it asks for within, as
+    a tool that is a skill, shares it. Raises RateLimited."""
+    state = request.scope["state"]
+    if (taken := state.get(_LEASE_KEY)) is not None:
+        yield taken
+        return
     lease = services_of(request).limiter.enter(principal_of(request), uses_tokens=uses_tokens)
+    state[_LEASE_KEY] = lease
     response_headers(request).update(lease.headers())
     try:
         yield lease
     finally:
+        del state[_LEASE_KEY]
         lease.close()
 
 

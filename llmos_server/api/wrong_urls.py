@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-_OF_V1 = ("/chat/completions", "/completions", "/embeddings", "/models")
+_OF_V1 = ("/chat/completions", "/completions", "/embeddings", "/models", "/responses")
 
 _REMEDIES = (
     ("/v1/v1", "The client adds /v1 itself: its base URL is this server's address without it."),
-    (
-        "/v1/responses",
-        "The Responses API isn't supported yet; set the client to chat completions (/v1/chat/completions).",
-    ),
     (
         "/v1/messages",
         "Anthropic's API isn't supported yet; set the client to an OpenAI-compatible server, with the base URL "

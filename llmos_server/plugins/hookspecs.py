@@ -32,7 +32,8 @@ def register_skills(settings: Any) -> list[Skill[Any, Any]]:  # type: ignore[emp
 
 @hookspec
 def register_tools(settings: Any) -> list[Tool]:  # type: ignore[empty-body]
-    """Functions that a model may call. Listed; the agents' loop, a part to come, will run them."""
+    """Functions that a model may have called by the server. Each call is a coroutine on an event loop of its own, in a
+    thread of its own, and may take the tool's timeout_seconds."""
 
 
 @hookspec

@@ -16,7 +16,7 @@ from llmos_server.plugins import hookspecs
 from llmos_server.plugins.filters import RequestFilter, ResponseFilter
 from llmos_server.plugins.hookspecs import HOOK_API, PROJECT
 from llmos_server.plugins.loose import convert_loosely
-from llmos_server.plugins.offers import Command, Metric, ModelName, Route, Screen, Tool
+from llmos_server.plugins.offers import Command, Metric, ModelName, Route, Screen, Tool, check_tool
 from llmos_server.skills.skill import Skill, check_skill
 
 
@@ -51,7 +51,7 @@ TYPES: dict[str, type[Any] | None] = {
 }
 """Hook -> of what it returns a list. None: anything with a name."""
 
-CHECKS: dict[str, Callable[[Any], None]] = {"register_skills": check_skill}
+CHECKS: dict[str, Callable[[Any], None]] = {"register_skills": check_skill, "register_tools": check_tool}
 
 
 def create_manager() -> pluggy.PluginManager:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 import msgspec
+
+from llmos_server.skills.forms import inline_schema
+
+TOOL_NAME = re.compile(r"[a-zA-Z0-9_.-]{1,128}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +23,30 @@ class Tool:
     """For the model: when to call it, and what comes back."""
     input_type: type[msgspec.Struct]
     run: Callable[[Any], Awaitable[Any]]
-    """Takes an input_type."""
+    """Takes an input_type. Called in a thread of its own, on an event loop of its own. What it returns is told to the
+    model: text, or anything that msgspec can write as JSON."""
+    timeout_seconds: float = 60.0
+    needs_approval: bool = False
+    """Whoever asked is asked before each call, unless the request says otherwise."""
+
+
+def tool_schema(tool: Tool) -> dict[str, Any]:
+    """Of its arguments."""
+    return inline_schema(msgspec.json.schema(tool.input_type))
+
+
+def check_tool(tool: Tool) -> None:
+    """Raises ValueError that says what the author has to change."""
+    if not TOOL_NAME.fullmatch(tool.name):
+        raise ValueError(f"the name {tool.name!r} has to be of 1 to 128 letters, digits, _, - and .")
+    if not tool.description:
+        raise ValueError(f"the tool {tool.name} has no description")
+    if not (isinstance(tool.input_type, type) and issubclass(tool.input_type, msgspec.Struct)):
+        raise ValueError(f"the tool {tool.name}: its input_type has to be a msgspec.Struct")
+    try:
+        tool_schema(tool)
+    except TypeError as error:
+        raise ValueError(f"the tool {tool.name}: input_type can't be described as a JSON Schema: {error}") from None
 
 
 @dataclass(frozen=True, kw_only=True)

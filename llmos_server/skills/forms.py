@@ -11,11 +11,11 @@ from llmos_server.skills.skill import Skill
 
 
 def input_schema(skill: Skill[Any, Any]) -> dict[str, Any]:
-    return _inline(msgspec.json.schema(skill.input_type))
+    return inline_schema(msgspec.json.schema(skill.input_type))
 
 
 def output_schema(skill: Skill[Any, Any]) -> dict[str, Any]:
-    return _inline(msgspec.json.schema(skill.output_type))
+    return inline_schema(msgspec.json.schema(skill.output_type))
 
 
 def to_tool(skill: Skill[Any, Any]) -> dict[str, Any]:
@@ -24,7 +24,7 @@ def to_tool(skill: Skill[Any, Any]) -> dict[str, Any]:
     return {"type": "function", "function": {**function, "parameters": input_schema(skill)}}
 
 
-def _inline(schema: dict[str, Any]) -> dict[str, Any]:
+def inline_schema(schema: dict[str, Any]) -> dict[str, Any]:
     """The struct's own schema at the top instead of a reference to it; others stay in $defs."""
     definitions = schema.get("$defs", {})
     top = schema.get("$ref", "").removeprefix("#/$defs/")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import json
+import os
 import socket
 import sys
 import threading
@@ -15,6 +17,7 @@ from types import ModuleType
 from typing import Any
 
 import httpx2
+import jsonschema
 import pytest
 import uvicorn
 
@@ -110,6 +113,7 @@ async def make_api(fakes: ModuleType) -> AsyncIterator[Callable[..., Api]]:
             plugins: Any = None,
             calibrations: Any = None,
             gate: Any = None,
+            tool_providers: Any = None,
             **engine: Any,
         ) -> Api:
             """encoder: served as "small", beside the generator, where embeddings go without a model's name.
@@ -131,6 +135,7 @@ async def make_api(fakes: ModuleType) -> AsyncIterator[Callable[..., Api]]:
                 plugins=plugins,
                 calibrations=calibrations,
                 gate=gate,
+                tool_providers=tool_providers,
                 on_startup=[partial(migrate, store.database)] if store else [],
                 on_shutdown=[store.close] if store else [],
             )
@@ -144,3 +149,29 @@ async def make_api(fakes: ModuleType) -> AsyncIterator[Callable[..., Api]]:
 @pytest.fixture
 def api(make_api: Callable[..., Api]) -> Api:
     return make_api()
+
+
+@pytest.fixture(scope="session")
+def conforms() -> Callable[[Any, str], None]:
+    """Check a body against a schema of OpenAI's document."""
+    path = os.environ.get("OPENAI_OPENAPI", "")
+    if not Path(path).is_file():
+        pytest.skip("OPENAI_OPENAPI names no copy of OpenAI's openapi.json")
+    schemas = json.loads(Path(path).read_text())["components"]["schemas"]
+
+    def as_json_schema(node: Any) -> Any:
+        """OpenAPI's "nullable" is JSON Schema's type null."""
+        if isinstance(node, list):
+            return [as_json_schema(item) for item in node]
+        if not isinstance(node, dict):
+            return node
+        plain = {key: as_json_schema(value) for key, value in node.items() if key not in ("nullable", "discriminator")}
+        return {"anyOf": [plain, {"type": "null"}]} if node.get("nullable") is True else plain
+
+    document = {"components": {"schemas": as_json_schema(schemas)}}
+
+    def check(body: Any, name: str) -> None:
+        schema = {**document, "$ref": f"#/components/schemas/{name}"}
+        jsonschema.Draft202012Validator(schema).validate(body)
+
+    return check

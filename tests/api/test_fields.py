@@ -11,11 +11,14 @@ import pytest
 
 from llmos_server.api import decision_fields, fields
 from llmos_server.api.field_rules import Status
+from llmos_server.api.responding import fields as response_fields
+from llmos_server.api.responding.items import STRUCTS as ITEM_STRUCTS
 from llmos_server.api.schemas.chat import ChatCompletionRequest, ChatMessage, ContentPart
 from llmos_server.api.schemas.common import StreamOptions
 from llmos_server.api.schemas.completions import CompletionRequest
 from llmos_server.api.schemas.embeddings import EmbeddingRequest
 from llmos_server.api.schemas.relevance import ClassifyRequest, RerankRequest, ScoreRequest, TextDocument
+from llmos_server.api.schemas.responses import ReasoningConfig, ResponseRequest, TextConfig, TextFormat
 from llmos_server.api.schemas.structured import JsonSchemaFormat, ResponseFormat, StructuredOutputs
 from llmos_server.api.schemas.systemone import DecisionQuestion, SystemOneRequest
 from llmos_server.api.schemas.tokenize import DetokenizeRequest, TokenizeRequest
@@ -41,6 +44,11 @@ STRUCTS = [
     (decision_fields.SCORE, ScoreRequest),
     (decision_fields.CLASSIFY, ClassifyRequest),
     (decision_fields.DOCUMENT, TextDocument),
+    (response_fields.RESPONSE, ResponseRequest),
+    (response_fields.TEXT, TextConfig),
+    (response_fields.FORMAT, TextFormat),
+    (response_fields.REASONING_CONFIG, ReasoningConfig),
+    *((response_fields.ITEMS[kind], struct) for kind, struct in ITEM_STRUCTS.items()),
 ]
 
 
@@ -73,6 +81,22 @@ def openai_fields(name: str) -> set[str]:
         ("CreateChatCompletionRequest", fields.CHAT),
         ("CreateCompletionRequest", fields.COMPLETION),
         ("CreateEmbeddingRequest", fields.EMBEDDING),
+        ("CreateResponse", response_fields.RESPONSE),
+        ("ResponseTextParam", response_fields.TEXT),
+        ("TextResponseFormatJsonSchema", response_fields.FORMAT),
+        ("Reasoning", response_fields.REASONING_CONFIG),
+        ("EasyInputMessage", response_fields.MESSAGE),
+        ("OutputMessage", response_fields.MESSAGE),
+        ("FunctionToolCall", response_fields.CALL),
+        ("FunctionCallOutputItemParam", response_fields.CALL_OUTPUT),
+        ("ReasoningItem", response_fields.REASONING),
+        ("ItemReferenceParam", response_fields.REFERENCE),
+        ("MCPToolCall", response_fields.MCP_CALL),
+        ("MCPListTools", response_fields.MCP_LIST),
+        ("MCPApprovalRequest", response_fields.APPROVAL_REQUEST),
+        ("MCPApprovalResponse", response_fields.APPROVAL_RESPONSE),
+        ("FunctionToolParam", response_fields.FUNCTION),
+        ("NamespaceToolParam", response_fields.NAMESPACE),
         ("ChatCompletionRequestAssistantMessage", fields.MESSAGE),
         ("ChatCompletionRequestUserMessage", fields.MESSAGE),
         ("ChatCompletionRequestToolMessage", fields.MESSAGE),

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-from pathlib import Path
-from typing import Any
 
-import jsonschema
 import openai
 import pytest
 
@@ -89,32 +85,6 @@ async def test_errors_become_the_sdks_own(client, api):
     stream = await client.chat.completions.create(model="tiny", messages=USER, stream=True)
     with pytest.raises(openai.APIError, match="went wrong"):
         [chunk async for chunk in stream]
-
-
-@pytest.fixture(scope="session")
-def conforms():
-    """Check a body against a schema of OpenAI's document."""
-    path = os.environ.get("OPENAI_OPENAPI", "")
-    if not Path(path).is_file():
-        pytest.skip("OPENAI_OPENAPI names no copy of OpenAI's openapi.json")
-    schemas = json.loads(Path(path).read_text())["components"]["schemas"]
-
-    def as_json_schema(node: Any) -> Any:
-        """OpenAPI's "nullable" is JSON Schema's type null."""
-        if isinstance(node, list):
-            return [as_json_schema(item) for item in node]
-        if not isinstance(node, dict):
-            return node
-        plain = {key: as_json_schema(value) for key, value in node.items() if key not in ("nullable", "discriminator")}
-        return {"anyOf": [plain, {"type": "null"}]} if node.get("nullable") is True else plain
-
-    document = {"components": {"schemas": as_json_schema(schemas)}}
-
-    def check(body: Any, name: str) -> None:
-        schema = {**document, "$ref": f"#/components/schemas/{name}"}
-        jsonschema.Draft202012Validator(schema).validate(body)
-
-    return check
 
 
 async def test_bodies_conform_to_openais_schemas(api, conforms):

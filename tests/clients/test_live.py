@@ -79,6 +79,27 @@ OTHERS: dict[str, dict[str, Any]] = {
     "langchain_ollama_client.py": {"tools": "True"},
 }
 """Scenario -> what its value holds."""
+RESPONSES: dict[str, dict[str, str]] = {
+    "openai_responses_client.py": {
+        "create": "Paris",
+        "events": "Paris",
+        "helper": "Paris",
+        "parse": "Capital(city=",
+        "parse_streamed": "Capital(city=",
+        "chain": "Paris",
+        "call": "city",
+        "call_streamed": "city",
+        "skill": "mcp_call",
+    },
+    "agents_client.py": {
+        "answer": "Paris",
+        "answer_streamed": "Paris",
+        "tool": "tool_call_output_item",
+        "tool_streamed": "tool_call_output_item",
+        "turns": "Paris",
+    },
+}
+"""The same, of clients of the Responses API."""
 
 
 @pytest.fixture(scope="module")
@@ -166,3 +187,15 @@ def test_client(live: str, has_encoder: bool, program: str) -> None:
         assert expected in str(values[name]), name
     for name in embeddings:
         assert values[name] == [384, 384], name
+
+
+@pytest.mark.real_model
+@pytest.mark.parametrize("program", RESPONSES)
+def test_client_of_responses(live: str, program: str) -> None:
+    expected = RESPONSES[program]
+    values = run(program, live, *expected)
+    for name, part in expected.items():
+        assert part in values[name], (name, values[name])
+    if "events" in values:  # The same input, streamed and not.
+        assert values["events"] == values["create"]
+        assert values["call_streamed"] == values["call"]

@@ -15,6 +15,8 @@ import httpx2
 import pytest
 from openai.types import Completion, Model
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
+from openai.types.responses import Response
+from response_events import assemble, parse
 
 DATA = Path(__file__).parents[1] / "data" / "clients"
 NAMES = sorted(str(path.relative_to(DATA)) for path in DATA.glob("*/*.json"))
@@ -57,6 +59,8 @@ def check_answer(path: str, body: dict[str, Any], answer: httpx2.Response) -> No
             Model.model_validate(model, strict=True)
     elif path == "/v1/embeddings":
         check_embeddings(body, answer.json())
+    elif path == "/v1/responses":
+        check_response(body, answer)
     elif body.get("stream"):
         check_stream(path, body, answer)
     elif path == "/v1/chat/completions":
@@ -65,6 +69,12 @@ def check_answer(path: str, body: dict[str, Any], answer: httpx2.Response) -> No
         assert choice.finish_reason == ("stop" if choice.message.content == ANSWER else "length")
     else:
         assert Completion.model_validate(answer.json(), strict=True).choices[0].text == ANSWER
+
+
+def check_response(body: dict[str, Any], answer: httpx2.Response) -> None:
+    found = assemble(parse(answer.text)) if body.get("stream") else answer.json()
+    response = Response.model_validate(found, strict=True)
+    assert (response.status, response.output_text) == ("completed", ANSWER)
 
 
 def check_stream(path: str, body: dict[str, Any], answer: httpx2.Response) -> None:

@@ -31,7 +31,7 @@ async def test_probes(http: httpx2.AsyncClient, path: str) -> None:
         ("POST", "/chat/completions", "lacks its end"),
         ("GET", "/models", "lacks its end"),
         ("POST", "/v1/v1/chat/completions", "without it"),
-        ("POST", "/v1/responses", "chat completions"),
+        ("POST", "/responses", "lacks its end"),
         ("POST", "/v1/messages", "OpenAI-compatible"),
         ("GET", "/v1/responsible", "/docs lists"),
         ("GET", "/apiary", "/docs lists"),

@@ -1,0 +1,56 @@
+"""A response that is made though nobody waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+from llmos_server.api.responding.preparing import Prepared
+from llmos_server.api.responding.run import ResponseRun
+from llmos_server.api.responding.stream import follow
+from llmos_server.api.services import services_of
+
+
+class BackgroundResponse:
+    """Implements api.background.Job."""
+
+    def __init__(self, run: ResponseRun) -> None:
+        self._run = run
+
+    async def cancel(self) -> None:
+        self._run.cancel("cancelled")
+        await self._run.wait()
+
+    async def stop(self) -> None:
+        self._run.cancel("failed")
+        await self._run.wait()
+
+    def follow(self, starting_after: int) -> AsyncGenerator[bytes, None]:
+        return follow(self._run, starting_after + 1)
+
+
+async def start_in_background(run: ResponseRun, prepared: Prepared) -> None:
+    """Stored as queued, then begun. Raises RateLimited, QueueFull, InvalidRequest, StoreUnavailable."""
+    state, response_id = prepared.state, run.response.id
+    jobs = services_of(run.request).jobs
+    run.take_place()
+    try:
+        run.announce()
+        await state.save_queued(run.response, prepared.input_items)
+        jobs.add(state.owner, response_id, BackgroundResponse(run))
+    except BaseException:
+        run.give_back_place()
+        raise
+    task = run.start()
+    task.add_done_callback(lambda _: jobs.remove(state.owner, response_id))
+
+
+async def shielded(run: ResponseRun) -> None:
+    """Until it has ended; when this is cancelled, so is the run, and it has ended when this has."""
+    task = run.start()
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        run.cancel()
+        await run.wait()
+        raise

@@ -1,0 +1,43 @@
+"""Events of one response as they come: written by its task, read by whoever follows, from any place."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from llmos_server.api.event_stream import encode
+
+
+class EventLog:
+    """keeps: False where nobody will follow; then nothing is encoded."""
+
+    def __init__(self, *, keeps: bool) -> None:
+        self.num_events = 0
+        self.is_over = False
+        self._keeps = keeps
+        self._frames: list[bytes] = []
+        self._wake = asyncio.Event()
+
+    def put(self, type: str, **fields: Any) -> None:
+        """One event; its sequence_number is its place."""
+        payload = {"type": type, "sequence_number": self.num_events, **fields}
+        self.num_events += 1
+        if self._keeps:
+            self._frames.append(b"event: " + type.encode() + b"\ndata: " + encode(payload) + b"\n\n")
+            self._rouse()
+
+    def end(self) -> None:
+        self.is_over = True
+        self._rouse()
+
+    async def wait(self, place: int) -> None:
+        """Until there is an event at `place`, or the end."""
+        while len(self._frames) <= place and not self.is_over:
+            await self._wake.wait()
+
+    def since(self, place: int) -> list[bytes]:
+        return self._frames[place:]
+
+    def _rouse(self) -> None:
+        self._wake.set()
+        self._wake = asyncio.Event()
