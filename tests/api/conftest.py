@@ -47,13 +47,24 @@ def fakes() -> ModuleType:
 
 
 @pytest.fixture
-async def house(tmp_path: Path, fakes: ModuleType) -> AsyncIterator[Any]:
+async def make_house(tmp_path: Path, fakes: ModuleType) -> AsyncIterator[Callable[..., Any]]:
     """A server whose models are a registry's; see tests/api/house.py."""
     files = _load("llmos_test_registry_files", TESTS / "registry" / "fakes.py")
-    made = _load("llmos_test_house", TESTS / "api" / "house.py").House(tmp_path, files, fakes)
-    yield made
-    await made.http.aclose()
-    await asyncio.wait_for(made.fleet.stop(), 20)
+    houses: list[Any] = []
+
+    def make(**options: Any) -> Any:
+        houses.append(_load("llmos_test_house", TESTS / "api" / "house.py").House(tmp_path, files, fakes, **options))
+        return houses[-1]
+
+    yield make
+    for made in houses:
+        await made.http.aclose()
+        await asyncio.wait_for(made.fleet.stop(), 20)
+
+
+@pytest.fixture
+async def house(make_house: Callable[..., Any]) -> Any:
+    return make_house()
 
 
 @contextmanager

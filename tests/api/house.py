@@ -29,14 +29,20 @@ SIZE = Footprint(weights=0, cache=0).total
 class House:
     """A server over a home of its own with models a and b, and room for `budget` workers."""
 
-    def __init__(self, folder: Path, files: ModuleType, fakes: ModuleType, budget: int = 2) -> None:
+    def __init__(
+        self, folder: Path, files: ModuleType, fakes: ModuleType, budget: int = 2, idle_seconds: float = 0.0
+    ) -> None:
         self.folder, self.files, self.fakes = folder, files, fakes
         self.registry = Registry(folder / "home", {"gpt": f"file:{folder}/a.gguf"}, 1.0)
         self.broken: set[str] = set()
         self.workers: list[Any] = []
         self.gate: asyncio.Event | None = None
         self.fleet = EngineFleet(
-            budget * SIZE, lambda version, _: Footprint(weights=0, cache=0), self.create_worker, patience=0.02
+            budget * SIZE,
+            lambda version, _: Footprint(weights=0, cache=0),
+            self.create_worker,
+            patience=0.02,
+            idle_seconds=idle_seconds,
         )
         self.a, self.b = self.pull("a"), self.pull("b", 1.0)
         directory = RegistryDirectory(

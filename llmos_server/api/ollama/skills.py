@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 
 import msgspec
@@ -27,6 +28,7 @@ from llmos_server.api.skill_stream import open_run_stream
 from llmos_server.api.starting import AnyRequest
 from llmos_server.api.unknown_fields import tell_unknown
 from llmos_server.errors import ModelNotFound
+from llmos_server.plugins.loading import Offer
 
 _FOLLOWED = frozenset({"model", "messages", "prompt", "system", "stream"})
 
@@ -93,10 +95,14 @@ class OllamaSkillFrames:
 def list_as_models(request: AnyRequest) -> list[OllamaModel]:
     """Those that this key may run."""
     since = _since(request)
-    names = [PREFIX + offer.name for offer in list_skills(request)]
-    return [
-        OllamaModel(name=name, model=name, modified_at=since, size=0, digest="", details=NO_DETAILS) for name in names
-    ]
+    return [_to_model(offer, since) for offer in list_skills(request)]
+
+
+def _to_model(offer: Offer, since: str) -> OllamaModel:
+    """Its digest is of its name and version: clients take what has equal ones for one model."""
+    name = PREFIX + offer.name
+    digest = hashlib.sha256(f"{name}@{offer.value.version}".encode()).hexdigest()
+    return OllamaModel(name=name, model=name, modified_at=since, size=0, digest=digest, details=NO_DETAILS)
 
 
 def show_skill(request: AnyRequest, name: str) -> OllamaShown:

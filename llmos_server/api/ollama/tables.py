@@ -70,7 +70,7 @@ GENERATE: Table = {
     "system": honoured("a system message before it"),
     "raw": honoured("the prompt is given to the model as it is, without the chat template"),
     **_GENERATION,
-    "suffix": refused("filling in the middle isn't supported"),
+    "suffix": refused("text is continued here, no gaps are filled; put what is before the gap into the prompt"),
     "template": refused("the model's own template is used"),
     "context": refused("send the turns before as messages to /api/chat"),
     "images": refused(_IMAGES, code="unsupported_content"),

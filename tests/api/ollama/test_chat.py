@@ -209,6 +209,23 @@ async def test_thinking_is_told_apart_and_can_be_switched(make_api: Any, fakes: 
     assert ["'enable_thinking', False" in prompt for prompt in prompts] == [False, False, True]
 
 
+async def test_a_level_goes_to_a_template_that_reads_it(make_api: Any, fakes: Any) -> None:
+    renderer = fakes.ByteRenderer(template=THINKER)
+    renderer.template_variables |= {"reasoning_effort"}
+    api = make_api(renderer=renderer)
+    prompts = [api.renderer.decode((await asked(api, think=think)).prompt_ids) for think in ("high", False)]
+    assert ["'reasoning_effort', 'high'" in prompt for prompt in prompts] == [True, False]
+    assert "'reasoning_effort', 'none'" in prompts[1]
+
+
+async def test_thinking_that_no_template_switches_is_told(make_api: Any, fakes: Any) -> None:
+    renderer = fakes.ByteRenderer(template="<think></think>")
+    renderer.template_variables -= {"enable_thinking"}
+    api = make_api(renderer=renderer)
+    assert (await chat(api, think=False)).headers["X-LLMOS-Ignored"] == "think"
+    assert "X-LLMOS-Ignored" not in (await chat(api, think=True)).headers
+
+
 async def test_thinking_in_a_message_is_given_back_to_the_template(api: Any) -> None:
     messages = [*USER, {"role": "assistant", "thinking": "Hm.", "content": "Yes."}, *USER]
     reply = await chat(api, messages=messages, headers={"X-LLMOS-Strict": "1"})

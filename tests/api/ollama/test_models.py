@@ -94,6 +94,14 @@ async def test_what_is_loaded_is_listed(house: Any) -> None:
     assert datetime.fromisoformat(model["expires_at"]).year > 2200
 
 
+async def test_an_idle_model_expires_when_the_setting_says_so(make_house: Any) -> None:
+    house = make_house(idle_seconds=600)
+    await house.text(house.a)
+    [model] = (await house.http.get("/api/ps")).json()["models"]
+    last_used = (await house.status(house.a))["last_used"]
+    assert datetime.fromisoformat(model["expires_at"]).timestamp() == pytest.approx(last_used + 600, abs=1)
+
+
 async def test_an_empty_request_loads_and_keep_alive_0_unloads(house: Any) -> None:
     async def generate(**fields: Any) -> Any:
         return (await house.http.post("/api/generate", json={"model": house.a, "stream": False, **fields})).json()

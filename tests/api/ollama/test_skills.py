@@ -53,7 +53,9 @@ async def test_a_skill_that_fails_late_is_a_line(api: Any) -> None:
 
 
 async def test_skills_are_listed_and_shown(api: Any) -> None:
-    assert [model["model"] for model in (await api.http.get("/api/tags")).json()["models"]] == ["tiny", "skill:shout"]
+    models = (await api.http.get("/api/tags")).json()["models"]
+    assert [model["model"] for model in models] == ["tiny", "skill:shout"]
+    assert {len(model["digest"]) for model in models} == {64}  # `llm` takes models with equal digests for one.
     assert (await api.post("/api/show", {"model": "skill:shout"})).json()["capabilities"] == ["completion"]
 
 
