@@ -83,6 +83,9 @@ class ModelOptions:
     """Float weights are rounded when they are loaded; int4 keeps more bits where they matter most."""
     tool_format: ToolFormatName = "auto"
     """How tool calls are written; auto: as the chat template tells."""
+    turns: Literal["auto", "merge", "as_sent"] = "auto"
+    """Messages that a chat template may refuse (two of one role in a row, a second system message): auto joins them
+    where it does; merge always; as_sent never."""
     reasoning: ReasoningName = "auto"
     """What reasoning stands between; auto: as the chat template tells; none: it is part of the answer."""
 

@@ -85,6 +85,7 @@ class ByteRenderer:
         template_kwargs: Mapping[str, Any] | None = None,
         tools: list[dict[str, Any]] | None = None,
         tool_format: str = "auto",
+        turns: str = "auto",
     ) -> list[int]:
         messages, tools = write_history(messages, tools, self.tool_style(tool_format), in_system=True)
         ids: list[int] = []

@@ -22,6 +22,7 @@ from llmos_server.api.admin_mcp import list_mcp_servers
 from llmos_server.api.admin_models import admin_list_models, load_model, pull_model, remove_model, unload_model
 from llmos_server.api.admin_plugins import list_plugins
 from llmos_server.api.admin_prune import prune_objects
+from llmos_server.api.anthropic.handlers import count_message_tokens, create_message
 from llmos_server.api.chat_completions import create_chat_completion, render_chat_completion
 from llmos_server.api.classify import classify, classify_elsewhere
 from llmos_server.api.completions import create_completion
@@ -75,6 +76,8 @@ HANDLERS = [
     render_chat_completion,
     create_completion,
     create_response,
+    create_message,
+    count_message_tokens,
     create_embeddings,
     run_skill,
     get_skills,

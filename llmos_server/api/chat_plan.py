@@ -36,6 +36,7 @@ class TemplateOptions(TypedDict):
     template_kwargs: dict[str, Any] | None
     tools: list[dict[str, Any]] | None
     tool_format: str
+    turns: str
 
 
 async def plan_chat(services: Services, served: ServedModel, data: ChatCompletionRequest, info: EngineInfo) -> Plan:
@@ -113,6 +114,7 @@ def template_options(
         template_kwargs=kwargs or None,
         tools=[tool.for_template for tool in tools] or None,
         tool_format=served.tool_format,
+        turns=served.turns,
     )
 
 

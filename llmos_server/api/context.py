@@ -20,6 +20,8 @@ from llmos_server.errors import EngineBusy
 log = structlog.get_logger(__name__)
 
 REQUEST_ID = "X-Request-Id"
+ANTHROPIC, ANTHROPIC_REQUEST_ID = "/v1/messages", "Request-Id"
+"""Where Anthropic's clients look for the id."""
 IGNORED = "X-LLMOS-Ignored"
 DROPPED = "X-LLMOS-Dropped-Messages"
 TRUNCATED = "X-LLMOS-Truncated-Inputs"
@@ -55,6 +57,8 @@ class RequestContext:
         sent = dict(scope["headers"]).get(REQUEST_ID.lower().encode(), b"").decode("latin-1")
         request_id = sent if _SANE_REQUEST_ID.fullmatch(sent) else f"req_{uuid.uuid4().hex}"
         headers: dict[str, str] = {REQUEST_ID: request_id}
+        if scope["path"].startswith(ANTHROPIC):
+            headers[ANTHROPIC_REQUEST_ID] = request_id
         scope["state"][_HEADERS_KEY] = headers
         status = 0
         is_head = scope["method"] == "HEAD"

@@ -14,6 +14,7 @@ from litestar.types import ASGIApp
 
 from llmos_server.api import decision_fields, fields
 from llmos_server.api.access import PUBLIC
+from llmos_server.api.anthropic import fields as anthropic_fields
 from llmos_server.api.field_rules import Status, Table
 from llmos_server.api.ollama import tables as ollama
 from llmos_server.api.openapi import openapi_document
@@ -39,6 +40,12 @@ FIELD_TABLES: dict[str, Table] = {
     "structured_outputs": fields.STRUCTURED_OUTPUTS,
     "/tokenize": fields.TOKENIZE,
     "/detokenize": fields.DETOKENIZE,
+    "/v1/messages": anthropic_fields.MESSAGES,
+    "/v1/messages: a block": anthropic_fields.BLOCK,
+    "/v1/messages: a tool": anthropic_fields.TOOL,
+    "/v1/messages: tool_choice": anthropic_fields.TOOL_CHOICE,
+    "/v1/messages: thinking": anthropic_fields.THINKING,
+    "/v1/messages: output_config": anthropic_fields.OUTPUT_CONFIG,
     "/admin/keys": fields.CREATE_KEY,
     "/admin/skills/{name}/scores": fields.STORE_SCORE,
     "/api/chat": ollama.CHAT,
@@ -53,6 +60,7 @@ FIELD_TABLES: dict[str, Table] = {
 TAGS = (
     "Generation",
     "Responses",
+    "Anthropic",
     "Embeddings",
     "Decisions",
     "Skills",

@@ -8,6 +8,7 @@ from typing import Any
 from litestar import MediaType, Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 
+from llmos_server.api.anthropic.errors import error_body as anthropic_error
 from llmos_server.api.context import request_id_of
 from llmos_server.api.errors import WireError, describe, report
 from llmos_server.api.mcp_serving.error_form import mcp_error
@@ -17,7 +18,7 @@ from llmos_server.api.wrong_urls import remedy_for
 ErrorForm = Callable[[WireError, str], bytes]
 """A body in JSON. Takes the request's id, too."""
 
-FORMS: dict[str, ErrorForm] = {"/api/": ollama.error_body, "/mcp": mcp_error}
+FORMS: dict[str, ErrorForm] = {"/v1/messages": anthropic_error, "/api/": ollama.error_body, "/mcp": mcp_error}
 """Of other APIs than OpenAI's, by the begin of their paths."""
 
 

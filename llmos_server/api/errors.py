@@ -74,7 +74,7 @@ class WireError:
 
     @property
     def bounded_message(self) -> str:
-        return _clip(self.message)
+        return clip(self.message)
 
 
 def describe(error: BaseException) -> WireError:
@@ -125,7 +125,7 @@ def describe(error: BaseException) -> WireError:
     )
 
 
-def _clip(text: str) -> str:
+def clip(text: str) -> str:
     """Its end may hold the remedy, so the middle is left out."""
     half = MAX_MESSAGE_LENGTH // 2
     return text if len(text) <= MAX_MESSAGE_LENGTH else f"{text[:half]} ... {text[-half:]}"

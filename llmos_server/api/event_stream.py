@@ -62,13 +62,16 @@ class EventStream:
         ping_seconds: float,
         grace_seconds: float,
         media_type: str = EVENT_STREAM,
+        ping: bytes = b"",
     ) -> None:
+        """ping: a whole event for an idle stream; a comment when empty."""
         self._body = body
         self._expire = expire
         self._close = close
         self._ping_seconds = ping_seconds
         self._grace_seconds = grace_seconds
         self._media_type = media_type
+        self._ping = ping
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         stopping = anyio.Event()
@@ -78,6 +81,7 @@ class EventStream:
             media_type=self._media_type,
             sep="\n",
             ping=self._ping_seconds,
+            ping_message_factory=(lambda: self._ping) if self._ping else None,  # type: ignore[arg-type,return-value]
             headers={"Cache-Control": "no-cache"},
             shutdown_event=stopping,
             shutdown_grace_period=self._grace_seconds + CLOSING_SECONDS,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from litestar import get
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath
@@ -32,7 +34,9 @@ def describe_models(request: AnyRequest) -> ModelList:
     directory = services_of(request).directory
     visible = [served for served in directory.list() if may_use(request, served)]
     skills = [_describe_skill(directory, offer) for offer in list_skills(request)]
-    return ModelList(data=[*(describe_model(directory, served) for served in visible), *skills])
+    models = [*(describe_model(directory, served) for served in visible), *skills]
+    first, last = (models[0].id, models[-1].id) if models else (None, None)
+    return ModelList(data=models, first_id=first, last_id=last)
 
 
 @get(
@@ -56,9 +60,12 @@ def _describe_skill(directory: Directory, offer: Offer) -> Model:
         default = directory.default()
     except ModelNotFound:
         default = None
+    created = default.created if default is not None else 0
     return Model(
         id=PREFIX + offer.name,
-        created=default.created if default is not None else 0,
+        created=created,
+        display_name=offer.name,
+        created_at=_rfc3339(created),
         owned_by=offer.plugin,
         max_model_len=None,
         capabilities=["chat", "skill", "streaming"],
@@ -79,8 +86,14 @@ def describe_model(directory: Directory, served: ListedModel) -> Model:
     return Model(
         id=served.id,
         created=served.created,
+        display_name=served.id,
+        created_at=_rfc3339(served.created),
         max_model_len=served.max_model_len,
         capabilities=capabilities,
         aliases=list(directory.aliases_of(served.id)),
         state=served.engine.state,
     )
+
+
+def _rfc3339(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -18,6 +18,7 @@ from litestar.openapi.plugins import OpenAPIRenderPlugin
 from llmos_server.api.body import WireBody
 from llmos_server.api.event_stream import EVENT_STREAM
 from llmos_server.api.ollama.ndjson import MEDIA_TYPE as LINES
+from llmos_server.api.schemas.anthropic import AnthropicError, MessageEvent
 from llmos_server.api.schemas.chat import ChatCompletionChunk
 from llmos_server.api.schemas.common import ErrorResponse
 from llmos_server.api.schemas.completions import Completion
@@ -33,6 +34,7 @@ STREAMED: dict[str, type[Any]] = {
     "/v1/completions": Completion,
     "/v1/responses": ResponseEvent,
     "/v1/skills/{name}/run": SkillEvent,
+    "/v1/messages": MessageEvent,
 }
 """Path -> what the events of its stream hold."""
 STREAMED_LINES: dict[str, type[Any]] = {
@@ -41,6 +43,8 @@ STREAMED_LINES: dict[str, type[Any]] = {
     "/api/pull": OllamaProgress,
 }
 """The same of streams that are a JSON object a line."""
+ERRORS: dict[str, type[Any]] = {"/v1/messages": AnthropicError, "/api/": OllamaError}
+"""Begin of paths -> what errors look like, where it isn't OpenAI's."""
 
 _REF = "#/components/schemas/{name}"
 _STATE_KEY = "openapi_document"
@@ -82,7 +86,7 @@ def _handlers(app: Any) -> Iterator[tuple[str, HTTPRouteHandler]]:
 
 
 def _complete(document: Document, handlers: list[tuple[str, HTTPRouteHandler]]) -> Document:
-    types: set[type[Any]] = {ErrorResponse, OllamaError, *STREAMED.values()}
+    types: set[type[Any]] = {ErrorResponse, *STREAMED.values(), *ERRORS.values()}
     for path, handler in handlers:
         types |= set(_structs_of(handler))
         for method in handler.http_methods:
@@ -127,30 +131,34 @@ def _complete_operation(operation: Document, path: str, *, is_public: bool) -> N
     errors = {**_EVERYWHERE, **({} if is_public else _WITH_KEY), **(_WITH_BODY if has_body else {})}
     responses = operation["responses"]
     for status, description in errors.items():
-        error = _error(description, path)
+        error = _error(path, description)
         if responses.get(str(status), {}).get("content") != error["content"]:  # None, or Litestar's own error.
             responses[str(status)] = error
     operation["responses"] = dict(sorted(responses.items()))
     if path in STREAMED:
-        responses["200"]["content"][EVENT_STREAM] = {"schema": _event(STREAMED[path].__name__)}
+        responses["200"]["content"][EVENT_STREAM] = {"schema": _event(path)}
     if path in STREAMED_LINES:
-        kinds = [{"$ref": _REF.format(name=kind.__name__)} for kind in (STREAMED_LINES[path], OllamaError)]
+        kinds = [{"$ref": _REF.format(name=kind.__name__)} for kind in (STREAMED_LINES[path], _error_type(path))]
         responses["200"]["content"][LINES] = {"schema": {"anyOf": kinds}}
     if not is_public:
         operation["security"] = [{"key": []}, {}]
 
 
-def _event(name: str) -> Document:
-    """Of one event: its data is a chunk or an error as JSON, and at the end the word [DONE]."""
-    kinds = [{"$ref": _REF.format(name=kind)} for kind in (name, ErrorResponse.__name__)]
+def _event(path: str) -> Document:
+    """Of one event: its data is a chunk or an error as JSON, and at the end, of OpenAI's, the word [DONE]."""
+    kinds = [{"$ref": _REF.format(name=kind.__name__)} for kind in (STREAMED[path], _error_type(path))]
     chunk = {"contentMediaType": "application/json", "contentSchema": {"anyOf": kinds}}
     data = {"type": "string", "anyOf": [chunk, {"const": "[DONE]"}]}
     return {"type": "object", "properties": {"data": data}, "required": ["data"]}
 
 
-def _error(description: str, path: str) -> Document:
+def _error_type(path: str) -> type[Any]:
+    return next((kind for begin, kind in ERRORS.items() if path.startswith(begin)), ErrorResponse)
+
+
+def _error(path: str, description: str) -> Document:
     """At the shutdown's end, what still runs is told so in OpenAI's form everywhere."""
-    kinds = (OllamaError, ErrorResponse) if path.startswith("/api/") else (ErrorResponse,)
+    kinds = dict.fromkeys((_error_type(path), ErrorResponse))
     refs = [{"$ref": _REF.format(name=kind.__name__)} for kind in kinds]
     schema = refs[0] if len(refs) == 1 else {"anyOf": refs}
     return {"description": description, "content": {"application/json": {"schema": schema}}}

@@ -41,9 +41,10 @@ async def open_events(
     *,
     media_type: str = EVENT_STREAM,
     has_comments: bool = True,
+    ping: bytes = b"",
 ) -> EventStream:
     """Waits a while for `first`, the first thing there is to tell, and raises what it raises by then. has_comments: the
-    form has a place for pings."""
+    form has a place for pings. ping: see EventStream."""
     try:
         if await wait_until_disconnect(receive, first, timeout=settings.ping_seconds / 2):
             first.result()
@@ -57,6 +58,7 @@ async def open_events(
         ping_seconds=settings.ping_seconds if has_comments else 0,
         grace_seconds=settings.grace_seconds,
         media_type=media_type,
+        ping=ping,
     )
 
 

@@ -49,7 +49,13 @@ class RegistryDirectory:
         renderer = await self._renderers.get(listed.version)
         fields = {field.name: getattr(listed, field.name) for field in dataclasses.fields(listed)}
         options = self._options.get(listed.id, ModelOptions())
-        return ServedModel(**fields, renderer=renderer, tool_format=options.tool_format, reasoning=options.reasoning)
+        return ServedModel(
+            **fields,
+            renderer=renderer,
+            tool_format=options.tool_format,
+            turns=options.turns,
+            reasoning=options.reasoning,
+        )
 
     def default(self) -> ListedModel:
         """See served.Directory."""

@@ -121,6 +121,8 @@ class ServedModel(ListedModel):
     renderer: Renderer
     tool_format: str = "auto"
     """A format of tool calls by name, "json" or "auto"; see chat.tools.formats."""
+    turns: str = "auto"
+    """auto, merge or as_sent; see Renderer.render."""
     reasoning: str = "auto"
     """A style by name, "none" or "auto"; see chat.reasoning."""
 

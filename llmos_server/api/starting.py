@@ -50,6 +50,8 @@ class StreamForm:
     has_comments: bool = True
     """Whether a client that waits is told so, and pinged: formats that aren't server-sent events have no place for
     what is no part of the answer."""
+    ping: bytes = b""
+    """Sent on an idle stream; a comment when empty."""
 
 
 OPENAI = StreamForm()
@@ -157,7 +159,13 @@ async def open_stream(
     first = asyncio.ensure_future(start.run_to_first_text())
     stream = StreamedAnswer(first, make_frames, settings.load_timeout_seconds, form)
     return await open_events(
-        request.receive, first, stream, settings, media_type=form.media_type, has_comments=form.has_comments
+        request.receive,
+        first,
+        stream,
+        settings,
+        media_type=form.media_type,
+        has_comments=form.has_comments,
+        ping=form.ping,
     )
 
 

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-_OF_V1 = ("/chat/completions", "/completions", "/embeddings", "/models", "/responses")
+_OF_V1 = ("/chat/completions", "/completions", "/embeddings", "/models", "/responses", "/messages")
 
 _REMEDIES = (
     ("/v1/v1", "The client adds /v1 itself: its base URL is this server's address without it."),
-    (
-        "/v1/messages",
-        "Anthropic's API isn't supported yet; set the client to an OpenAI-compatible server, with the base URL "
-        "ending in /v1.",
-    ),
+    ("/v1/messages", "Of Anthropic's API there are POST /v1/messages and /v1/messages/count_tokens."),
     *(
         (f"/api/{path}", f"{what} isn't part of this server: {remedy}")
         for path, what, remedy in (

@@ -16,6 +16,7 @@ from llmos_server.chat.reasoning import Markers, choose_reasoning
 from llmos_server.chat.template import ChatTemplate
 from llmos_server.chat.tools.formats import PLAIN, Style, choose_style
 from llmos_server.chat.tools.history import Written, write_history
+from llmos_server.chat.turns import needs_rules, settle_turns, strict
 from llmos_server.chat.vocabulary import Vocabulary
 from llmos_server.errors import InvalidRequest
 
@@ -77,15 +78,17 @@ class Renderer:
         template_kwargs: Mapping[str, Any] | None = None,
         tools: list[dict[str, Any]] | None = None,
         tool_format: str = "auto",
+        turns: str = "auto",
     ) -> str:
         """The prompt's text, the same that Transformers renders where the template knows tools, or none are there.
 
-        tools: as OpenAI has them; tool_format: see tool_style.
+        tools: as OpenAI has them; tool_format: see tool_style. turns: "auto" joins those that the template can't write
+        (see chat.turns), "merge" all that could be too much for one, "as_sent" none.
         Raises InvalidRequest: code "no_chat_template"; code "template_error" with the template's own words; or without
         a code, naming the field that can't be used.
         """
         template = self._require_template()
-        written = self._write(template, messages, tools, tool_format)
+        written = self._write(template, messages, tools, tool_format, turns)
         inputs = template.prepare(
             written.messages,
             add_generation_prompt=add_generation_prompt,
@@ -104,6 +107,7 @@ class Renderer:
         template_kwargs: Mapping[str, Any] | None = None,
         tools: list[dict[str, Any]] | None = None,
         tool_format: str = "auto",
+        turns: str = "auto",
     ) -> list[int]:
         """The prompt's token ids. What stands for a special token in messages or tools stays text. Raises as render
         does.
@@ -111,7 +115,7 @@ class Renderer:
         Nothing is added to what the template writes: no second BOS.
         """
         template = self._require_template()
-        written = self._write(template, messages, tools, tool_format)
+        written = self._write(template, messages, tools, tool_format, turns)
         inputs = template.prepare(
             written.messages,
             add_generation_prompt=add_generation_prompt,
@@ -132,9 +136,15 @@ class Renderer:
         messages: Sequence[Mapping[str, Any]],
         tools: list[dict[str, Any]] | None,
         tool_format: str,
+        turns: str,
     ) -> Written:
         style = self.tool_style(tool_format)
-        return write_history(messages, tools, style, in_system=style.is_native or not tools or template.takes_system)
+        in_system = style.is_native or not tools or template.turn_rules.system
+        written = write_history(messages, tools, style, in_system=in_system)
+        if turns == "as_sent" or not (turns == "merge" or needs_rules(written.messages)):
+            return written
+        rules = template.turn_rules
+        return written._replace(messages=settle_turns(written.messages, strict(rules) if turns == "merge" else rules))
 
     def encode(
         self, text: str, *, add_special_tokens: bool = True, parse_special: bool = True, param: str = "prompt"
@@ -224,6 +234,7 @@ class Renderer:
         template_kwargs: Mapping[str, Any] | None = None,
         tools: list[dict[str, Any]] | None = None,
         tool_format: str = "auto",
+        turns: str = "auto",
     ) -> tuple[list[Mapping[str, Any]], int]:
         """The messages without the fewest oldest turns, so that encode_chat gives at most `limit` ids, and how many
         messages were dropped. Raises InvalidRequest (code "context_length_exceeded") if that is not enough."""
@@ -236,6 +247,7 @@ class Renderer:
                 template_kwargs=template_kwargs,
                 tools=tools,
                 tool_format=tool_format,
+                turns=turns,
             )
             return len(ids)
 

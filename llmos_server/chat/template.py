@@ -21,6 +21,7 @@ from llmos_server.chat.content import (
 from llmos_server.chat.environment import create_environment, render_bounded
 from llmos_server.chat.literals import Markers
 from llmos_server.chat.template_work import TemplateLimit
+from llmos_server.chat.turns import TurnRules, find_rules
 from llmos_server.errors import InvalidRequest, UnsupportedModel
 
 RESERVED_KWARGS = frozenset({"messages", "tools", "add_generation_prompt", "continue_final_message", "chat_template"})
@@ -81,13 +82,16 @@ class ChatTemplate:
         self.variables = frozenset(meta.find_undeclared_variables(tree))
 
     @cached_property
-    def takes_system(self) -> bool:
-        """Whether a system message gets into the prompt; some templates refuse one, or leave it out."""
-        messages = [{"role": "system", "content": "be brief"}, {"role": "user", "content": "hello"}]
+    def turn_rules(self) -> TurnRules:
+        """Found out by a few short chats; some templates refuse messages, or leave them out."""
+        return find_rules(self._can_write)
+
+    def _can_write(self, messages: Sequence[Mapping[str, Any]]) -> bool:
         try:
-            return "be brief" in self.render(self.prepare(messages))
+            text = self.render(self.prepare(messages))
         except InvalidRequest:
             return False
+        return all(message["content"] in text for message in messages)
 
     def prepare(
         self,

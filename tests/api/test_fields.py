@@ -10,9 +10,11 @@ import msgspec
 import pytest
 
 from llmos_server.api import decision_fields, fields
+from llmos_server.api.anthropic import fields as anthropic_fields
 from llmos_server.api.field_rules import Status
 from llmos_server.api.responding import fields as response_fields
 from llmos_server.api.responding.items import STRUCTS as ITEM_STRUCTS
+from llmos_server.api.schemas import anthropic
 from llmos_server.api.schemas.chat import ChatCompletionRequest, ChatMessage, ContentPart
 from llmos_server.api.schemas.common import StreamOptions
 from llmos_server.api.schemas.completions import CompletionRequest
@@ -49,6 +51,16 @@ STRUCTS = [
     (response_fields.FORMAT, TextFormat),
     (response_fields.REASONING_CONFIG, ReasoningConfig),
     *((response_fields.ITEMS[kind], struct) for kind, struct in ITEM_STRUCTS.items()),
+    (anthropic_fields.MESSAGES, anthropic.MessagesRequest),
+    (anthropic_fields.COUNT_TOKENS, anthropic.CountTokensRequest),
+    (anthropic_fields.MESSAGE, anthropic.InputMessage),
+    (anthropic_fields.BLOCK, anthropic.Block),
+    (anthropic_fields.RESULT_BLOCK, anthropic.ResultBlock),
+    (anthropic_fields.TOOL, anthropic.ToolParam),
+    (anthropic_fields.TOOL_CHOICE, anthropic.ToolChoice),
+    (anthropic_fields.THINKING, anthropic.Thinking),
+    (anthropic_fields.OUTPUT_CONFIG, anthropic.OutputConfig),
+    (anthropic_fields.OUTPUT_FORMAT, anthropic.OutputFormat),
 ]
 
 

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
 from llmos_server.api import decision_fields, fields
+from llmos_server.api.anthropic import fields as anthropic_fields
 from llmos_server.api.ollama import tables as ollama
 from llmos_server.chat.renderer import Renderer
 from llmos_server.engine.messages import AddRequest
@@ -88,7 +89,32 @@ GENERATE: dict[str, Any] = {
     "format": {"type": "object", "properties": {"a": {"type": "integer"}}},
     "stream": False,
 }
+BLOCKS: list[Any] = [
+    {"type": "tool_result", "tool_use_id": "c", "content": [{"type": "text", "text": "x"}], "is_error": True},
+    {"type": "text", "text": "Hi", "cache_control": {"type": "ephemeral"}},
+]
+USES: list[Any] = [
+    {"type": "thinking", "thinking": "hm", "signature": "s"},
+    {"type": "text", "text": "So."},
+    {"type": "tool_use", "id": "c", "name": "f", "input": {"a": 1}},
+]
+TURNS: dict[str, Any] = {
+    "model": "tiny",
+    "system": [{"type": "text", "text": "S"}],
+    "messages": [
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": USES},
+        {"role": "user", "content": BLOCKS},
+    ],
+    "tools": [{"name": "f", "input_schema": {"properties": {"a": {"type": "integer"}}}}],
+    "tool_choice": {"type": "auto", "disable_parallel_tool_use": True},
+    "thinking": {"type": "enabled", "budget_tokens": 1024},
+    "output_config": {"effort": "low"},
+}
+SAMPLING: dict[str, Any] = {"max_tokens": 5, "stop_sequences": ["x"], "temperature": 0.5, "top_k": 3, "stream": True}
 ROUTES: dict[str, tuple[dict[str, Any], Any]] = {
+    "/v1/messages": ({**TURNS, **SAMPLING}, anthropic_fields.MESSAGES),
+    "/v1/messages/count_tokens": (TURNS, anthropic_fields.COUNT_TOKENS),
     "/v1/chat/completions": (CHAT, fields.CHAT),
     "/v1/chat/completions/render": ({"messages": CHAT["messages"]}, fields.CHAT),
     "/v1/completions": (COMPLETION, fields.COMPLETION),
@@ -228,9 +254,14 @@ async def check(api: Any, path: str, raw: bytes) -> None:
     if reply.status_code == 200:
         assert b'data: {"error"' not in reply.content
         assert b'\n{"error"' not in reply.content
+        assert b"event: error" not in reply.content
     elif path.startswith("/api/"):
         [(name, text)] = reply.json().items()
         assert (name, type(text)) == ("error", str)
+        assert len(reply.content) < 20_000, "the answer repeats the body"
+    elif path.startswith("/v1/messages"):
+        assert set(reply.json()) == {"type", "error", "request_id"}
+        assert set(reply.json()["error"]) == {"type", "message", "details"}
         assert len(reply.content) < 20_000, "the answer repeats the body"
     else:
         assert set(reply.json()) == {"error"}

@@ -32,7 +32,7 @@ async def test_probes(http: httpx2.AsyncClient, path: str) -> None:
         ("GET", "/models", "lacks its end"),
         ("POST", "/v1/v1/chat/completions", "without it"),
         ("POST", "/responses", "lacks its end"),
-        ("POST", "/v1/messages", "OpenAI-compatible"),
+        ("POST", "/messages", "lacks its end"),
         ("GET", "/v1/responsible", "/docs lists"),
         ("GET", "/apiary", "/docs lists"),
     ],

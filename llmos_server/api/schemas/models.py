@@ -8,10 +8,17 @@ from msgspec import Struct
 
 
 class Model(Struct, kw_only=True):
+    """OpenAI's fields and Anthropic's."""
+
     id: str
     object: Literal["model"] = "model"
     created: int
     owned_by: str = "llmos"
+    type: Literal["model"] = "model"
+    display_name: str
+    created_at: str
+    """RFC 3339."""
+    lifecycle: Literal["active"] = "active"
     max_model_len: int | None
     """Extension: most tokens of prompt and answer together, or of one text to embed; null until known."""
     capabilities: list[str]
@@ -25,6 +32,9 @@ class Model(Struct, kw_only=True):
 class ModelList(Struct, kw_only=True):
     object: Literal["list"] = "list"
     data: list[Model]
+    has_more: bool = False
+    first_id: str | None
+    last_id: str | None
 
 
 class Health(Struct, kw_only=True):
