@@ -15,6 +15,8 @@ _OTHER_SAMPLER = "this sampler isn't supported; use temperature, top_p, top_k, m
 _OLDER_TOOLS = "it is an older name; send tools"
 _MEDIA = "this model reads text only; send text parts"
 
+_RESPONSES = "it is the Responses API's: send this body to /v1/responses, or send messages"
+
 
 def equals(*accepted: Any) -> Any:
     """Exact: 1 and True are different values on the wire."""
@@ -235,6 +237,7 @@ CHAT: Table = {
     "add_special_tokens": values(equals(False), "the chat template writes the special tokens"),
     "chat_template": refused("the model's own template is used; chat_template_kwargs sets its variables"),
     "documents": refused("put the documents into a message"),
+    **{name: refused(_RESPONSES) for name in ("input", "instructions", "previous_response_id", "conversation")},
     **{
         name: refused("use chat_template_kwargs for what the model's template knows")
         for name in ("thinking", "enable_thinking", "thinking_token_budget", "reasoning_budget_tokens")

@@ -188,6 +188,17 @@ async def test_tool_results_go_before_the_text_beside_them(make_api: Any, fakes:
     assert prompt_of(api).endswith("tool:Error: sunny\nuser:Go on.\nassistant:")
 
 
+async def test_a_reference_to_a_tool_is_told(make_api: Any, fakes: ModuleType) -> None:
+    """Claude Code's ToolSearch; the tool itself is among the request's tools."""
+    api = make_api(renderer=fakes.ByteRenderer(template="<tool_call></tool_call>"), max_model_len=4000)
+    found = {**RESULT, "content": [{"type": "tool_reference", "tool_name": "w"}]}
+    reply = await post(
+        api, messages=[*CALLED, {"role": "user", "content": [found]}], tools=[{**TOOL, "defer_loading": True}]
+    )
+    assert reply.headers["X-LLMOS-Ignored"] == "tools[0].defer_loading"
+    assert "tool:w is among the tools.\n" in prompt_of(api)
+
+
 async def test_the_billing_block_is_left_out_and_told(api: Any) -> None:
     """It differs from request to request, so that nothing behind it could be found in the prefix cache."""
     billing = {"type": "text", "text": "x-anthropic-billing-header: cc_version=2; cch=1a2b3;"}
@@ -283,7 +294,7 @@ IMAGE = {"type": "image", "source": {"type": "base64", "media_type": "image/png"
         ({"mcp_servers": [{"url": "https://a"}]}, "mcp_servers", "let the client do that"),
         ({"output_format": {"type": "json_schema", "schema": {"type": "odd"}}}, "output_format.schema.type", ""),
         ({"output_format": {"type": "json_schema", "schema": CITY}, "temperature": 3}, "temperature", "<= 2"),
-        ({"messages": [{"role": "user", "content": "x" * 500}]}, "messages", "prompt is too long"),
+        ({"messages": [{"role": "user", "content": "x" * 482}]}, "messages", "too long: 500 tokens > 399 maximum. "),
     ],
 )
 @pytest.mark.parametrize("stream", [False, True])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,6 +18,7 @@ from llmos_server.api.served import ModelDirectory, ServedModel
 from llmos_server.settings import ApiSettings
 
 TESTS = Path(__file__).parents[1]
+sys.path.insert(0, str(Path(__file__).parent))  # for recorder
 
 
 def load(name: str, path: Path) -> ModuleType:
@@ -30,11 +32,11 @@ def load(name: str, path: Path) -> ModuleType:
     return sys.modules[name]
 
 
-@pytest.fixture
-async def http() -> AsyncIterator[httpx2.AsyncClient]:
+@asynccontextmanager
+async def served(script: str) -> AsyncIterator[httpx2.AsyncClient]:
     fakes = load("llmos_test_fakes", TESTS / "fakes.py")
     renderer = fakes.ByteRenderer()
-    generator = fakes.ScriptedGenerator("Paris.", max_model_len=10**6)
+    generator = fakes.ScriptedGenerator(script, max_model_len=10**6)
     encoder = fakes.ScriptedEncoder(max_input_tokens=512)
     models = [
         ServedModel(id="smollm2:135m", created=1700000000, renderer=renderer, engine=generator),
@@ -44,6 +46,18 @@ async def http() -> AsyncIterator[httpx2.AsyncClient]:
     app = create_api(directory, ApiSettings())
     transport = httpx2.ASGITransport(app=app)
     async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as client:
+        yield client
+
+
+@pytest.fixture
+def serve() -> Callable[[str], AbstractAsyncContextManager[httpx2.AsyncClient]]:
+    """A client of an app whose engine says what it is given."""
+    return served
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[httpx2.AsyncClient]:
+    async with served("Paris.") as client:
         yield client
 
 

@@ -1,6 +1,11 @@
-"""A server that answers any OpenAI client plausibly and writes down what it was sent. It made tests/data/clients.
+"""A server that answers any client of OpenAI's or Anthropic's API plausibly and writes down what it was sent. It made
+tests/data/clients.
 
     python tests/clients/recorder.py --port 8899 --out /tmp/captured
+    python tests/clients/recorder.py --port 8899 --out /tmp/captured --call Read '{"file_path": "city.py"}'
+
+With --call, the first request that has a tool of this name is answered by a call of it, so that an agent's next request
+holds its result. Several are made one after the other.
 
 Each request becomes DIR/LABEL-N.json: method, path, headers, body. A client whose base URL is http://HOST/@LABEL/v1
 names its requests so; the label is no part of the path that is kept. Keys are left out, and texts of more than MAX_TEXT
@@ -29,6 +34,8 @@ TRANSPORT_HEADERS = {"host", "content-length", "connection", "transfer-encoding"
 ANSWER = "The capital of France is Paris."
 USAGE = {"prompt_tokens": 9, "completion_tokens": 7, "total_tokens": 16}
 NUM_DIMENSIONS = 8
+NUMBERS = itertools.count(1)
+"""Of calls."""
 
 
 def shorten(value: Any) -> Any:
@@ -53,6 +60,7 @@ def sample(schema: dict[str, Any]) -> Any:
     if schema.get("anyOf"):
         return sample(schema["anyOf"][0])
     kind = schema.get("type", "object")
+    kind = kind[0] if isinstance(kind, list) else kind
     if kind == "object":
         return {name: sample(part) for name, part in schema.get("properties", {}).items()}
     if kind == "array":
@@ -61,7 +69,11 @@ def sample(schema: dict[str, Any]) -> Any:
 
 
 def choose_message(body: dict[str, Any]) -> dict[str, Any]:
-    """Text; JSON where a schema is asked for; a tool call where one is demanded."""
+    """Text; JSON where a schema is asked for; a tool call where one is demanded, or was told to be made."""
+    if (call := Planned.take(body)) is not None:
+        function = {"name": call[0], "arguments": json.dumps(call[1])}
+        calls = [{"id": f"call_{next(NUMBERS)}", "type": "function", "function": function}]
+        return {"role": "assistant", "content": None, "tool_calls": calls}
     choice = body.get("tool_choice")
     if choice == "required" or isinstance(choice, dict):
         tool = body["tools"][0]["function"]
@@ -124,6 +136,58 @@ def models(names: list[str]) -> dict[str, Any]:
     }
 
 
+class Planned:
+    """Calls that are made one after the other, each in the first answer to a request that has its tool."""
+
+    calls: list[tuple[str, Any]] = []
+
+    @classmethod
+    def take(cls, body: dict[str, Any]) -> tuple[str, Any] | None:
+        names = [tool.get("name") or tool.get("function", {}).get("name") for tool in body.get("tools") or []]
+        return cls.calls.pop(0) if cls.calls and cls.calls[0][0] in names else None
+
+
+def anthropic_message(body: dict[str, Any]) -> dict[str, Any]:
+    call = Planned.take(body)
+    choice = body.get("tool_choice") or {}
+    if call is None and choice.get("type") in ("any", "tool"):
+        tool = next(tool for tool in body["tools"] if tool["name"] == choice.get("name", tool["name"]))
+        call = (tool["name"], sample(tool["input_schema"]))
+    block: dict[str, Any] = {"type": "text", "text": ANSWER}
+    form = (body.get("output_config") or {}).get("format") or body.get("output_format")
+    if call is not None:
+        block = {"type": "tool_use", "id": f"toolu_{next(NUMBERS)}", "name": call[0], "input": call[1]}
+    elif form:
+        block = {"type": "text", "text": json.dumps(sample(form["schema"]))}
+    return {
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "model": body.get("model"),
+        "content": [block],
+        "stop_reason": "tool_use" if call is not None else "end_turn",
+        "stop_sequence": None,
+        "usage": {"input_tokens": 9, "output_tokens": 7},
+    }
+
+
+def anthropic_events(body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    message = anthropic_message(body)
+    [block] = message["content"]
+    ending = {name: message[name] for name in ("stop_reason", "stop_sequence")}
+    yield {"type": "message_start", "message": message | {"content": [], "stop_reason": None}}
+    if block["type"] == "text":
+        yield {"type": "content_block_start", "index": 0, "content_block": block | {"text": ""}}
+        delta = {"type": "text_delta", "text": block["text"]}
+    else:
+        yield {"type": "content_block_start", "index": 0, "content_block": block | {"input": {}}}
+        delta = {"type": "input_json_delta", "partial_json": json.dumps(block["input"])}
+    yield {"type": "content_block_delta", "index": 0, "delta": delta}
+    yield {"type": "content_block_stop", "index": 0}
+    yield {"type": "message_delta", "delta": ending, "usage": message["usage"]}
+    yield {"type": "message_stop"}
+
+
 def head(kind: str, body: dict[str, Any]) -> dict[str, Any]:
     return {"id": "chatcmpl-1", "object": kind, "created": int(time.time()), "model": body.get("model", "")}
 
@@ -148,7 +212,11 @@ class Recorder(BaseHTTPRequestHandler):
             label = "request"
         self.keep(label, body)
         path = "/" + urlsplit(self.path).path.strip("/")
-        if self.command == "POST" and isinstance(body, dict) and path.endswith("/chat/completions"):
+        if self.command == "POST" and isinstance(body, dict) and path.endswith("/messages"):
+            self.stream_events(anthropic_events(body)) if body.get("stream") else self.answer(anthropic_message(body))
+        elif self.command == "POST" and path.endswith("/messages/count_tokens"):
+            self.answer({"input_tokens": 9})
+        elif self.command == "POST" and isinstance(body, dict) and path.endswith("/chat/completions"):
             self.stream(chat_chunks(body)) if body.get("stream") else self.answer(chat(body))
         elif self.command == "POST" and isinstance(body, dict) and path.endswith("/completions"):
             self.stream(iter([completion(body)])) if body.get("stream") else self.answer(completion(body))
@@ -187,11 +255,20 @@ class Recorder(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(data)
 
-    def stream(self, chunks: Iterator[dict[str, Any]]) -> None:
+    def begin_stream(self) -> None:
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Connection", "close")
         self.end_headers()
+
+    def stream_events(self, events: Iterator[dict[str, Any]]) -> None:
+        self.begin_stream()
+        for event in events:
+            self.wfile.write(f"event: {event['type']}\n".encode() + b"data: " + json.dumps(event).encode() + b"\n\n")
+        self.close_connection = True
+
+    def stream(self, chunks: Iterator[dict[str, Any]]) -> None:
+        self.begin_stream()
         for chunk in chunks:
             self.wfile.write(b"data: " + json.dumps(chunk).encode() + b"\n\n")
         self.wfile.write(b"data: [DONE]\n\n")
@@ -203,7 +280,9 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8899)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--models", nargs="+", default=["smollm2:135m", "all-minilm-l6-v2"])
+    parser.add_argument("--call", nargs=2, metavar=("NAME", "JSON"), action="append", default=[])
     options = parser.parse_args()
+    Planned.calls = [(name, json.loads(text)) for name, text in options.call]
     options.out.mkdir(parents=True, exist_ok=True)
     Recorder.out, Recorder.names = options.out, options.models
     ThreadingHTTPServer(("127.0.0.1", options.port), Recorder).serve_forever()

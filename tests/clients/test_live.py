@@ -27,11 +27,13 @@ CHATS = {
     "llm_client.py": ["prompt", "stream"],
     "ollama_client.py": ["chat", "stream", "achat", "astream", "generate", "generate_stream", "logprobs"],
     "langchain_ollama_client.py": ["invoke", "stream", "ainvoke"],
+    "anthropic_client.py": ["chat", "stream", "raw_stream"],
     "openai_client.mjs": ["chat", "stream", "helper"],
     "ai_sdk_client.mjs": ["generate_text", "stream_text", "openai_generate_text", "openai_stream_text"],
 }
 CALLS = {
     "openai_client.py": ["call", "call_streamed"],
+    "anthropic_client.py": ["call", "call_streamed"],
     "langchain_client.py": ["call", "call_streamed"],
     "ollama_client.py": ["call", "call_streamed"],
     "openai_client.mjs": ["call"],
@@ -56,6 +58,7 @@ EMBEDDINGS = {
     "ai_sdk_client.mjs": ["embed_many", "openai_embed_many"],
 }
 OBJECTS = {
+    "anthropic_client.py": ["form", "form_streamed"],
     "openai_client.py": ["parse_limited", "parse_streamed"],
     "langchain_client.py": ["structured_schema"],
     "ollama_client.py": ["structured"],
@@ -77,6 +80,7 @@ OTHERS: dict[str, dict[str, Any]] = {
         "unload": "['unload', False, 'load']",
     },
     "langchain_ollama_client.py": {"tools": "True"},
+    "anthropic_client.py": {"count": "counted", "models": "smollm2:135m", "missing": "not_found_error"},
 }
 """Scenario -> what its value holds."""
 RESPONSES: dict[str, dict[str, str]] = {
@@ -176,7 +180,7 @@ def test_client(live: str, has_encoder: bool, program: str) -> None:
         assert "city" in values[name], name
     for name in chats:
         assert "Paris" in values[name], name
-    if program.startswith(("openai_client", "ollama_client")):  # The same messages, streamed and not.
+    if program.startswith(("openai_client", "ollama_client", "anthropic_client")):  # The same, streamed and not.
         assert values["stream"] == values["chat"]
     for name in completions:
         assert values[name].strip(), name

@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from anthropic.types import Message
 from openai.types import Completion, Model
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from openai.types.responses import Response
@@ -42,10 +43,12 @@ def test_refusals_are_of_requests_that_exist() -> None:
 
 
 def check_refusal(answer: httpx2.Response, expected: dict[str, Any]) -> None:
-    """By name and with what to do: the client's user sees this message. Ollama's errors are texts, without a param."""
+    """By name and with what to do: the client's user sees this message. Ollama's errors are texts, without a param;
+    Anthropic's have it among their details."""
     error = answer.json()["error"]
     if isinstance(error, str):
         error = {"param": None, "message": error}
+    error = {**error, **error.get("details", {})}
     assert (answer.status_code, error["param"]) == (expected["status"], expected["param"]), answer.text
     assert expected["says"] in error["message"]
 
@@ -57,6 +60,8 @@ def check_answer(path: str, body: dict[str, Any], answer: httpx2.Response) -> No
         found = answer.json()
         for model in [found] if "/v1/models/" in path else found["data"]:
             Model.model_validate(model, strict=True)
+    elif path.startswith("/v1/messages"):
+        check_message(body, answer)
     elif path == "/v1/embeddings":
         check_embeddings(body, answer.json())
     elif path == "/v1/responses":
@@ -119,6 +124,25 @@ def check_ollama(path: str, body: dict[str, Any], answer: httpx2.Response) -> No
         assert [len(vector) for vector in found["embeddings"]] == [4] * len(body["input"])
     else:
         assert "completion" in found["capabilities"]
+
+
+def check_message(body: dict[str, Any], answer: httpx2.Response) -> None:
+    """In Anthropic's form."""
+    if "max_tokens" not in body:
+        assert answer.json()["input_tokens"] > 0
+        return
+    if not body.get("stream"):
+        [block] = Message.model_validate(answer.json(), strict=True).content
+        assert block.type == "text"
+        assert ANSWER.startswith(block.text)
+        return
+    lines = [line for line in answer.text.split("\n") if line.startswith("data: ")]
+    events = [json.loads(line.removeprefix("data: ")) for line in lines]
+    kinds = [event["type"] for event in events]
+    assert (kinds[0], kinds[-2:]) == ("message_start", ["message_delta", "message_stop"])
+    deltas = [event["delta"]["text"] for event in events if event["type"] == "content_block_delta"]
+    assert "".join(deltas) == ANSWER
+    assert events[-2]["delta"]["stop_reason"] == "end_turn"
 
 
 def check_embeddings(body: dict[str, Any], found: dict[str, Any]) -> None:

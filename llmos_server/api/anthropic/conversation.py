@@ -13,6 +13,8 @@ from llmos_server.api.schemas.chat import MAX_MESSAGES, MAX_PARTS, MAX_TOOL_CALL
 from llmos_server.errors import InvalidRequest
 
 ERROR = "Error: "
+FOUND = "{} is among the tools."
+"""For a tool_reference. What it stands for was told with the other tools: none is held back here."""
 BILLING = "x-anthropic-billing-header:"
 """Claude Code begins a block of its system prompt with it: for the bill, not for the model, and another one in every
 request, so that no prefix would be found in the cache."""
@@ -142,8 +144,11 @@ class Conversation:
         if not isinstance(content, str):
             for place, part in enumerate(content):
                 inner = f"{where}.content[{place}]"
-                _require(part, inner, ("text",))
-                texts.append(_needed(part.text, f"{inner}.text"))
+                _require(part, inner, ("text", "tool_reference"))
+                if part.type == "text":
+                    texts.append(_needed(part.text, f"{inner}.text"))
+                else:
+                    texts.append(FOUND.format(_needed(part.tool_name, f"{inner}.tool_name")))
         if block.is_error:
             texts = [ERROR + (texts[0] if texts else ""), *texts[1:]]
         length = sum(map(len, texts))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 from llmos_server.api.errors import MAX_PARAM_LENGTH, WireError, clip
@@ -20,7 +22,8 @@ TYPES = {
 """By status. Anthropic says 529 where HTTP has 503."""
 
 TOO_LONG = "prompt is too long: "
-"""Clients look for these words, and shorten the conversation."""
+"""Clients look for these words, and for the figures behind them, and shorten the conversation."""
+_FIGURES = re.compile(r"is (\d+) tokens long; .* at most (\d+) fits")
 ALIAS = (
     ' Where the client can ask for no other name, make it an alias: [models] aliases = { "NAME" = "a served name" }.'
 )
@@ -28,12 +31,17 @@ ALIAS = (
 
 def error_object(wire: WireError, request_id: str) -> AnthropicError:
     kind = TYPES.get(wire.status, "invalid_request_error" if wire.status < 500 else "api_error")
-    begin = TOO_LONG if wire.code == "context_length_exceeded" else ""
+    begin = _too_long(wire.message) if wire.code == "context_length_exceeded" else ""
     param = wire.param if wire.param is None else wire.param[:MAX_PARAM_LENGTH]
     details = AnthropicErrorDetails(error_code=wire.code, param=param)
     end = ALIAS if wire.code == "model_not_found" else ""
     error = AnthropicErrorObject(type=kind, message=clip(begin + wire.message + end), details=details)
     return AnthropicError(error=error, request_id=request_id)
+
+
+def _too_long(message: str) -> str:
+    found = _FIGURES.search(message)
+    return TOO_LONG if found is None else f"{TOO_LONG}{found[1]} tokens > {found[2]} maximum. "
 
 
 def error_body(wire: WireError, request_id: str) -> bytes:

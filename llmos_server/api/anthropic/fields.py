@@ -18,10 +18,10 @@ _BLOCK_REST: Table = {
 }
 
 RESULT_BLOCK: Table = {
-    "type": honoured("text"),
-    "text": honoured(),
+    "type": honoured("text, tool_reference"),
+    "text": honoured("of text"),
+    "tool_name": honoured("of tool_reference: the model reads that this tool is there now"),
     "content": hint(_BY_TYPE),
-    "tool_name": hint(_BY_TYPE),
     **_BLOCK_REST,
 }
 
@@ -36,7 +36,7 @@ BLOCK: Table = {
     "input": honoured("of tool_use"),
     "caller": hint(_FOREIGN),
     "tool_use_id": honoured("of tool_result: of a tool_use before it"),
-    "content": honoured("of tool_result: a string, or text blocks", nested=RESULT_BLOCK),
+    "content": honoured("of tool_result: a string, or blocks of text and tool_reference", nested=RESULT_BLOCK),
     "is_error": honoured('of tool_result: the model reads "Error: " before the content'),
     **_BLOCK_REST,
 }

@@ -22,6 +22,7 @@ class ResultBlock(Struct, kw_only=True, forbid_unknown_fields=True):
 
     type: str
     text: str | None = None
+    tool_name: str | None = None
 
 
 class Block(Struct, kw_only=True, forbid_unknown_fields=True):
