@@ -84,8 +84,7 @@ class ModelOptions:
     tool_format: ToolFormatName = "auto"
     """How tool calls are written; auto: as the chat template tells."""
     turns: Literal["auto", "merge", "as_sent"] = "auto"
-    """Messages that a chat template may refuse (two of one role in a row, a second system message): auto joins them
-    where it does; merge always; as_sent never."""
+    """Messages that chat templates may refuse, such as two of one role in a row: auto joins them where it does."""
     reasoning: ReasoningName = "auto"
     """What reasoning stands between; auto: as the chat template tells; none: it is part of the answer."""
 
@@ -123,8 +122,7 @@ class EngineSettings:
     numerics: Literal["fast", "exact"] = "fast"
     """fast: packed weights on compiled kernels, where they can compute the model; exact: float32 in plain torch."""
     activations: Literal["auto", "int8", "int16"] = "auto"
-    """Integers that fast numerics round activations to; auto: 8 bits in those products where a text shows that it does
-    little, 16 in the others."""
+    """Integers that fast numerics round activations to; auto: 8 bits where a text shows that it does little, else 16."""
     threads: AtLeastZero = 0
     """CPU threads of a worker; 0 takes the cores this process may use for a decoder, fewer for an encoder."""
     memory_bytes: AtLeastZero = 0
@@ -132,11 +130,9 @@ class EngineSettings:
     page_size: AtLeastOne = 16
     """Tokens per page of the KV cache."""
     cache_bytes: AtLeastZero = 0
-    """Budget of the KV cache of one model; 0 shares a quarter of the memory limit, at most 4 GiB, among the decoders
-    that are here."""
+    """Budget of one model's KV cache; 0 shares a quarter of the memory limit, at most 4 GiB, among the decoders."""
     cache_dtype: Literal["auto", "int8"] = "auto"
-    """What keys and values are kept in. auto: float16 on the compiled kernels, float32 on the exact ones; int8, with
-    scales: on the compiled ones only."""
+    """Of keys and values. auto: float16 on the compiled kernels, float32 on the exact ones; int8: on the former only."""
     max_num_seqs: AtLeastOne = 64
     """Sequences in one step."""
     max_num_batched_tokens: AtLeastOne = 512
@@ -149,8 +145,7 @@ class EngineSettings:
     """So many times as long as without it may the steps of running answers be while a prompt is computed that has more
     tokens than one step; 0: no bound of its own."""
     stream_interval_ms: AtLeastZero = 8
-    """Steps that are shorter tell what they brought together, so that a stream has fewer, longer pieces; 0: each step
-    tells by itself."""
+    """Shorter steps tell together what they brought, so that a stream has fewer, longer pieces; 0: each by itself."""
     prefix_caching: bool = True
     speculation: Literal["off", "ngram"] = "ngram"
     """ngram: guess what follows from what followed before, and compute guesses along with a step where that pays."""
