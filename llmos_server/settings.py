@@ -122,7 +122,7 @@ class EngineSettings:
     numerics: Literal["fast", "exact"] = "fast"
     """fast: packed weights on compiled kernels, where they can compute the model; exact: float32 in plain torch."""
     activations: Literal["auto", "int8", "int16"] = "auto"
-    """Integers that fast numerics round activations to; auto: 8 bits where a text shows that it does little, else 16."""
+    """Integers that fast numerics round activations to; auto: 8 bits where a text shows it does little, else 16."""
     threads: AtLeastZero = 0
     """CPU threads of a worker; 0 takes the cores this process may use for a decoder, fewer for an encoder."""
     memory_bytes: AtLeastZero = 0
@@ -132,7 +132,7 @@ class EngineSettings:
     cache_bytes: AtLeastZero = 0
     """Budget of one model's KV cache; 0 shares a quarter of the memory limit, at most 4 GiB, among the decoders."""
     cache_dtype: Literal["auto", "int8"] = "auto"
-    """Of keys and values. auto: float16 on the compiled kernels, float32 on the exact ones; int8: on the former only."""
+    """Of keys and values. auto: float16 on the compiled kernels, float32 on exact ones; int8: on the former only."""
     max_num_seqs: AtLeastOne = 64
     """Sequences in one step."""
     max_num_batched_tokens: AtLeastOne = 512

@@ -158,7 +158,7 @@ def _error_type(path: str) -> type[Any]:
 
 def _error(path: str, description: str) -> Document:
     """At the shutdown's end, what still runs is told so in OpenAI's form everywhere."""
-    kinds = dict.fromkeys((_error_type(path), ErrorResponse))
+    kinds: dict[type[Any], None] = dict.fromkeys((_error_type(path), ErrorResponse))
     refs = [{"$ref": _REF.format(name=kind.__name__)} for kind in kinds]
     schema = refs[0] if len(refs) == 1 else {"anyOf": refs}
     return {"description": description, "content": {"application/json": {"schema": schema}}}
