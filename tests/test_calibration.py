@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from pathlib import Path
 
@@ -128,3 +129,12 @@ def test_a_file_is_read_again_when_it_has_changed(tmp_path: Path) -> None:
         file.find("d", "choice")
     (tmp_path / "c.json").write_text("{}")
     assert file.find("d", "choice") is None
+
+
+def test_a_file_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    quality = {"accuracy": 0.5, "brier": 0.5, "ece": 0.2, "ece_low": 0.1, "ece_high": 0.3}
+    kept = {"temperature": 2.0, "bias": 0.0, "num_rows": 600, "measured": 1, "raw": quality, "calibrated": quality}
+    (tmp_path / "c.json").write_text(json.dumps({"d": {"choice": kept}}))
+    found = CalibrationFile(tmp_path / "c.json").find("d", "choice")
+    assert found is not None
+    assert found.temperature == 2.0

@@ -35,8 +35,8 @@ class Reliability(msgspec.Struct, frozen=True, kw_only=True):
     ece_low: float
     ece_high: float
     """Between these it is in 95 of 100 resamples of the groups."""
-    bins: list[Bin]
-    """Without empty ones."""
+    bins: list[Bin] = []
+    """Without empty ones; none in files of before they were kept."""
 
 
 class Calibration(msgspec.Struct, frozen=True, kw_only=True):
