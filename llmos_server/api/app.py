@@ -44,12 +44,21 @@ from llmos_server.api.plugin_routes import get_from_plugin, post_to_plugin
 from llmos_server.api.plugin_tools import PluginToolProvider
 from llmos_server.api.rerank import rerank, rerank_elsewhere
 from llmos_server.api.responding.creating import create_response
+from llmos_server.api.responding.input_tokens import count_input_tokens
 from llmos_server.api.score import score, score_elsewhere
 from llmos_server.api.served import Directory
 from llmos_server.api.services import STATE_KEY, Services
 from llmos_server.api.skill_evaluations import list_scores, store_score
 from llmos_server.api.skill_tools import SkillProvider
 from llmos_server.api.skills import get_skill, get_skills, run_skill
+from llmos_server.api.stored.conversation_items import create_items, delete_item, get_item, list_items
+from llmos_server.api.stored.conversations import (
+    create_conversation,
+    delete_conversation,
+    get_conversation,
+    update_conversation,
+)
+from llmos_server.api.stored.responses import cancel_response, delete_response, get_response, list_input_items
 from llmos_server.api.systemone import decide
 from llmos_server.api.tokenize import detokenize, tokenize
 from llmos_server.api.usage import all_usage, own_usage, usage_of_request
@@ -78,6 +87,19 @@ HANDLERS = [
     create_response,
     create_message,
     count_message_tokens,
+    count_input_tokens,
+    get_response,
+    delete_response,
+    cancel_response,
+    list_input_items,
+    create_conversation,
+    get_conversation,
+    update_conversation,
+    delete_conversation,
+    create_items,
+    list_items,
+    get_item,
+    delete_item,
     create_embeddings,
     run_skill,
     get_skills,

@@ -18,7 +18,9 @@ from llmos_server.api.anthropic import fields as anthropic_fields
 from llmos_server.api.field_rules import Status, Table
 from llmos_server.api.ollama import tables as ollama
 from llmos_server.api.openapi import openapi_document
+from llmos_server.api.responding.fields import INPUT_TOKENS
 from llmos_server.api.responding.fields import TABLES as RESPONSE_TABLES
+from llmos_server.api.stored import fields as stored
 
 FIELD_TABLES: dict[str, Table] = {
     "/v1/chat/completions": fields.CHAT,
@@ -56,11 +58,16 @@ FIELD_TABLES: dict[str, Table] = {
     "/api/embeddings": ollama.EMBEDDINGS,
     "/api/pull": ollama.PULL,
     "/admin/prune": fields.PRUNE,
+    "/v1/responses/input_tokens": INPUT_TOKENS,
+    "/v1/conversations": stored.CREATE_CONVERSATION,
+    "/v1/conversations/{conversation_id}": stored.UPDATE_CONVERSATION,
+    "/v1/conversations/{conversation_id}/items": stored.CREATE_ITEMS,
 }
 TAGS = (
     "Generation",
     "Responses",
     "Anthropic",
+    "Conversations",
     "Embeddings",
     "Decisions",
     "Skills",

@@ -27,9 +27,13 @@ def create_model(
     rename: Callable[[InvalidRequest], InvalidRequest],
 ) -> ChatModel:
     """chat: with the client's own functions, the first ones that it then has. rename: see ChatModel."""
+    return ChatModel(request, with_tools(chat, toolbox), lease, rename)
+
+
+def with_tools(chat: ChatCompletionRequest, toolbox: Toolbox) -> ChatCompletionRequest:
+    """The client's own functions come first."""
     own = [_definition(tool.name, tool.description, tool.parameters) for tool in toolbox.tools.values()]
-    base = msgspec.structs.replace(chat, tools=[*(chat.tools or []), *own] or None)
-    return ChatModel(request, base, lease, rename)
+    return msgspec.structs.replace(chat, tools=[*(chat.tools or []), *own] or None)
 
 
 def create_loop(

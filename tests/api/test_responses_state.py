@@ -201,7 +201,7 @@ async def test_background_work_outlives_its_client_and_can_be_followed(make_stat
     assert events[-1]["response"]["status"] == "completed"
     api.generator.gate = asyncio.Event()
     task = asyncio.ensure_future(api.post(URL, {"input": "Hi", "background": True, "stream": True}))
-    while not len(jobs_of(api)):
+    while len(api.generator.generations) < 2:
         await asyncio.sleep(0.01)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

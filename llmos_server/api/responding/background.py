@@ -36,9 +36,10 @@ async def start_in_background(run: ResponseRun, prepared: Prepared) -> None:
     run.take_place()
     try:
         run.announce()
-        await state.save_queued(run.response, prepared.input_items)
         jobs.add(state.owner, response_id, BackgroundResponse(run))
+        await state.save_queued(run.response, prepared.input_items)
     except BaseException:
+        jobs.remove(state.owner, response_id)
         run.give_back_place()
         raise
     task = run.start()

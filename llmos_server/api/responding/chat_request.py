@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from llmos_server.api.schemas.chat import ChatCompletionRequest, ChatMessage
@@ -43,7 +45,8 @@ SAME = (
 
 def to_chat(data: ResponseRequest, messages: list[ChatMessage]) -> ChatCompletionRequest:
     """Raises InvalidRequest."""
-    wants_logprobs = LOGPROBS in _included(data)
+    check_included(data.include or [])
+    wants_logprobs = LOGPROBS in (data.include or [])
     if data.top_logprobs and not wants_logprobs:
         raise InvalidRequest(f'top_logprobs needs include: ["{LOGPROBS}"].', param="top_logprobs", code="invalid_value")
     return ChatCompletionRequest(
@@ -73,8 +76,9 @@ def _format(wire: TextFormat) -> ResponseFormat:
     return ResponseFormat(type=wire.type, json_schema=JsonSchemaFormat(schema=wire.schema, strict=wire.strict))
 
 
-def _included(data: ResponseRequest) -> list[str]:
-    for place, name in enumerate(data.include or []):
+def check_included(names: Sequence[str]) -> None:
+    """Raises InvalidRequest."""
+    for place, name in enumerate(names):
         reason = INCLUDABLE.get(name, "this server knows nothing of this name")
         if reason:
             known = ", ".join(key for key, why in INCLUDABLE.items() if not why)
@@ -83,7 +87,6 @@ def _included(data: ResponseRequest) -> list[str]:
                 param=f"include[{place}]",
                 code="unsupported_value",
             )
-    return data.include or []
 
 
 def shown_text(data: ResponseRequest) -> dict[str, object]:

@@ -215,6 +215,27 @@ RESPONSE: Table = {
     "logprobs": refused("send include: message.output_text.logprobs, and top_logprobs"),
 }
 
+INPUT_TOKENS: Table = {
+    **{
+        name: RESPONSE[name]
+        for name in (
+            "model",
+            "input",
+            "previous_response_id",
+            "instructions",
+            "tools",
+            "tool_choice",
+            "parallel_tool_calls",
+            "text",
+            "reasoning",
+            "chat_template_kwargs",
+        )
+    },
+    "conversation": honoured("a conversation's id: its items come before the input"),
+    "truncation": hint("all of it is counted"),
+    "personality": refused("there are no presets of style; send instructions"),
+}
+
 TABLES: dict[str, Table] = {
     "": RESPONSE,
     ": text.format": FORMAT,

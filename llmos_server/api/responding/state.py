@@ -11,6 +11,7 @@ import structlog
 
 from llmos_server.api.access import principal_of
 from llmos_server.api.errors import NotFound
+from llmos_server.api.keeping import keeps_objects, require_keeping
 from llmos_server.api.responding.ids import response_of
 from llmos_server.api.responding.items import type_of
 from llmos_server.api.responding.shown import conversation_id
@@ -73,10 +74,11 @@ async def open_state(request: Any, data: ResponseRequest) -> State:
         raise _refusal("conversation", "it holds what came before, as previous_response_id does; send one of the two")
     if conversation is not None and data.store is False:
         raise _refusal("store", "a conversation keeps what is said in it; leave conversation out, or store: false")
-    keeps = store is not None and data.store is not False
-    if store is None and (data.previous_response_id is not None or conversation is not None):
-        param = "conversation" if data.previous_response_id is None else "previous_response_id"
-        raise _refusal(param, "this server stores nothing; send the earlier items as input")
+    keeps = keeps_objects(request) and data.store is not False
+    if conversation is not None:
+        require_keeping(request, "conversation")
+    if store is None and data.previous_response_id is not None:
+        raise _refusal("previous_response_id", "this server has no database; send the earlier items as input")
     if data.background and not keeps:
         raise _refusal("background", "its response has to be stored, to be asked for later; send store: true")
     if data.store and not keeps:

@@ -104,6 +104,11 @@ class ResponseFault(Struct, kw_only=True):
     message: str
 
 
+class InputTokens(Struct, kw_only=True):
+    object: Literal["response.input_tokens"] = "response.input_tokens"
+    input_tokens: int
+
+
 class IncompleteDetails(Struct, kw_only=True):
     reason: Literal["max_output_tokens", "content_filter"]
 

@@ -1,0 +1,111 @@
+"""/v1/conversations: what belongs together over many responses."""
+
+from __future__ import annotations
+
+from litestar import delete, get, post
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import FromPath, JSONBody
+from litestar.types import ASGIApp
+
+from llmos_server.api.access import principal_of
+from llmos_server.api.body import WireBody
+from llmos_server.api.errors import NotFound
+from llmos_server.api.keeping import require_keeping
+from llmos_server.api.responses import ERRORS, json_response
+from llmos_server.api.schemas.stored import (
+    Conversation,
+    CreateConversationRequest,
+    DeletedConversation,
+    UpdateConversationRequest,
+)
+from llmos_server.api.services import store_of
+from llmos_server.api.starting import AnyRequest
+from llmos_server.api.stored.fields import CREATE_CONVERSATION, UPDATE_CONVERSATION
+from llmos_server.api.stored.shapes import read_new_items
+from llmos_server.store import conversations as stored
+
+TAGS = ["Conversations"]
+ERROR_SPECS = {status: ERRORS[status] for status in (400, 404, 503)}
+OK = {200: ResponseSpec(Conversation, description="The conversation, without its items."), **ERROR_SPECS}
+
+
+class CreateConversationBody(WireBody[CreateConversationRequest]):
+    table = CREATE_CONVERSATION
+
+
+class UpdateConversationBody(WireBody[UpdateConversationRequest]):
+    table = UPDATE_CONVERSATION
+
+
+@post(
+    "/v1/conversations",
+    dto=CreateConversationBody,
+    return_dto=None,
+    status_code=200,
+    tags=TAGS,
+    summary="Make a conversation",
+    responses=OK,
+)
+async def create_conversation(request: AnyRequest, data: JSONBody[CreateConversationRequest]) -> ASGIApp:
+    require_keeping(request)
+    items = read_new_items(data.items or [])
+    made = await store_of(request).conversations.create(principal_of(request).key_id, data.metadata or {}, items)
+    return json_response(request, describe(made))
+
+
+@get("/v1/conversations/{conversation_id:str}", tags=TAGS, summary="A conversation", responses=OK)
+async def get_conversation(request: AnyRequest, conversation_id: FromPath[str]) -> ASGIApp:
+    return json_response(request, describe(await find_conversation(request, conversation_id)))
+
+
+@post(
+    "/v1/conversations/{conversation_id:str}",
+    dto=UpdateConversationBody,
+    return_dto=None,
+    status_code=200,
+    tags=TAGS,
+    summary="Give a conversation other metadata",
+    responses=OK,
+)
+async def update_conversation(
+    request: AnyRequest, conversation_id: FromPath[str], data: JSONBody[UpdateConversationRequest]
+) -> ASGIApp:
+    require_keeping(request)
+    owner = principal_of(request).key_id
+    changed = await store_of(request).conversations.update(owner, conversation_id, data.metadata)
+    if changed is None:
+        raise missing(conversation_id)
+    return json_response(request, describe(changed))
+
+
+@delete(
+    "/v1/conversations/{conversation_id:str}",
+    status_code=200,
+    tags=TAGS,
+    summary="Delete a conversation with its items",
+    responses={200: ResponseSpec(DeletedConversation, description="It was there, and is no more."), **ERROR_SPECS},
+)
+async def delete_conversation(request: AnyRequest, conversation_id: FromPath[str]) -> ASGIApp:
+    if not await store_of(request).conversations.delete(principal_of(request).key_id, conversation_id):
+        raise missing(conversation_id)
+    return json_response(request, DeletedConversation(id=conversation_id))
+
+
+async def find_conversation(request: AnyRequest, conversation_id: str) -> stored.Conversation:
+    """Raises NotFound for another key's, too."""
+    found = await store_of(request).conversations.get(principal_of(request).key_id, conversation_id)
+    if found is None:
+        raise missing(conversation_id)
+    return found
+
+
+def missing(conversation_id: str) -> NotFound:
+    return NotFound(
+        f"No conversation of yours has the id {conversation_id!r}.",
+        param="conversation_id",
+        code="conversation_not_found",
+    )
+
+
+def describe(found: stored.Conversation) -> Conversation:
+    return Conversation(id=found.id, created_at=found.created // 1000, metadata=found.metadata)

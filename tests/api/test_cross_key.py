@@ -1,0 +1,127 @@
+"""What one key has stored is a 404 for every other: on each route, table-driven, and no route may be missing."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from stored_api import HELLO, open_stored_api
+
+RESPONSE, ITEM = f"resp_{'ab' * 16}", f"msg_{'ab' * 16}0001"
+
+ROUTES: dict[tuple[str, str], Any] = {
+    ("GET", "/v1/responses/{response_id}"): None,
+    ("DELETE", "/v1/responses/{response_id}"): None,
+    ("POST", "/v1/responses/{response_id}/cancel"): None,
+    ("GET", "/v1/responses/{response_id}/input_items"): None,
+    ("GET", "/v1/conversations/{conversation_id}"): None,
+    ("POST", "/v1/conversations/{conversation_id}"): {"metadata": {}},
+    ("DELETE", "/v1/conversations/{conversation_id}"): None,
+    ("GET", "/v1/conversations/{conversation_id}/items"): None,
+    ("POST", "/v1/conversations/{conversation_id}/items"): {"items": [HELLO]},
+    ("GET", "/v1/conversations/{conversation_id}/items/{item_id}"): None,
+    ("DELETE", "/v1/conversations/{conversation_id}/items/{item_id}"): None,
+    ("GET", "/v1/usage/{request_id}"): None,
+}
+"""With a body that its owner could send."""
+
+REFERENCES: dict[tuple[str, str], int] = {
+    (path, field): status
+    for path in ("/v1/responses", "/v1/responses/input_tokens")
+    for field, status in (("previous_response_id", 400), ("conversation", 404), ("input", 404))
+}
+"""Fields of bodies that name what is stored; and what is answered where there is no such thing. OpenAI has a 400 of its
+own for an unknown previous_response_id."""
+
+OF_NOBODY = {"model_id", "name", "plugin", "path", "key", "rest"}
+"""Parameters of paths that name models, skills, plugins and keys: they belong to the server."""
+
+
+@pytest.fixture
+async def server(make_api, tmp_path):
+    async with open_stored_api(make_api, tmp_path) as opened:
+        yield opened
+
+
+async def fill(server: Any) -> dict[str, str]:
+    """One of everything, of key a; the values of paths' parameters."""
+    owner = server.owner("a")
+    response = {"id": RESPONSE, "object": "response", "status": "completed", "background": True, "output": []}
+    await server.store.responses.save(owner, response, [{**HELLO, "id": ITEM}])
+    made = await server.store.conversations.create(owner, {}, [{**HELLO, "id": ITEM}])
+    await server.store.usage.write([usage_row(owner)])
+    return {
+        "response_id": RESPONSE,
+        "conversation_id": made.id,
+        "item_id": ITEM,
+        "request_id": "req_of_a",
+    }
+
+
+def usage_row(owner: str) -> Any:
+    from llmos_server.key_contracts import UsageRow
+
+    return UsageRow(
+        owner=owner,
+        request_id="req_of_a",
+        model="tiny",
+        endpoint="/",
+        prompt_tokens=1,
+        completion_tokens=1,
+        seconds=1.0,
+        status="stop",
+    )
+
+
+@pytest.mark.parametrize(("method", "path"), list(ROUTES))
+async def test_another_key_gets_a_404(server, method, path):
+    ids = await fill(server)
+    url, body = path.format(**ids), ROUTES[method, path]
+    refused = await server.call(method, url, body, name="b")
+    assert refused.status_code == 404, refused.text
+    unknown = await server.call(method, path.format_map(dict.fromkeys(ids, "none")), body, name="b")
+    assert unknown.status_code == 404
+    assert unknown.json()["error"]["code"] == refused.json()["error"]["code"]
+    allowed = await server.call(method, url, body, name="a")
+    assert allowed.status_code == 200, allowed.text
+
+
+@pytest.mark.parametrize(("path", "field"), list(REFERENCES))
+async def test_another_keys_id_in_a_body_is_as_good_as_none(server, path, field):
+    ids = await fill(server)
+    name = {"previous_response_id": "response_id", "conversation": "conversation_id", "input": "item_id"}[field]
+
+    def body(value: str) -> dict[str, Any]:
+        input = [HELLO, {"type": "item_reference", "id": value}] if field == "input" else "Hi"
+        return {"model": "tiny", "input": input, **({} if field == "input" else {field: value})}
+
+    refused = await server.call("POST", path, body(ids[name]), name="b")
+    unknown = await server.call("POST", path, body("none_such"), name="b")
+    assert refused.status_code == unknown.status_code == REFERENCES[path, field], refused.text
+    assert refused.json()["error"]["message"].replace(ids[name], "none_such") == unknown.json()["error"]["message"]
+    allowed = await server.call("POST", path, body(ids[name]), name="a")
+    assert allowed.status_code == 200, allowed.text
+
+
+async def test_no_route_is_missing(server):
+    """One that has a parameter in its path is in the table, or is of nobody."""
+    found = set()
+    for route in server.api.app.routes:
+        path = re.sub(r"\{(\w+)(:\w+)?\}", r"{\1}", route.path)
+        if set(re.findall(r"\{(\w+)\}", path)) - OF_NOBODY:
+            found |= {(method, path) for method in route.methods if method not in ("OPTIONS", "HEAD")}
+    assert found == set(ROUTES)
+
+
+async def test_no_field_is_missing(server):
+    """Of any body that can name what is stored."""
+    found = set()
+    for route in server.api.app.routes:
+        for handler in getattr(route, "route_handlers", ()):
+            table = getattr(getattr(handler, "dto", None), "table", None) or {}
+            names = {name for name in ("previous_response_id", "conversation") if name in table}
+            if "item_reference" in (getattr(table.get("input"), "by_type", None) or {}):
+                names.add("input")
+            found |= {(route.path, name) for name in names if table[name].status.value == "honoured"}
+    assert found == set(REFERENCES)
