@@ -17,13 +17,11 @@ from llmos_server.api.anthropic.frames import PING, MessageFrames
 from llmos_server.api.anthropic.renaming import renamed
 from llmos_server.api.anthropic.request import Translated, to_chat
 from llmos_server.api.body import WireBody
-from llmos_server.api.chat_plan import encode_chat, template_options
 from llmos_server.api.chat_start import start_chat
 from llmos_server.api.context import request_id_of
 from llmos_server.api.disconnect import run_until_disconnect
-from llmos_server.api.filtered_chats import filter_request
-from llmos_server.api.messages import to_template_messages
 from llmos_server.api.plans import Plan
+from llmos_server.api.prompt_size import count_prompt
 from llmos_server.api.responses import json_response
 from llmos_server.api.schemas.anthropic import (
     AnthropicMessage,
@@ -34,10 +32,7 @@ from llmos_server.api.schemas.anthropic import (
 )
 from llmos_server.api.services import services_of
 from llmos_server.api.starting import AnyRequest, Start, StreamForm, collect, open_stream
-from llmos_server.api.tools import plan_tools
 from llmos_server.api.unknown_fields import tell_unknown
-from llmos_server.api.visits import take_place
-from llmos_server.chat.guarded import shared_guard
 from llmos_server.contracts import EngineInfo
 
 
@@ -103,17 +98,10 @@ async def _start(request: AnyRequest, data: MessagesRequest, translated: Transla
     responses={200: ResponseSpec(TokenCount, description="The number; nothing runs.")},
 )
 async def count_message_tokens(request: AnyRequest, data: JSONBody[CountTokensRequest]) -> ASGIApp:
-    services = services_of(request)
     translated = await _translate(request, data)
 
     async def count() -> TokenCount:
-        chat, _ = await filter_request(request, translated.chat, "chat.completions")
-        served = await find_model(request, chat.model)
-        with take_place(request):
-            tools = await shared_guard().in_thread(plan_tools, chat, services.settings.max_tools)
-            messages = to_template_messages(chat.messages, max_tool_output=services.settings.max_tool_output)
-            options = template_options(chat, served, tools.told if tools else (), chat.reasoning_effort)
-            return TokenCount(input_tokens=len(await encode_chat(services, served, messages, options)))
+        return TokenCount(input_tokens=await count_prompt(request, translated.chat))
 
     with renamed(data, translated.places):
         return json_response(request, await run_until_disconnect(request.receive, count()))
