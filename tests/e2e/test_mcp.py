@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import openai
 import pytest
 from mcp.client import Client
 
@@ -86,6 +87,24 @@ def test_a_server_that_hangs_at_its_start_keeps_nobody_waiting(mcp_server: Any) 
     assert mcp_server.get("/ready")[0] == 200
     findings = [finding["text"] for finding in admin(mcp_server, "/admin/doctor")["data"]]
     assert any("MCP server good" in text and "ready, 13 tools" in text for text in findings)
+
+
+def test_a_model_calls_a_declared_servers_tool(mcp_server: Any, smollm2: Any) -> None:
+    mcp_server.wait_for(lambda: states(mcp_server)["good"] == "ready", "ready")
+    client = openai.OpenAI(base_url=f"{mcp_server.url}/v1", api_key="none", max_retries=0)
+    answer = client.responses.create(
+        model=smollm2.name,
+        input="Call it.",
+        tools=[{"type": "mcp", "server_label": "good", "allowed_tools": ["echo"]}],
+        tool_choice={"type": "mcp", "server_label": "good", "name": "echo"},
+        max_output_tokens=100,
+        max_tool_calls=1,
+    )
+    listed, call, *_ = answer.output
+    assert listed.type == "mcp_list_tools"
+    assert [tool.name for tool in listed.tools] == ["echo"]
+    assert call.type == "mcp_call"
+    assert (call.name, call.output) == ("echo", "echo")
 
 
 def test_servers_are_started_again_and_end_with_this_one(mcp_server: Any) -> None:
