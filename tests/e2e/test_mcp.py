@@ -104,7 +104,7 @@ def test_a_model_calls_a_declared_servers_tool(mcp_server: Any, smollm2: Any) ->
     assert listed.type == "mcp_list_tools"
     assert [tool.name for tool in listed.tools] == ["echo"]
     assert call.type == "mcp_call"
-    assert (call.name, call.output) == ("echo", "echo")
+    assert (call.name, call.output, call.error) == ("echo", "echo", None)
 
 
 def test_servers_are_started_again_and_end_with_this_one(mcp_server: Any) -> None:

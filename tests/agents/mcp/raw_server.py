@@ -43,7 +43,8 @@ def answer(request: dict[str, Any]) -> None:
         say({"id": key, "result": {"protocolVersion": version, "capabilities": {"tools": {}}, "serverInfo": info}})
     elif method == "tools/list":
         cursor = {"nextCursor": "more"} if MODE == "endless" else {}
-        tools = [{"name": name, "inputSchema": {"type": "object"}} for name in [*NAMES, *extra]]
+        nothing = {"type": "object", "properties": {}, "additionalProperties": False}
+        tools = [{"name": name, "inputSchema": nothing} for name in [*NAMES, *extra]]
         say({"id": key, "result": {**cursor, "tools": tools}})
     elif method == "tools/call":
         call(key, request["params"]["name"])
