@@ -61,6 +61,7 @@ from llmos_server.api.stored.conversations import (
 from llmos_server.api.stored.responses import cancel_response, delete_response, get_response, list_input_items
 from llmos_server.api.systemone import decide
 from llmos_server.api.tokenize import detokenize, tokenize
+from llmos_server.api.tool_list import list_tools
 from llmos_server.api.usage import all_usage, own_usage, usage_of_request
 from llmos_server.calibration.file import CalibrationFile
 from llmos_server.chat.pool import TextPool
@@ -107,6 +108,7 @@ HANDLERS = [
     decide,
     list_scores,
     store_score,
+    list_tools,
     get_from_plugin,
     post_to_plugin,
     rerank,

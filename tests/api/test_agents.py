@@ -221,6 +221,17 @@ async def test_keys_lists_limit_what_is_run(make_agent, fakes):
     await respond(api, tools=[plugin_tool("add")], headers=headers)
 
 
+async def test_plugins_tools_are_listed(make_agent, fakes):
+    keys = fakes.MemoryKeys()
+    headers = {"Authorization": f"Bearer {keys.add(tools=('add', 'pay'))}"}
+    found = (await make_agent("Hi", gate=Gate(keys)).http.get("/v1/llmos/tools", headers=headers)).json()["data"]
+    assert [(tool["name"], tool["plugin"], tool["needs_approval"]) for tool in found] == [
+        ("add", "sums", False),
+        ("pay", "sums", True),
+    ]
+    assert found[0]["parameters"]["properties"]["a"] == {"type": "integer", "minimum": 0}
+
+
 async def test_a_request_has_one_place_however_much_it_runs(make_agent, fakes):
     keys = fakes.MemoryKeys()
     key = keys.add(max_in_flight=1)

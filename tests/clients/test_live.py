@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -101,6 +102,7 @@ RESPONSES: dict[str, dict[str, str]] = {
         "tool": "tool_call_output_item",
         "tool_streamed": "tool_call_output_item",
         "turns": "Paris",
+        "hosted": "mcp_approval_response_item",
     },
 }
 """The same, of clients of the Responses API."""
@@ -109,7 +111,9 @@ RESPONSES: dict[str, dict[str, str]] = {
 @pytest.fixture(scope="module")
 def live_server(smollm2: Any, tmp_path_factory: pytest.TempPathFactory, start_server: Any) -> Iterator[Any]:
     """A server of this module's own."""
-    server = start_server(tmp_path_factory.mktemp("clients"), smollm2.name)
+    folder = tmp_path_factory.mktemp("clients")
+    command = {"command": sys.executable, "args": [str(HERE.parent / "agents/mcp/stdio_server.py")]}
+    server = start_server(folder, smollm2.name, env={"LLMOS_MCP__SERVERS": json.dumps({"echo": command})})
     server.wait_until_ready()
     yield server
     server.stop()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import Struct
 
@@ -27,3 +27,18 @@ class PluginInfo(Struct, kw_only=True):
 
 class PluginList(Struct, kw_only=True):
     data: list[PluginInfo]
+
+
+class PluginToolInfo(Struct, kw_only=True):
+    name: str
+    description: str
+    plugin: str
+    parameters: dict[str, Any]
+    """The JSON Schema of its arguments."""
+    timeout_seconds: float
+    needs_approval: bool
+
+
+class PluginToolList(Struct, kw_only=True):
+    object: Literal["list"] = "list"
+    data: list[PluginToolInfo]

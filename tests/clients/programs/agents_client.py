@@ -7,6 +7,7 @@ from typing import Any
 
 from agents import (
     Agent,
+    HostedMCPTool,
     ModelSettings,
     OpenAIResponsesModel,
     RunConfig,
@@ -82,6 +83,23 @@ async def turns(target: Target) -> str:
     return str(first.final_output)
 
 
+async def hosted(target: Target) -> str:
+    """A tool of an MCP server that the server has declared, and that needs approval for each call."""
+    config: Any = {
+        "type": "mcp",
+        "server_label": "echo",
+        "allowed_tools": ["echo"],
+        "require_approval": "always",
+    }
+    forced = agent(target, tool_choice="required", parallel_tool_calls=False)
+    forced.tools = [HostedMCPTool(tool_config=config, on_approval_request=lambda _: {"approve": True})]
+    result = await Runner.run(forced, "Say hello by the tool echo.", max_turns=4)
+    output = [item for response in result.raw_responses for item in response.output]
+    [call] = [item for item in output if item.type == "mcp_call"]
+    assert call.error is None, call
+    return " ".join([*(item.type for item in result.new_items), "mcp"])
+
+
 if __name__ == "__main__":
     run({
         "answer": answer,
@@ -89,4 +107,5 @@ if __name__ == "__main__":
         "tool": tool,
         "tool_streamed": tool_streamed,
         "turns": turns,
+        "hosted": hosted,
     })  # fmt: skip
