@@ -10,7 +10,7 @@ import msgspec
 from llmos_server.access.limits import Lease
 from llmos_server.agents.calls import Call
 from llmos_server.agents.limits import create_limits
-from llmos_server.agents.loop import AgentLoop, LoopEvent
+from llmos_server.agents.loop import AgentLoop, CallEnded, LoopEvent
 from llmos_server.agents.toolbox import Toolbox
 from llmos_server.api.asking import ChatModel
 from llmos_server.api.schemas.chat import ChatCompletionRequest
@@ -50,7 +50,14 @@ def create_loop(
     limits = create_limits(
         services_of(request).agents, has_tools=bool(toolbox.tools), max_tokens=max_tokens, max_calls=max_calls
     )
-    return AgentLoop(model=model, tools=toolbox.tools, limits=limits, tell=tell, approved=approved)
+    metrics = services_of(request).metrics
+
+    def count(event: LoopEvent) -> None:
+        if isinstance(event, CallEnded) and event.tool is not None:
+            metrics.count_tool_call(event.tool.source.partition(" ")[0], is_error=event.output.is_error)
+        tell(event)
+
+    return AgentLoop(model=model, tools=toolbox.tools, limits=limits, tell=count, approved=approved)
 
 
 def _definition(name: str, description: str, parameters: dict[str, Any]) -> ToolDefinition:

@@ -68,6 +68,9 @@ class Metrics:
         self.ignored_fields = Counter(
             f"{PREFIX}ignored_request_fields", "Unknown request fields.", ["field"], registry=self.registry
         )
+        self.tool_calls = Counter(
+            f"{PREFIX}tool_calls", "Calls of the server's own tools.", ["source", "result"], registry=self.registry
+        )
         self.http_requests = Counter(
             f"{PREFIX}http_requests", "Answers, by HTTP status.", ["method", "status"], registry=self.registry
         )
@@ -103,6 +106,10 @@ class Metrics:
     def count_grammar(self, model: str, kind: str) -> None:
         """kind: json_schema, json_object, regex, choice or grammar."""
         self.grammar_requests.labels(model, kind).inc()
+
+    def count_tool_call(self, source: str, *, is_error: bool) -> None:
+        """source: skill, plugin or mcp."""
+        self.tool_calls.labels(source, "failed" if is_error else "completed").inc()
 
     def count_requests(self, app: ASGIApp) -> ASGIApp:
         """The app, with each of its answers counted."""

@@ -221,6 +221,14 @@ async def test_keys_lists_limit_what_is_run(make_agent, fakes):
     await respond(api, tools=[plugin_tool("add")], headers=headers)
 
 
+async def test_calls_are_counted(make_agent):
+    api = make_agent(calls(("add", {"a": 1}), ("fail", {"a": 1})), calls(("shout", {"text": "a"})), "q", "Done.")
+    await respond(api, tools=[plugin_tool("add"), plugin_tool("fail"), SHOUT])
+    found = (await api.http.get("/metrics")).text
+    for source, result in (("plugin", "completed"), ("plugin", "failed"), ("skill", "completed")):
+        assert f'llmos:tool_calls_total{{result="{result}",source="{source}"}} 1.0' in found
+
+
 async def test_plugins_tools_are_listed(make_agent, fakes):
     keys = fakes.MemoryKeys()
     headers = {"Authorization": f"Bearer {keys.add(tools=('add', 'pay'))}"}

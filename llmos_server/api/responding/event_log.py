@@ -9,13 +9,17 @@ from llmos_server.api.event_stream import encode
 
 
 class EventLog:
-    """keeps: False where nobody will follow; then nothing is encoded."""
+    """keeps: False where nobody will follow; then nothing is encoded. replays: whether events that were read are kept,
+    for others to read."""
 
-    def __init__(self, *, keeps: bool) -> None:
+    def __init__(self, *, keeps: bool, replays: bool = False) -> None:
         self.num_events = 0
         self.is_over = False
         self._keeps = keeps
+        self._replays = replays
         self._frames: list[bytes] = []
+        self._num_gone = 0
+        """Of events before those of _frames."""
         self._wake = asyncio.Event()
 
     def put(self, type: str, **fields: Any) -> None:
@@ -32,11 +36,16 @@ class EventLog:
 
     async def wait(self, place: int) -> None:
         """Until there is an event at `place`, or the end."""
-        while len(self._frames) <= place and not self.is_over:
+        while self._num_gone + len(self._frames) <= place and not self.is_over:
             await self._wake.wait()
 
-    def since(self, place: int) -> list[bytes]:
-        return self._frames[place:]
+    def read(self, place: int) -> list[bytes]:
+        """All from `place` on."""
+        found = self._frames[place - self._num_gone :]
+        if not self._replays:
+            self._num_gone += len(self._frames)
+            self._frames = []
+        return found
 
     def _rouse(self) -> None:
         self._wake.set()

@@ -39,7 +39,8 @@ class ResponseRun:
     def __init__(self, request: Any, prepared: Prepared) -> None:
         self.request = request
         self.response: Response = prepared.response
-        self.log = EventLog(keeps=bool(prepared.data.stream or prepared.data.background))
+        is_followed = bool(prepared.data.stream or prepared.data.background)
+        self.log = EventLog(keeps=is_followed, replays=bool(prepared.data.background))
         self.error: Exception | None = None
         self.has_begun = False
         """What could be refused, has been."""

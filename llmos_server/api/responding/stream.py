@@ -51,7 +51,7 @@ async def follow(run: ResponseRun, place: int) -> AsyncGenerator[bytes, None]:
     """From the event at `place` on."""
     while True:
         await run.log.wait(place)
-        frames = run.log.since(place)
+        frames = run.log.read(place)
         if not frames:
             return
         place += len(frames)
