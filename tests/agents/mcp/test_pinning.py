@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import ssl
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
 import httpx2
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from llmos_server.agents.mcp.pinning import PinnedTransport, check_client_url, is_public, public_addresses
 from llmos_server.errors import InvalidRequest
@@ -103,3 +112,58 @@ async def test_connections_go_to_the_addresses_that_were_looked_at() -> None:
             await client.get("https://evil.example/x")
     host = "mcp.example.org"
     assert seen == [("93.184.215.14", host, host), ("93.184.215.15", host, host)]
+
+
+def create_certificate(folder: Path, host: str) -> tuple[Path, Path]:
+    """A certificate of its own for one host, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    (folder / "cert.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    (folder / "key.pem").write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return folder / "cert.pem", folder / "key.pem"
+
+
+async def test_tls_is_held_against_the_name_and_not_the_address(tmp_path: Path) -> None:
+    certificate, key = create_certificate(tmp_path, "mcp.example.org")
+    server_context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    server_context.load_cert_chain(certificate, key)
+    asked: list[str | None] = []
+    server_context.sni_callback = lambda _, name, __: asked.append(name)
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=server_context)
+    port = server.sockets[0].getsockname()[1]
+    trusted = ssl.create_default_context(cafile=str(certificate))
+    try:
+        for host, is_trusted in (("mcp.example.org", True), ("other.example.org", False)):
+            inner = httpx2.AsyncHTTPTransport(verify=trusted)
+            async with httpx2.AsyncClient(transport=PinnedTransport(inner, host, ["127.0.0.1"])) as client:
+                if is_trusted:
+                    assert (await client.get(f"https://{host}:{port}/")).text == "hi"
+                else:
+                    with pytest.raises(httpx2.ConnectError, match="certificate"):
+                        await client.get(f"https://{host}:{port}/")
+    finally:
+        server.close()
+        await server.wait_closed()
+    assert asked == ["mcp.example.org", "other.example.org"]
