@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from types import ModuleType
 from typing import Any
@@ -315,6 +316,18 @@ async def test_a_counted_prompt_is_the_one_that_is_computed(make_api: Any) -> No
     assert api.generator.requests == []
     await post(api, **changes)
     assert counted == {"input_tokens": len(api.generator.requests[0].prompt_ids)}
+
+
+async def test_an_idle_stream_gets_pings(make_api: Any) -> None:
+    """While the model is loaded, and before the message begins."""
+    api = make_api(state="loading", settings={"ping_seconds": 0.1})
+    asyncio.get_running_loop().call_later(0.5, api.generator.loaded.set)
+    reply = await post(api, stream=True)
+    events = events_of("\n\n".join(part for part in reply.text.split("\n\n") if not part.startswith(":")))
+    kinds = [event["type"] for event in events]
+    assert kinds[0] == "ping"
+    assert next(kind for kind in kinds if kind != "ping") == "message_start"
+    assert kinds[-1] == "message_stop"
 
 
 async def test_a_stream_that_fails_ends_with_an_error(make_api: Any) -> None:

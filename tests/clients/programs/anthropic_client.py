@@ -111,7 +111,7 @@ def models(target: Target) -> list[str]:
 
 def missing(target: Target) -> str:
     try:
-        client(target).messages.create(model="claude-sonnet-4-5", messages=MESSAGES, max_tokens=1)
+        client(target).messages.create(model="claude-opus-5-5", messages=MESSAGES, max_tokens=1)
     except anthropic.NotFoundError as error:
         return f"{error.type}: {error.message}"
     raise AssertionError("an unknown model was served")
