@@ -23,9 +23,10 @@ def to_template_messages(messages: Sequence[ChatMessage], *, max_tool_output: in
 
 def _check_results(messages: list[Message], max_tool_output: int) -> None:
     """A tool's message answers a call that an assistant's message before it has made."""
-    known: set[Any] = set()
+    known: set[str] = set()
     for place, message in enumerate(messages):
-        known.update(call.get("id") for call in message.get("tool_calls", ()))
+        ids = (call.get("id") for call in message.get("tool_calls", ()))
+        known.update(call_id for call_id in ids if isinstance(call_id, str))
         if message["role"] not in ("tool", "function"):
             continue
         length = count_chars([{"content": message["content"]}])

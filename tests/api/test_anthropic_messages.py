@@ -284,6 +284,7 @@ IMAGE = {"type": "image", "source": {"type": "base64", "media_type": "image/png"
         ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages[0].content[0].text", "is missing"),
         ({"messages": CALLED}, "messages[1].content", "end with the user's"),
         ({"messages": []}, "messages", ">= 1"),
+        ({"messages": [{"role": "system", "content": []}]}, "messages", "no text"),
         ({"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, "tools[0].type", "of Anthropic's own"),
         ({"tools": [{"name": "w"}]}, "tools[0].input_schema", "is missing"),
         ({"tools": [{**TOOL, "name": "a b"}]}, "tools[0].name", "letters"),

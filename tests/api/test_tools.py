@@ -55,6 +55,13 @@ async def test_calls_of_every_format(make_api: Any, fakes: ModuleType, name: str
     assert await assembled(api, tools=[tool()]) == without_ids(choice)
 
 
+async def test_an_id_that_is_no_text_is_no_calls_id(api: Any) -> None:
+    call = {"id": {"a": 1}, "type": "function", "function": {"name": "w", "arguments": "{}"}}
+    turns = [*USER, {"role": "assistant", "tool_calls": [call]}, {"role": "tool", "tool_call_id": "c", "content": "x"}]
+    reply = await api.chat(messages=turns)
+    assert (reply.status_code, reply.json()["error"]["param"]) == (400, "messages[2].tool_call_id")
+
+
 async def assembled(api: Any, **fields: Any) -> dict[str, Any]:
     """A streamed choice, put together by the stock SDK."""
     client = openai.AsyncOpenAI(base_url="http://127.0.0.1:8000/v1", api_key="a", http_client=api.http, max_retries=0)

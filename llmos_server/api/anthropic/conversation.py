@@ -70,6 +70,8 @@ class Conversation:
     @property
     def is_continued(self) -> bool:
         """The last message is the begin of the answer. Raises InvalidRequest where it is none that can go on."""
+        if not self._drafts:
+            raise refusal("messages", "there is no text in them; send a user's message")
         last = self._drafts[-1]
         if last.role != "assistant":
             return False
