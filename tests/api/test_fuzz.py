@@ -14,12 +14,19 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
+from sqlalchemy import insert
 
 from llmos_server.api import decision_fields, fields
 from llmos_server.api.anthropic import fields as anthropic_fields
 from llmos_server.api.ollama import tables as ollama
+from llmos_server.api.responding import fields as responding
+from llmos_server.api.stored import fields as stored
 from llmos_server.chat.renderer import Renderer
 from llmos_server.engine.messages import AddRequest
+from llmos_server.store.database import Database
+from llmos_server.store.migrate import migrate
+from llmos_server.store.state_tables import ConversationRow
+from llmos_server.store.store import Store
 
 JSON = {"content-type": "application/json"}
 SECONDS = 20
@@ -112,7 +119,36 @@ TURNS: dict[str, Any] = {
     "output_config": {"effort": "low"},
 }
 SAMPLING: dict[str, Any] = {"max_tokens": 5, "stop_sequences": ["x"], "temperature": 0.5, "top_k": 3, "stream": True}
+ITEMS: list[dict[str, Any]] = [
+    {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Hi"}]},
+    {"type": "function_call", "call_id": "c", "name": "f", "arguments": '{"a": 1}'},
+    {"type": "function_call_output", "call_id": "c", "output": "x"},
+    {"role": "user", "content": "Bye"},
+]
+INPUT: dict[str, Any] = {
+    "model": "tiny",
+    "input": ITEMS,
+    "instructions": "S",
+    "tools": [{"type": "function", "name": "f", "parameters": {"properties": {"a": {"type": "integer"}}}}],
+    "tool_choice": "auto",
+    "conversation": {"id": "conv_1"},
+}
+RESPONSE: dict[str, Any] = {
+    **{name: value for name, value in INPUT.items() if name != "conversation"},
+    "max_output_tokens": 5,
+    "metadata": {"a": "b"},
+    "store": True,
+    "stream": True,
+    "include": ["message.output_text.logprobs"],
+    "top_logprobs": 2,
+    "text": {"format": {"type": "text"}},
+}
 ROUTES: dict[str, tuple[dict[str, Any], Any]] = {
+    "/v1/responses": (RESPONSE, responding.RESPONSE),
+    "/v1/responses/input_tokens": (INPUT, responding.INPUT_TOKENS),
+    "/v1/conversations": ({"metadata": {"a": "b"}, "items": ITEMS}, stored.CREATE_CONVERSATION),
+    "/v1/conversations/conv_1": ({"metadata": {"a": "b"}}, stored.UPDATE_CONVERSATION),
+    "/v1/conversations/conv_1/items": ({"items": ITEMS}, stored.CREATE_ITEMS),
     "/v1/messages": ({**TURNS, **SAMPLING}, anthropic_fields.MESSAGES),
     "/v1/messages/count_tokens": (TURNS, anthropic_fields.COUNT_TOKENS),
     "/v1/chat/completions": (CHAT, fields.CHAT),
@@ -135,6 +171,7 @@ ROUTES: dict[str, tuple[dict[str, Any], Any]] = {
 }
 ALIASES = {"/rerank", "/v2/rerank", "/score", "/classify"}
 """Handled as the same path below /v1."""
+WITHOUT_BODY = {"/v1/responses/resp_1/cancel"}
 FOR_ADMINISTRATORS = {"/api/pull"}
 """Beside /admin; they decode their bodies in the same way: see test_admin.py and test_admin_models.py."""
 
@@ -282,45 +319,66 @@ def fuzz(api: Any, path: str, num_examples: int) -> None:
         runner.run(check(api, path, raw))
 
     with runner:
-        run()
+        runner.run(fill(api))
+        try:
+            run()
+        finally:
+            runner.run(api.store.close())
+
+
+def create(make_api: Any, fakes: Any, folder: Path, **options: Any) -> Any:
+    store = Store(Database(folder))
+    api = make_api(max_model_len=2000, store=store, plugins=fakes.create_skills(), **engines(fakes), **options)
+    api.store = store
+    return api
+
+
+async def fill(api: Any) -> None:
+    """The conversation conv_1."""
+    await migrate(api.store.database)
+    row = {"num_items": 0, "num_bytes": 0, "next_position": 0, "created": 1, "changed": 1}
+    async with api.store.database.write() as connection:
+        await connection.execute(insert(ConversationRow).values(owner="", id="conv_1", pairs="{}", **row))
 
 
 def test_every_route_that_takes_a_body_is_here(make_api) -> None:
     posted = {route.path for route in make_api().app.routes if "POST" in getattr(route, "methods", ())}
-    names = {"{name:str}": "shout", "{plugin:str}": "shouting", "{path:path}": "size"}
+    names = {
+        "{name:str}": "shout",
+        "{plugin:str}": "shouting",
+        "{path:path}": "size",
+        "{response_id:str}": "resp_1",
+        "{conversation_id:str}": "conv_1",
+    }
     taken = {re.sub(r"{.*?}", lambda mark: names[mark[0]], path) for path in posted if not path.startswith("/admin/")}
-    assert taken - ALIASES - FOR_ADMINISTRATORS - {"/mcp"} == set(ROUTES)  # test_mcp_fuzz.py
+    assert taken - ALIASES - WITHOUT_BODY - FOR_ADMINISTRATORS - {"/mcp"} == set(ROUTES)  # test_mcp_fuzz.py
 
 
 @pytest.mark.parametrize("path", ROUTES)
-def test_good_bodies_are_answered(make_api, fakes, path) -> None:
+def test_good_bodies_are_answered(make_api, fakes, tmp_path, path) -> None:
     async def ask() -> int:
-        return (
-            await make_api(max_model_len=2000, **engines(fakes), plugins=fakes.create_skills()).http.post(
-                path, content=encode(ROUTES[path][0]), headers=JSON
-            )
-        ).status_code
+        api = create(make_api, fakes, tmp_path)
+        await fill(api)
+        reply = await api.http.post(path, content=encode(ROUTES[path][0]), headers=JSON)
+        await api.store.close()
+        return reply.status_code
 
     assert asyncio.run(ask()) == 200
 
 
 @pytest.mark.parametrize("path", ROUTES)
-def test_broken_bodies(make_api, fakes, path) -> None:
-    fuzz(make_api(max_model_len=2000, **engines(fakes), plugins=fakes.create_skills()), path, 300)
+def test_broken_bodies(make_api, fakes, tmp_path, path) -> None:
+    fuzz(create(make_api, fakes, tmp_path), path, 300)
 
 
 @pytest.mark.proof
 @pytest.mark.parametrize("path", ROUTES)
-def test_many_broken_bodies(make_api, fakes, path) -> None:
-    fuzz(make_api(max_model_len=2000, **engines(fakes), plugins=fakes.create_skills()), path, 5000)
+def test_many_broken_bodies(make_api, fakes, tmp_path, path) -> None:
+    fuzz(create(make_api, fakes, tmp_path), path, 5000)
 
 
 @pytest.mark.proof
 @pytest.mark.real_model
 @pytest.mark.parametrize("path", ROUTES)
-def test_many_broken_bodies_and_the_real_tokenizer(make_api, fakes, smollm2, path) -> None:
-    fuzz(
-        make_api(**engines(fakes), plugins=fakes.create_skills(), renderer=Renderer.load(Path(smollm2.folder))),
-        path,
-        1000,
-    )
+def test_many_broken_bodies_and_the_real_tokenizer(make_api, fakes, tmp_path, smollm2, path) -> None:
+    fuzz(create(make_api, fakes, tmp_path, renderer=Renderer.load(Path(smollm2.folder))), path, 1000)

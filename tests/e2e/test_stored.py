@@ -80,7 +80,7 @@ def test_all_of_it_survives_a_kill(own_server, start_server, tmp_path):
         sdk.responses.delete(first.id)
         with pytest.raises(openai.NotFoundError):
             sdk.responses.retrieve(first.id)
-        counted = json.loads(llmos(home, "keys", "erase", "mine", "--json"))["data"]
+        counted = json.loads(llmos(home, "keys", "erase", "mine", "--json", "--url", again.url))["data"]
         assert [(one["kind"], one["num_objects"]) for one in counted] == [("responses", 5), ("conversations", 1)]
         with pytest.raises(openai.NotFoundError):
             sdk.conversations.retrieve(conversation.id)
