@@ -69,7 +69,9 @@ async def ask_streamed(http: httpx2.AsyncClient, body: dict[str, Any]) -> dict[s
     for line in reply.text.splitlines():
         if not line.startswith("data: {"):
             continue
-        [chunk] = json.loads(line.removeprefix("data: "))["choices"]
+        event = json.loads(line.removeprefix("data: "))
+        assert "error" not in event, (event, body)
+        [chunk] = event["choices"]
         if chunk["delta"].get("content") is not None:
             choice["message"]["content"] = (choice["message"]["content"] or "") + chunk["delta"]["content"]
         for piece in chunk["delta"].get("tool_calls", ()):
