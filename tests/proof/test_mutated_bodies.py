@@ -46,12 +46,15 @@ BODIES: dict[str, dict[str, Any]] = {
             "s": {"type": "score", "instructions": "How much?", "criteria": ["little", "much"]},
         },
     },
+    "/v1/responses": {"input": [{"role": "user", "content": "Hi"}], "max_output_tokens": 3, "metadata": {"a": "b"}},
+    "/v1/messages": {"model": "tiny", "messages": MESSAGES, "max_tokens": 3, "stop_sequences": ["z"]},
+    "/api/chat": {"model": "tiny", "messages": MESSAGES[:1], "options": {"num_predict": 3}, "stream": False},
     "/v1/embeddings": {"model": "vectors", "input": ["a", "b"], "encoding_format": "base64"},
 }
 """Good ones. POST endpoints of the OpenAPI document that are not here get OTHER."""
 OTHER: dict[str, Any] = {"name": "x", "model": "x", "limits": {"a": [1]}}
 SERVER = """
-import collections, importlib.util, sys
+import collections, functools, importlib.util, pathlib, sys, tempfile
 import uvicorn
 spec = importlib.util.spec_from_file_location("fakes", {fakes!r})
 fakes = importlib.util.module_from_spec(spec)
@@ -61,6 +64,9 @@ from llmos_server.api.connections import BoundedProtocol
 from llmos_server.api.served import ModelDirectory, ServedModel
 from llmos_server.logs import configure_logging
 from llmos_server.settings import ApiSettings, LogSettings
+from llmos_server.store.database import Database
+from llmos_server.store.migrate import migrate
+from llmos_server.store.store import Store
 configure_logging(LogSettings(level="error"))
 class Forgetful(fakes.ScriptedGenerator):
     def submit(self, request):
@@ -71,7 +77,10 @@ model = ServedModel(id="tiny", created=0, renderer=fakes.ByteRenderer(), engine=
 encoder = fakes.ScriptedEncoder()
 encoder.requests = collections.deque(maxlen=8)
 vectors = ServedModel(id="vectors", created=0, renderer=fakes.ByteRenderer(), engine=encoder, kind="encoder")
-api = create_api(ModelDirectory([model, vectors]), ApiSettings())
+home = tempfile.TemporaryDirectory()
+store = Store(Database(pathlib.Path(home.name)))
+api = create_api(ModelDirectory([model, vectors]), ApiSettings(), store=store,
+    on_startup=[functools.partial(migrate, store.database)], on_shutdown=[store.close])
 server = uvicorn.Server(uvicorn.Config(api, http=BoundedProtocol,
     port=0, log_config=None, access_log=False))
 import asyncio, threading
@@ -164,6 +173,18 @@ def rss_mb(pid: int) -> float:
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS")) / 1024
 
 
+def is_error(path: str, body: Any) -> bool:
+    """In the form of the API that was called."""
+    error = body["error"]
+    if path.startswith("/api/"):
+        return isinstance(error, str) and bool(error)
+    if path.startswith("/v1/messages"):
+        return body["type"] == "error" and {"type", "message"} <= set(error)
+    if path.startswith("/mcp"):
+        return body["jsonrpc"] == "2.0" and {"code", "message"} <= set(error)
+    return set(error) == {"message", "type", "param", "code"}
+
+
 async def send_all(url: str, seed: int, num_bodies: int) -> Counter[int]:
     """To all endpoints in turn, from NUM_CLIENTS connections. Returns how often each status was answered."""
     statuses: Counter[int] = Counter()
@@ -182,7 +203,7 @@ async def send_all(url: str, seed: int, num_bodies: int) -> Counter[int]:
                 statuses[reply.status_code] += 1
                 assert reply.status_code < 500, (path, kind, raw[:300], reply.text)
                 if reply.status_code >= 400:
-                    assert set(reply.json()["error"]) == {"message", "type", "param", "code"}, (path, kind, raw[:300])
+                    assert is_error(path, reply.json()), (path, kind, raw[:300], reply.text)
                     assert len(reply.content) < 20_000, (path, kind)
 
     await asyncio.gather(*map(client, range(NUM_CLIENTS)))
