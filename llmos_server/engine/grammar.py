@@ -44,7 +44,6 @@ class SequenceGrammar:
         self._start = matcher
         self._budget = budget
         self._matcher = matcher.deep_copy()
-        self._accepted: list[int] = []
         self._is_stuck = False
         self._is_slow = False
 
@@ -62,39 +61,33 @@ class SequenceGrammar:
         return NOTHING_FITS if self._is_stuck else in_short(self._matcher.get_error())
 
     def accept(self, token_id: int) -> None:
-        self._accepted.append(token_id)
         self._matcher.consume_token(token_id)
 
     def masks(self, draft_ids: list[int], stop_token_ids: Collection[int]) -> list[Mask]:
+        """Guesses are followed by a copy: a matcher that takes tokens back (rollback, llguidance 1.9.1) may then allow
+        what it doesn't accept."""
         self._is_slow = self._budget.is_spent
         if self._is_slow:
             return []
-        first = self._mask(stop_token_ids)
+        first = self._mask(self._matcher, stop_token_ids)
         self._is_stuck = first is not None and not first.any()
         if first is None or self._is_stuck:
             return []
-        masks, num_consumed = [first], 0
+        masks = [first]
+        guesser = self._matcher.deep_copy() if draft_ids else self._matcher
         for token_id in draft_ids:
-            if token_id in stop_token_ids or not masks[-1][token_id] or self.is_complete:
+            if token_id in stop_token_ids or not masks[-1][token_id] or guesser.is_stopped():
                 break
-            num_consumed += 1
-            is_accepted = self._matcher.consume_token(token_id) and not self.is_complete
-            mask = self._mask(stop_token_ids) if is_accepted else None
+            guesser.consume_token(token_id)
+            mask = None if guesser.is_stopped() else self._mask(guesser, stop_token_ids)
             if mask is None:
                 break
             masks.append(mask)
-        self._take_back(num_consumed)
         return masks
 
-    def _take_back(self, num_tokens: int) -> None:
-        """Forget what was only guessed. Where that met an error, which the matcher would keep, begin again."""
-        if num_tokens and not self._matcher.rollback(num_tokens):
-            self._matcher = self._start.deep_copy()
-            self._matcher.consume_tokens(self._accepted)
-
-    def _mask(self, stop_token_ids: Collection[int]) -> Mask | None:
-        bits = np.frombuffer(self._budget.run(self._matcher.compute_bitmask), dtype=np.uint8)
-        return None if self._matcher.is_error() else self._tokens.to_mask(bits, stop_token_ids)
+    def _mask(self, matcher: LLMatcher, stop_token_ids: Collection[int]) -> Mask | None:
+        bits = np.frombuffer(self._budget.run(matcher.compute_bitmask), dtype=np.uint8)
+        return None if matcher.is_error() else self._tokens.to_mask(bits, stop_token_ids)
 
 
 class GrammarTokens:

@@ -95,6 +95,50 @@ def test_a_walk_is_valid_and_masks_ahead_are_those_of_the_way_itself(
     assert walker.error == ""
 
 
+CITY = {
+    "type": "object",
+    "properties": {
+        "to": {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": 2},
+        "city": {"type": ["integer", "null"]},
+        "size": {"type": "integer", "minimum": 218, "maximum": 251},
+        "unit": {"anyOf": [{"enum": ["C", "F", "K"]}, {"type": "null"}]},
+    },
+    "required": ["city", "unit", "size"],
+}
+
+
+def structural(rng: random.Random, tokenizer: Tokenizer, ids: list[int]) -> int:
+    """One of them, most often one that brings a text on its way."""
+    marks = [token_id for token_id in ids if set('[]{}",:') & set(tokenizer.id_to_token(token_id) or "")]
+    return rng.choice(marks if marks and rng.random() < 0.8 else ids)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_calls_are_what_they_would_be_without_guesses(
+    compiler: GrammarCompiler, tokenizer: Tokenizer, seed: int
+) -> None:
+    """Of one grammar, as requests share it; a token that a mask allows is accepted."""
+    rng = random.Random(seed)
+    rules = ["%llguidance {}", "start: call+", 'call: "[" arguments "]"', f"arguments: %json {json.dumps(CITY)}"]
+    start = compiler.compile(LLMatcher.grammar_from_lark("\n".join(rules)))
+    guesser, plain, tokens = start.fork(), start.fork(), []
+    while len(tokens) < 150 and not plain.is_complete:
+        ahead, guesses = start.fork(), []
+        for token in tokens:
+            ahead.accept(token)
+        for _ in range(rng.choice([0, 0, 1, 3, 5])):
+            if not (fitting := masks_of(ahead, [], ())) or not fitting[0]:
+                break
+            guesses.append(structural(rng, tokenizer, fitting[0]))
+            ahead.accept(guesses[-1])
+        [allowed] = masks_of(plain, [], ())
+        assert masks_of(guesser, guesses, ())[0] == allowed
+        tokens.append(structural(rng, tokenizer, allowed))
+        guesser.accept(tokens[-1])
+        plain.accept(tokens[-1])
+        assert guesser.error == plain.error
+
+
 def test_stop_tokens_stand_for_the_end_and_count_as_text_only_where_nothing_else_is_left(
     compiler: GrammarCompiler, tokenizer: Tokenizer
 ) -> None:
