@@ -20,10 +20,10 @@ from llmos_server.agents.mcp.declared import declare_all
 from llmos_server.agents.mcp.servers import McpServers
 from llmos_server.agents.mcp.source import McpProvider
 from llmos_server.api.app import create_api
+from llmos_server.api.http.web_server import WebServer, create_config, raise_file_limit
 from llmos_server.api.model_admin import ModelAdmin
 from llmos_server.api.registry_directory import RegistryDirectory
 from llmos_server.api.renderers import RendererCache
-from llmos_server.api.web_server import WebServer, create_config, raise_file_limit
 from llmos_server.calibration.file import CALIBRATIONS, CalibrationFile
 from llmos_server.contracts import ModelVersion
 from llmos_server.doctor import examine

@@ -189,6 +189,22 @@ def test_the_arrows_make_no_circle() -> None:
         done |= ready
 
 
+def test_the_folders_of_the_api_make_no_circle(package: Path) -> None:
+    """Each folder of api/ and each file beside them is a place; schemas is imported by all and imports none."""
+    api = package / "api"
+    places = {path.name.removesuffix(".py") for path in api.iterdir()}
+    arrows: dict[str, set[str]] = {place: set() for place in places}
+    for path in api.rglob("*.py"):
+        place = path.relative_to(api).parts[0].removesuffix(".py")
+        parts = [name.split(".") for name in imports(path) if name.startswith("llmos_server.api.")]
+        arrows[place] |= {part[2] for part in parts} & places - {place}
+    done: set[str] = set()
+    while len(done) < len(arrows):
+        ready = {place for place, others in arrows.items() if others <= done} - done
+        assert ready, f"a circle among {sorted(set(arrows) - done)}"
+        done |= ready
+
+
 def test_a_broken_arrow_would_be_seen(tmp_path: Path) -> None:
     path = tmp_path / "bad.py"
     path.write_text("def f():\n    from llmos_server.engine.worker import main\n    import llmos_server.api.app\n")

@@ -13,9 +13,9 @@ import pytest
 import yaml
 from cyclopts import App
 
-from llmos_server.api.fleet_metrics import FleetCollector
-from llmos_server.api.metrics import PREFIX, Metrics
-from llmos_server.api.no_store import NoLedger
+from llmos_server.api.accounting.no_store import NoLedger
+from llmos_server.api.metrics.fleet_metrics import FleetCollector
+from llmos_server.api.metrics.server_metrics import PREFIX, Metrics
 from llmos_server.api.served import ModelDirectory
 from llmos_server.cli import app
 from llmos_server.fleet_contracts import FleetStatus

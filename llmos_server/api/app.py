@@ -15,42 +15,46 @@ from llmos_server.access.limits import Limiter
 from llmos_server.agents.mcp.servers import McpServers
 from llmos_server.agents.mcp.source import McpProvider
 from llmos_server.agents.tool_source import ToolProvider
-from llmos_server.api.access import identify
-from llmos_server.api.admin_doctor import doctor
-from llmos_server.api.admin_keys import create_key, list_keys, revoke_key
-from llmos_server.api.admin_mcp import list_mcp_servers
-from llmos_server.api.admin_models import admin_list_models, load_model, pull_model, remove_model, unload_model
-from llmos_server.api.admin_plugins import list_plugins
-from llmos_server.api.admin_prune import prune_objects
+from llmos_server.api.accounting.no_store import NoLedger
+from llmos_server.api.admin.doctor import doctor
+from llmos_server.api.admin.keys import create_key, list_keys, revoke_key
+from llmos_server.api.admin.mcp import list_mcp_servers
+from llmos_server.api.admin.models import admin_list_models, load_model, pull_model, remove_model, unload_model
+from llmos_server.api.admin.plugins import list_plugins
+from llmos_server.api.admin.prune import prune_objects
+from llmos_server.api.agents.plugin_tools import PluginToolProvider
+from llmos_server.api.agents.skill_tools import SkillProvider
 from llmos_server.api.anthropic.handlers import count_message_tokens, create_message
-from llmos_server.api.chat_completions import create_chat_completion, render_chat_completion
-from llmos_server.api.classify import classify, classify_elsewhere
-from llmos_server.api.completions import create_completion
-from llmos_server.api.context import EXPOSED_HEADERS, RequestContext
 from llmos_server.api.docs_page import create_openapi_config, openapi_json
-from llmos_server.api.embeddings import create_embeddings
+from llmos_server.api.endpoints.chat_completions import create_chat_completion, render_chat_completion
+from llmos_server.api.endpoints.classify import classify, classify_elsewhere
+from llmos_server.api.endpoints.completions import create_completion
+from llmos_server.api.endpoints.embeddings import create_embeddings
+from llmos_server.api.endpoints.health import health, metrics, ready, version
+from llmos_server.api.endpoints.models import list_models, retrieve_model
+from llmos_server.api.endpoints.plugin_routes import get_from_plugin, post_to_plugin
+from llmos_server.api.endpoints.rerank import rerank, rerank_elsewhere
+from llmos_server.api.endpoints.score import score, score_elsewhere
+from llmos_server.api.endpoints.systemone import decide
+from llmos_server.api.endpoints.tokenize import detokenize, tokenize
+from llmos_server.api.endpoints.tool_list import list_tools
+from llmos_server.api.endpoints.usage import all_usage, own_usage, usage_of_request
 from llmos_server.api.error_response import to_response
-from llmos_server.api.fleet_metrics import FleetCollector
 from llmos_server.api.guard import Guard
-from llmos_server.api.health import health, metrics, ready, version
-from llmos_server.api.mcp_metrics import McpCollector
+from llmos_server.api.http.access import identify
+from llmos_server.api.http.context import EXPOSED_HEADERS, RequestContext
 from llmos_server.api.mcp_serving.handler import serve_mcp
-from llmos_server.api.metrics import PREFIX, Metrics
-from llmos_server.api.models import list_models, retrieve_model
-from llmos_server.api.no_store import NoLedger
+from llmos_server.api.metrics.fleet_metrics import FleetCollector
+from llmos_server.api.metrics.mcp_metrics import McpCollector
+from llmos_server.api.metrics.plugin_metrics import PluginCollector
+from llmos_server.api.metrics.server_metrics import PREFIX, Metrics
 from llmos_server.api.ollama.handlers import OLLAMA_HANDLERS
-from llmos_server.api.plugin_metrics import PluginCollector
-from llmos_server.api.plugin_routes import get_from_plugin, post_to_plugin
-from llmos_server.api.plugin_tools import PluginToolProvider
-from llmos_server.api.rerank import rerank, rerank_elsewhere
 from llmos_server.api.responding.creating import create_response
 from llmos_server.api.responding.input_tokens import count_input_tokens
-from llmos_server.api.score import score, score_elsewhere
 from llmos_server.api.served import Directory
 from llmos_server.api.services import STATE_KEY, Services
-from llmos_server.api.skill_evaluations import list_scores, store_score
-from llmos_server.api.skill_tools import SkillProvider
-from llmos_server.api.skills import get_skill, get_skills, run_skill
+from llmos_server.api.skills.evaluations import list_scores, store_score
+from llmos_server.api.skills.handlers import get_skill, get_skills, run_skill
 from llmos_server.api.stored.conversation_items import create_items, delete_item, get_item, list_items
 from llmos_server.api.stored.conversations import (
     create_conversation,
@@ -59,10 +63,6 @@ from llmos_server.api.stored.conversations import (
     update_conversation,
 )
 from llmos_server.api.stored.responses import cancel_response, delete_response, get_response, list_input_items
-from llmos_server.api.systemone import decide
-from llmos_server.api.tokenize import detokenize, tokenize
-from llmos_server.api.tool_list import list_tools
-from llmos_server.api.usage import all_usage, own_usage, usage_of_request
 from llmos_server.calibration.file import CalibrationFile
 from llmos_server.chat.pool import TextPool
 from llmos_server.contracts import Finding

@@ -12,10 +12,10 @@ from litestar.openapi.plugins import OpenAPIRenderPlugin
 from litestar.openapi.spec import Tag
 from litestar.types import ASGIApp
 
-from llmos_server.api import decision_fields, fields
-from llmos_server.api.access import PUBLIC
 from llmos_server.api.anthropic import fields as anthropic_fields
-from llmos_server.api.field_rules import Status, Table
+from llmos_server.api.bodies import decision_fields, fields
+from llmos_server.api.bodies.field_rules import Status, Table
+from llmos_server.api.http.access import PUBLIC
 from llmos_server.api.ollama import tables as ollama
 from llmos_server.api.openapi import openapi_document
 from llmos_server.api.responding.fields import INPUT_TOKENS

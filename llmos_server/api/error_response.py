@@ -9,8 +9,8 @@ from litestar import MediaType, Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 
 from llmos_server.api.anthropic.errors import error_body as anthropic_error
-from llmos_server.api.context import request_id_of
 from llmos_server.api.errors import WireError, describe, report
+from llmos_server.api.http.context import request_id_of
 from llmos_server.api.mcp_serving.error_form import mcp_error
 from llmos_server.api.ollama import ndjson as ollama
 from llmos_server.api.wrong_urls import remedy_for

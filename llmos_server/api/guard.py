@@ -18,10 +18,10 @@ from litestar.connection import ASGIConnection
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
-from llmos_server.api.body_reader import BodyReader, MemoryBudget
-from llmos_server.api.context import request_id_of
 from llmos_server.api.error_response import error_body
 from llmos_server.api.errors import WireError
+from llmos_server.api.http.body_reader import BodyReader, MemoryBudget
+from llmos_server.api.http.context import request_id_of
 from llmos_server.hosts import create_host_rule, name_in
 from llmos_server.settings import ApiSettings
 

@@ -15,8 +15,8 @@ from litestar import Request
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.plugins import OpenAPIRenderPlugin
 
-from llmos_server.api.body import WireBody
-from llmos_server.api.event_stream import EVENT_STREAM
+from llmos_server.api.bodies.body import WireBody
+from llmos_server.api.http.event_stream import EVENT_STREAM
 from llmos_server.api.ollama.ndjson import MEDIA_TYPE as LINES
 from llmos_server.api.schemas.anthropic import AnthropicError, MessageEvent
 from llmos_server.api.schemas.chat import ChatCompletionChunk

@@ -11,7 +11,7 @@ from llmos_server.access.limits import Limiter
 from llmos_server.agents.mcp.servers import McpServers
 from llmos_server.agents.tool_source import ToolProvider
 from llmos_server.api.background import BackgroundJobs
-from llmos_server.api.metrics import Metrics
+from llmos_server.api.metrics.server_metrics import Metrics
 from llmos_server.api.served import Directory
 from llmos_server.calibration.file import CalibrationFile
 from llmos_server.contracts import Finding

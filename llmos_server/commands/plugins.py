@@ -58,7 +58,7 @@ def _row(plugin: dict[str, Any]) -> tuple[str, ...]:
 def _list_here(config: Path | None) -> list[dict[str, Any]]:
     import msgspec
 
-    from llmos_server.api.admin_plugins import describe_plugins
+    from llmos_server.api.admin.plugins import describe_plugins
 
     listed: list[dict[str, Any]] = msgspec.to_builtins(describe_plugins(load_here(config)))["data"]
     return listed

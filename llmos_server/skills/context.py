@@ -1,4 +1,4 @@
-"""What a skill may ask of the server while it runs. api/skill_context.py is the one that serves, Skill's tests have
+"""What a skill may ask of the server while it runs. api/skills/context.py is the one that serves, Skill's tests have
 another."""
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ import pytest
 import uvicorn
 
 from llmos_server.api.app import create_api
-from llmos_server.api.connections import BoundedProtocol
+from llmos_server.api.http.connections import BoundedProtocol
 from llmos_server.api.served import ModelDirectory, ServedModel
 from llmos_server.settings import ApiSettings
 from llmos_server.store.migrate import migrate

@@ -8,10 +8,10 @@ from litestar import get
 
 from llmos_server.access.gate import Gate
 from llmos_server.access.keys import create_key
-from llmos_server.api.access import principal_of, require_admin
 from llmos_server.api.app import create_api
+from llmos_server.api.generation.starting import AnyRequest
+from llmos_server.api.http.access import principal_of, require_admin
 from llmos_server.api.served import ModelDirectory, ServedModel
-from llmos_server.api.starting import AnyRequest
 from llmos_server.settings import ApiSettings
 
 TOKEN = "llmos-admin-" + "t" * 43

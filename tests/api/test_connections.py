@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 
-from llmos_server.api.connections import MAX_HEAD_BYTES, BoundedProtocol
+from llmos_server.api.http.connections import MAX_HEAD_BYTES, BoundedProtocol
 
 WAIT = 20
 CHAT = b'{"messages":[{"role":"user","content":"Hi"}]}'

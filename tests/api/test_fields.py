@@ -9,9 +9,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from llmos_server.api import decision_fields, fields
 from llmos_server.api.anthropic import fields as anthropic_fields
-from llmos_server.api.field_rules import Status
+from llmos_server.api.bodies import decision_fields, fields
+from llmos_server.api.bodies.field_rules import Status
 from llmos_server.api.responding import fields as response_fields
 from llmos_server.api.responding.items import STRUCTS as ITEM_STRUCTS
 from llmos_server.api.schemas import anthropic

@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 from sqlalchemy import insert
 
-from llmos_server.api import decision_fields, fields
 from llmos_server.api.anthropic import fields as anthropic_fields
+from llmos_server.api.bodies import decision_fields, fields
 from llmos_server.api.ollama import tables as ollama
 from llmos_server.api.responding import fields as responding
 from llmos_server.api.stored import fields as stored

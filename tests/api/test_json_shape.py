@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmos_server.api.body import decode_json
-from llmos_server.api.json_outline import MAX_CONTAINERS, MAX_PIECES, Outline
-from llmos_server.api.json_shape import MAX_DEPTH
+from llmos_server.api.bodies.body import decode_json
+from llmos_server.api.bodies.json_outline import MAX_CONTAINERS, MAX_PIECES, Outline
+from llmos_server.api.bodies.json_shape import MAX_DEPTH
 from llmos_server.errors import InvalidRequest
 
 JSON = {"content-type": "application/json"}

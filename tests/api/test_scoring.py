@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from llmos_server.api.scoring import score_texts
+from llmos_server.api.generation.scoring import score_texts
 from llmos_server.calibration.calibration import probabilities
 from llmos_server.errors import EngineBusy, InvalidRequest
 

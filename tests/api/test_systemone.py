@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from llmos_server.api.decision_answers import choice_confidence, score_confidence
+from llmos_server.api.decisions.decision_answers import choice_confidence, score_confidence
 from llmos_server.calibration.calibration import Calibration, Reliability, probabilities
 from llmos_server.calibration.file import CalibrationFile
 from llmos_server.errors import EngineBusy, ModelFault

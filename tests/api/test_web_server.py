@@ -5,12 +5,12 @@ import sys
 
 import pytest
 
-from llmos_server.api.web_server import create_config
+from llmos_server.api.http.web_server import create_config
 from llmos_server.settings import ApiSettings
 
 CODE = """
 import resource
-from llmos_server.api.web_server import WANTED_FILES, raise_file_limit
+from llmos_server.api.http.web_server import WANTED_FILES, raise_file_limit
 hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
 raise_file_limit()

@@ -9,7 +9,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from llmos_server.api.decision_prompts import as_text, read_questions
+from llmos_server.api.decisions.decision_prompts import as_text, read_questions
 from llmos_server.api.schemas.systemone import DecisionQuestion
 
 pytestmark = pytest.mark.real_model

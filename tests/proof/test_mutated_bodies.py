@@ -60,7 +60,7 @@ spec = importlib.util.spec_from_file_location("fakes", {fakes!r})
 fakes = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(fakes)
 from llmos_server.api.app import create_api
-from llmos_server.api.connections import BoundedProtocol
+from llmos_server.api.http.connections import BoundedProtocol
 from llmos_server.api.served import ModelDirectory, ServedModel
 from llmos_server.logs import configure_logging
 from llmos_server.settings import ApiSettings, LogSettings

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 from msgspec import UNSET
 
-from llmos_server.api.answers import Answer
 from llmos_server.api.anthropic.half_json import read_object
 from llmos_server.api.anthropic.pieces import SIGNATURE, Piece, ending, id_of, pieces_of, usage_of
+from llmos_server.api.generation.answers import Answer
 from llmos_server.api.schemas.anthropic import AnthropicMessage, ContentBlock, TextBlock, ThinkingBlock, ToolUseBlock
 from llmos_server.chat.deltas import CallDelta, TextDelta
 

@@ -7,7 +7,7 @@ import re
 import msgspec
 
 from llmos_server.api.errors import MAX_PARAM_LENGTH, WireError, clip
-from llmos_server.api.event_stream import encode
+from llmos_server.api.http.event_stream import encode
 from llmos_server.api.schemas.anthropic import AnthropicError, AnthropicErrorDetails, AnthropicErrorObject
 
 TYPES = {

@@ -6,7 +6,7 @@ itself is refused.
 
 from __future__ import annotations
 
-from llmos_server.api.field_rules import Table, hint, honoured, refused, values
+from llmos_server.api.bodies.field_rules import Table, hint, honoured, refused, values
 
 _BY_TYPE = "of a block whose type is refused"
 _FOREIGN = "of what Anthropic's servers add"

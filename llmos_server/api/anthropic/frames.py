@@ -6,9 +6,9 @@ from typing import Any
 
 from msgspec import structs
 
-from llmos_server.api.answers import Answer
 from llmos_server.api.anthropic.pieces import SIGNATURE, Piece, ending, id_of, pieces_of, usage_of
-from llmos_server.api.event_stream import encode
+from llmos_server.api.generation.answers import Answer
+from llmos_server.api.http.event_stream import encode
 from llmos_server.api.schemas.anthropic import AnthropicMessage
 from llmos_server.chat.deltas import TextDelta
 

@@ -9,20 +9,22 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import JSONBody
 from litestar.types import ASGIApp
 
-from llmos_server.api.access import find_model
 from llmos_server.api.anthropic import fields
 from llmos_server.api.anthropic.answer import to_message
 from llmos_server.api.anthropic.errors import error_event
 from llmos_server.api.anthropic.frames import PING, MessageFrames
 from llmos_server.api.anthropic.renaming import renamed
 from llmos_server.api.anthropic.request import Translated, to_chat
-from llmos_server.api.body import WireBody
-from llmos_server.api.chat_start import start_chat
-from llmos_server.api.context import request_id_of
-from llmos_server.api.disconnect import run_until_disconnect
-from llmos_server.api.plans import Plan
-from llmos_server.api.prompt_size import count_prompt
-from llmos_server.api.responses import json_response
+from llmos_server.api.bodies.body import WireBody
+from llmos_server.api.bodies.unknown_fields import tell_unknown
+from llmos_server.api.chats.prompt_size import count_prompt
+from llmos_server.api.chats.start import start_chat
+from llmos_server.api.generation.plans import Plan
+from llmos_server.api.generation.starting import AnyRequest, Start, StreamForm, collect, open_stream
+from llmos_server.api.http.access import find_model
+from llmos_server.api.http.context import request_id_of
+from llmos_server.api.http.disconnect import run_until_disconnect
+from llmos_server.api.http.responses import json_response
 from llmos_server.api.schemas.anthropic import (
     AnthropicMessage,
     CountTokensRequest,
@@ -31,8 +33,6 @@ from llmos_server.api.schemas.anthropic import (
     TokenCount,
 )
 from llmos_server.api.services import services_of
-from llmos_server.api.starting import AnyRequest, Start, StreamForm, collect, open_stream
-from llmos_server.api.unknown_fields import tell_unknown
 from llmos_server.contracts import EngineInfo
 
 

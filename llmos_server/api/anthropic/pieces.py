@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
-from llmos_server.api.answers import Answer
+from llmos_server.api.generation.answers import Answer
 from llmos_server.api.schemas.anthropic import MessageUsage, OutputTokensDetails, StopReason
 from llmos_server.chat.deltas import CallDelta, TextDelta
 

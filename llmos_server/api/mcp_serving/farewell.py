@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 from litestar.types import Message, Send
 
+from llmos_server.api.http.opening import SHUTTING_DOWN
 from llmos_server.api.mcp_serving.error_form import INTERNAL_ERROR
-from llmos_server.api.opening import SHUTTING_DOWN
 
 
 class WatchedSend:

@@ -9,8 +9,8 @@ from typing import Any
 from litestar import post
 from litestar.types import ASGIApp
 
-from llmos_server.api.body import decode_json, require_json
-from llmos_server.api.starting import AnyRequest
+from llmos_server.api.bodies.body import decode_json, require_json
+from llmos_server.api.generation.starting import AnyRequest
 
 
 @post("/mcp", include_in_schema=False)

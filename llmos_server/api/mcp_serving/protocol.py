@@ -13,13 +13,13 @@ from mcp.server.lowlevel import Server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.shared.exceptions import MCPError
 
-from llmos_server.api.access import principal_of
+from llmos_server.api.endpoints.models import describe_models
+from llmos_server.api.generation.starting import AnyRequest
+from llmos_server.api.http.access import principal_of
 from llmos_server.api.mcp_serving.farewell import WatchedSend, farewell
 from llmos_server.api.mcp_serving.skill_tools import call_skill, describe_skill
-from llmos_server.api.models import describe_models
 from llmos_server.api.services import services_of
-from llmos_server.api.skill_access import find_skill, list_skills
-from llmos_server.api.starting import AnyRequest
+from llmos_server.api.skills.access import find_skill, list_skills
 from llmos_server.errors import LLMOSError
 
 MODELS = "llmos://models"

@@ -9,12 +9,12 @@ from typing import Any
 import mcp.types as types
 import msgspec
 
-from llmos_server.api.disconnect import cancel_and_wait
 from llmos_server.api.errors import describe, report
+from llmos_server.api.generation.starting import AnyRequest
+from llmos_server.api.http.disconnect import cancel_and_wait
 from llmos_server.api.schemas.skills import SkillResult
-from llmos_server.api.skill_input import read_input
-from llmos_server.api.skill_run import SkillRun, create_run
-from llmos_server.api.starting import AnyRequest
+from llmos_server.api.skills.input import read_input
+from llmos_server.api.skills.run import SkillRun, create_run
 from llmos_server.errors import InvalidRequest
 from llmos_server.plugins.loading import Offer
 from llmos_server.skills.forms import input_schema, output_schema

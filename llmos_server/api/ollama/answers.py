@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from msgspec import UNSET
 
-from llmos_server.api.answers import Answer
+from llmos_server.api.generation.answers import Answer
 from llmos_server.api.ollama.calls import CallCollector
 from llmos_server.api.ollama.ndjson import line, timestamp, to_nanoseconds
 from llmos_server.api.schemas.ollama import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from llmos_server.api.body import WireBody
+from llmos_server.api.bodies.body import WireBody
 
 T = TypeVar("T")
 

@@ -7,7 +7,8 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import JSONBody
 from litestar.types import ASGIApp
 
-from llmos_server.api.chat_start import start_chat
+from llmos_server.api.chats.start import start_chat
+from llmos_server.api.generation.starting import AnyRequest
 from llmos_server.api.ollama import tables
 from llmos_server.api.ollama.answers import chat_shape
 from llmos_server.api.ollama.body import OllamaBody
@@ -21,8 +22,7 @@ from llmos_server.api.schemas.chat import ChatCompletionRequest, ChatMessage
 from llmos_server.api.schemas.ollama import OllamaChatAnswer, OllamaChatRequest, OllamaGenerationFields
 from llmos_server.api.schemas.tools import ToolDefinition
 from llmos_server.api.served import ServedModel
-from llmos_server.api.skill_chat import is_skill
-from llmos_server.api.starting import AnyRequest
+from llmos_server.api.skills.chat import is_skill
 
 
 class OllamaChatBody(OllamaBody[OllamaChatRequest]):

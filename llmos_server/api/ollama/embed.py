@@ -11,12 +11,14 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import JSONBody
 from litestar.types import ASGIApp
 
-from llmos_server.api.context import TRUNCATED, response_headers
-from llmos_server.api.disconnect import run_until_disconnect
-from llmos_server.api.embedding_inputs import WHOLE_MODEL, Inputs, read_inputs
-from llmos_server.api.embedding_vectors import to_embeddings
-from llmos_server.api.embeddings import BYTES_PER_CHARACTER, Embedded, embed
-from llmos_server.api.filtered_texts import filter_texts
+from llmos_server.api.encoders.embedding_inputs import WHOLE_MODEL, Inputs, read_inputs
+from llmos_server.api.encoders.embedding_vectors import to_embeddings
+from llmos_server.api.endpoints.embeddings import BYTES_PER_CHARACTER, Embedded, embed
+from llmos_server.api.filters.filtered_texts import filter_texts
+from llmos_server.api.generation.starting import AnyRequest
+from llmos_server.api.http.context import TRUNCATED, response_headers
+from llmos_server.api.http.disconnect import run_until_disconnect
+from llmos_server.api.http.responses import json_bytes_response, json_response
 from llmos_server.api.ollama import tables
 from llmos_server.api.ollama.body import OllamaBody
 from llmos_server.api.ollama.generation import load, unload
@@ -24,7 +26,6 @@ from llmos_server.api.ollama.keep_alive import asks_to_unload, end_of
 from llmos_server.api.ollama.names import find
 from llmos_server.api.ollama.ndjson import to_nanoseconds
 from llmos_server.api.ollama.words import own_words
-from llmos_server.api.responses import json_bytes_response, json_response
 from llmos_server.api.schemas.embeddings import EmbeddingRequest
 from llmos_server.api.schemas.ollama import (
     KeepAlive,
@@ -35,7 +36,6 @@ from llmos_server.api.schemas.ollama import (
 )
 from llmos_server.api.served import ServedModel
 from llmos_server.api.services import services_of
-from llmos_server.api.starting import AnyRequest
 
 
 class OllamaEmbedBody(OllamaBody[OllamaEmbedRequest]):

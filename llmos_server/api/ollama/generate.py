@@ -7,8 +7,10 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import JSONBody
 from litestar.types import ASGIApp
 
-from llmos_server.api.chat_start import start_chat
-from llmos_server.api.completion_start import start_completion
+from llmos_server.api.bodies.unknown_fields import tell_unknown
+from llmos_server.api.chats.start import start_chat
+from llmos_server.api.completions.start import start_completion
+from llmos_server.api.generation.starting import AnyRequest, Start
 from llmos_server.api.ollama import tables
 from llmos_server.api.ollama.answers import generate_shape
 from llmos_server.api.ollama.body import OllamaBody
@@ -22,9 +24,7 @@ from llmos_server.api.schemas.chat import ChatMessage
 from llmos_server.api.schemas.completions import CompletionRequest
 from llmos_server.api.schemas.ollama import OllamaGenerateAnswer, OllamaGenerateRequest
 from llmos_server.api.served import ServedModel
-from llmos_server.api.skill_chat import is_skill
-from llmos_server.api.starting import AnyRequest, Start
-from llmos_server.api.unknown_fields import tell_unknown
+from llmos_server.api.skills.chat import is_skill
 from llmos_server.errors import InvalidRequest
 
 

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from litestar.types import ASGIApp
 
-from llmos_server.api.access import principal_of
-from llmos_server.api.answers import Answer
-from llmos_server.api.disconnect import run_until_disconnect
+from llmos_server.api.accounting.visits import take_place
+from llmos_server.api.bodies.unknown_fields import tell_unknown
+from llmos_server.api.generation.answers import Answer
+from llmos_server.api.generation.starting import AnyRequest, Start, collect, open_stream
+from llmos_server.api.http.access import principal_of
+from llmos_server.api.http.disconnect import run_until_disconnect
+from llmos_server.api.http.responses import json_response
 from llmos_server.api.ollama.answers import OllamaFrames, Shape, without_text
 from llmos_server.api.ollama.keep_alive import asks_to_unload, end_of
 from llmos_server.api.ollama.ndjson import FORM
 from llmos_server.api.ollama.window import narrow
-from llmos_server.api.responses import json_response
 from llmos_server.api.schemas.ollama import KeepAlive, OllamaGenerationFields
 from llmos_server.api.served import ServedModel
 from llmos_server.api.services import model_admin_of, services_of
-from llmos_server.api.starting import AnyRequest, Start, collect, open_stream
-from llmos_server.api.unknown_fields import tell_unknown
-from llmos_server.api.visits import take_place
 from llmos_server.errors import Forbidden
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from llmos_server.api.access import principal_of
+from llmos_server.api.bodies.unknown_fields import tell_unknown
+from llmos_server.api.generation.starting import AnyRequest
+from llmos_server.api.http.access import principal_of
 from llmos_server.api.schemas.ollama import KeepAlive
 from llmos_server.api.services import services_of
-from llmos_server.api.starting import AnyRequest
-from llmos_server.api.unknown_fields import tell_unknown
 from llmos_server.errors import InvalidRequest
 
 _NUMBER = r"\d{1,18}(?:\.\d{1,18})?"

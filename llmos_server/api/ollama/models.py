@@ -11,14 +11,15 @@ from litestar.params import JSONBody
 from litestar.types import ASGIApp
 from msgspec import UNSET
 
-from llmos_server.api.access import PUBLIC, may_use
+from llmos_server.api.generation.starting import AnyRequest
+from llmos_server.api.http.access import PUBLIC, may_use
+from llmos_server.api.http.responses import json_response
 from llmos_server.api.ollama import tables
 from llmos_server.api.ollama.body import OllamaBody
 from llmos_server.api.ollama.describe import capabilities, details, digest, facts, modified_at, to_model
 from llmos_server.api.ollama.names import find, plain_name
 from llmos_server.api.ollama.ndjson import timestamp
 from llmos_server.api.ollama.skills import list_as_models, show_skill
-from llmos_server.api.responses import json_response
 from llmos_server.api.schemas.ollama_models import (
     OllamaLoaded,
     OllamaLoadedModel,
@@ -29,8 +30,7 @@ from llmos_server.api.schemas.ollama_models import (
 )
 from llmos_server.api.served import ListedModel
 from llmos_server.api.services import services_of
-from llmos_server.api.skill_chat import is_skill
-from llmos_server.api.starting import AnyRequest
+from llmos_server.api.skills.chat import is_skill
 from llmos_server.chat.model_files import read_chat_template
 from llmos_server.fleet_contracts import ModelStatus
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from llmos_server.api.access import find_model
+from llmos_server.api.generation.starting import AnyRequest
+from llmos_server.api.http.access import find_model
 from llmos_server.api.schemas.ollama_models import OllamaNameRequest
 from llmos_server.api.served import ServedModel
-from llmos_server.api.starting import AnyRequest
 from llmos_server.errors import InvalidRequest, ModelNotFound
 
 LATEST = ":latest"

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from llmos_server.api.errors import WireError
-from llmos_server.api.event_stream import encode
-from llmos_server.api.starting import StreamForm
+from llmos_server.api.generation.starting import StreamForm
+from llmos_server.api.http.event_stream import encode
 
 MEDIA_TYPE = "application/x-ndjson"
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from llmos_server.api.sampling import ALL_ROOM
+from llmos_server.api.bodies.unknown_fields import tell_unknown
+from llmos_server.api.generation.sampling import ALL_ROOM
+from llmos_server.api.generation.starting import AnyRequest
 from llmos_server.api.schemas.ollama import OllamaGenerationFields, OllamaOptions
 from llmos_server.api.schemas.structured import JsonSchemaFormat, ResponseFormat
 from llmos_server.api.served import ServedModel
-from llmos_server.api.starting import AnyRequest
-from llmos_server.api.unknown_fields import tell_unknown
 from llmos_server.errors import InvalidRequest
 
 DEFAULTS: Mapping[str, Any] = {"temperature": 0.8, "top_k": 40, "top_p": 0.9}

@@ -8,20 +8,20 @@ from litestar.params import JSONBody
 from litestar.types import ASGIApp
 from msgspec import UNSET
 
-from llmos_server.api.access import require_admin
-from llmos_server.api.disconnect import run_until_disconnect
+from llmos_server.api.admin.pull_stream import open_pull_stream
 from llmos_server.api.errors import WireError
+from llmos_server.api.generation.starting import AnyRequest
+from llmos_server.api.http.access import require_admin
+from llmos_server.api.http.disconnect import run_until_disconnect
+from llmos_server.api.http.responses import json_bytes_response
 from llmos_server.api.ollama import tables
 from llmos_server.api.ollama.body import OllamaBody
 from llmos_server.api.ollama.models import OllamaNameBody
 from llmos_server.api.ollama.names import plain_name
 from llmos_server.api.ollama.ndjson import FORM, error_body, line
-from llmos_server.api.pull_stream import open_pull_stream
-from llmos_server.api.responses import json_bytes_response
 from llmos_server.api.schemas.admin_models import PullEvent
 from llmos_server.api.schemas.ollama_models import OllamaNameRequest, OllamaProgress, OllamaPullRequest
 from llmos_server.api.services import model_admin_of
-from llmos_server.api.starting import AnyRequest
 
 
 class OllamaPullBody(OllamaBody[OllamaPullRequest]):

@@ -8,25 +8,25 @@ import time
 import msgspec
 from litestar.types import ASGIApp
 
-from llmos_server.api.disconnect import run_until_disconnect
+from llmos_server.api.bodies.unknown_fields import tell_unknown
 from llmos_server.api.errors import WireError
+from llmos_server.api.generation.starting import AnyRequest
+from llmos_server.api.http.disconnect import run_until_disconnect
+from llmos_server.api.http.responses import json_response
 from llmos_server.api.ollama.answers import Piece, Shape, without_text
 from llmos_server.api.ollama.describe import NO_DETAILS, modified_at
 from llmos_server.api.ollama.names import LATEST
 from llmos_server.api.ollama.ndjson import FORM, line, timestamp, to_nanoseconds
-from llmos_server.api.responses import json_response
 from llmos_server.api.schemas.chat import ChatCompletionRequest, ChatMessage
 from llmos_server.api.schemas.ollama import OllamaAnswer, OllamaGenerationFields
 from llmos_server.api.schemas.ollama_models import OllamaModel, OllamaShown
 from llmos_server.api.schemas.skills import SkillEvent, SkillResult
 from llmos_server.api.services import services_of
-from llmos_server.api.skill_access import PREFIX, find_skill, list_skills
-from llmos_server.api.skill_chat import to_text
-from llmos_server.api.skill_input import read_chat
-from llmos_server.api.skill_run import create_run
-from llmos_server.api.skill_stream import open_run_stream
-from llmos_server.api.starting import AnyRequest
-from llmos_server.api.unknown_fields import tell_unknown
+from llmos_server.api.skills.access import PREFIX, find_skill, list_skills
+from llmos_server.api.skills.chat import to_text
+from llmos_server.api.skills.input import read_chat
+from llmos_server.api.skills.run import create_run
+from llmos_server.api.skills.stream import open_run_stream
 from llmos_server.errors import ModelNotFound
 from llmos_server.plugins.loading import Offer
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from llmos_server.api import fields
-from llmos_server.api.field_rules import Table, hint, honoured, refused
+from llmos_server.api.bodies import fields
+from llmos_server.api.bodies.field_rules import Table, hint, honoured, refused
 
 _IMAGES = "this model reads text only; leave images out"
 _NO_IMAGES = "no images are made here"

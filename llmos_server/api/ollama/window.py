@@ -6,10 +6,10 @@ import dataclasses
 
 import msgspec
 
+from llmos_server.api.bodies.unknown_fields import tell_unknown
+from llmos_server.api.generation.plans import Plan
+from llmos_server.api.generation.starting import Start
 from llmos_server.api.ollama.words import own_words
-from llmos_server.api.plans import Plan
-from llmos_server.api.starting import Start
-from llmos_server.api.unknown_fields import tell_unknown
 from llmos_server.contracts import EngineInfo
 
 

@@ -7,16 +7,16 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import JSONBody
 from litestar.types import ASGIApp
 
-from llmos_server.api.body import WireBody
-from llmos_server.api.disconnect import run_until_disconnect
+from llmos_server.api.bodies.body import WireBody
+from llmos_server.api.generation.starting import AnyRequest
+from llmos_server.api.http.disconnect import run_until_disconnect
+from llmos_server.api.http.responses import ERRORS, json_response
 from llmos_server.api.responding.background import shielded, start_in_background
 from llmos_server.api.responding.fields import RESPONSE
 from llmos_server.api.responding.preparing import prepare
 from llmos_server.api.responding.run import ResponseRun
 from llmos_server.api.responding.stream import open_response_stream
-from llmos_server.api.responses import ERRORS, json_response
 from llmos_server.api.schemas.responses import Response, ResponseRequest
-from llmos_server.api.starting import AnyRequest
 
 
 class ResponseBody(WireBody[ResponseRequest]):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from llmos_server.api.event_stream import encode
+from llmos_server.api.http.event_stream import encode
 
 
 class EventLog:

@@ -1,10 +1,10 @@
-"""Which fields of /v1/responses are honoured, refused or accepted as hints: as api/fields.py, for items and tools by
-their type."""
+"""Which fields of /v1/responses are honoured, refused or accepted as hints: as api/bodies/fields.py, for items and
+tools by their type."""
 
 from __future__ import annotations
 
-from llmos_server.api.field_rules import Table, hint, honoured, refused, values
-from llmos_server.api.fields import PART, equals
+from llmos_server.api.bodies.field_rules import Table, hint, honoured, refused, values
+from llmos_server.api.bodies.fields import PART, equals
 
 _EFFECTLESS = "a hint that changes no answer"
 _ECHOED = "echoed by clients from an earlier answer"

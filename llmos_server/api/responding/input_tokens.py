@@ -9,18 +9,18 @@ from litestar.params import JSONBody
 from litestar.types import ASGIApp
 
 from llmos_server.agents.toolbox import Toolbox
-from llmos_server.api.body import WireBody
-from llmos_server.api.disconnect import run_until_disconnect
-from llmos_server.api.looping import with_tools
-from llmos_server.api.prompt_size import count_prompt
-from llmos_server.api.renaming import renamed
+from llmos_server.api.agents.looping import with_tools
+from llmos_server.api.agents.renaming import renamed
+from llmos_server.api.bodies.body import WireBody
+from llmos_server.api.chats.prompt_size import count_prompt
+from llmos_server.api.generation.starting import AnyRequest
+from llmos_server.api.http.disconnect import run_until_disconnect
+from llmos_server.api.http.responses import ERRORS, json_response
 from llmos_server.api.responding.fields import INPUT_TOKENS
 from llmos_server.api.responding.preparing import Prepared, prepare
 from llmos_server.api.responding.toolset import choose
-from llmos_server.api.responses import ERRORS, json_response
 from llmos_server.api.schemas.responses import InputTokens, ResponseRequest
 from llmos_server.api.services import services_of
-from llmos_server.api.starting import AnyRequest
 from llmos_server.errors import InvalidRequest
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
-from llmos_server.api.body import convert
+from llmos_server.api.bodies.body import convert
 from llmos_server.api.schemas.chat import MAX_PARTS, ContentPart
 from llmos_server.api.schemas.responses import Item, ObjectId
 from llmos_server.errors import InvalidRequest

@@ -6,8 +6,9 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from llmos_server.api.access import find_model
-from llmos_server.api.field_rules import check_typed
+from llmos_server.api.bodies.field_rules import check_typed
+from llmos_server.api.bodies.unknown_fields import tell_unknown
+from llmos_server.api.http.access import find_model
 from llmos_server.api.responding.chat_request import SEALED_REASONING, to_chat
 from llmos_server.api.responding.fields import ITEMS
 from llmos_server.api.responding.history import History, read_history
@@ -19,7 +20,6 @@ from llmos_server.api.responding.toolset import Toolset, read_tools
 from llmos_server.api.schemas.chat import ChatCompletionRequest
 from llmos_server.api.schemas.responses import Item, Response, ResponseRequest
 from llmos_server.api.services import services_of
-from llmos_server.api.unknown_fields import tell_unknown
 from llmos_server.errors import InvalidRequest
 
 

@@ -14,12 +14,13 @@ import msgspec
 from llmos_server.access.limits import Lease
 from llmos_server.agents.calls import Call
 from llmos_server.agents.toolbox import Listing, Toolbox
-from llmos_server.api.answers import Answer
-from llmos_server.api.asking import ChatModel
+from llmos_server.api.accounting.visits import take_place
+from llmos_server.api.agents.asking import ChatModel
+from llmos_server.api.agents.looping import create_loop, create_model
+from llmos_server.api.agents.renaming import renamed
 from llmos_server.api.errors import describe, report
-from llmos_server.api.looping import create_loop, create_model
-from llmos_server.api.opening import SHUTTING_DOWN
-from llmos_server.api.renaming import renamed
+from llmos_server.api.generation.answers import Answer
+from llmos_server.api.http.opening import SHUTTING_DOWN
 from llmos_server.api.responding.event_log import EventLog
 from llmos_server.api.responding.output import Output
 from llmos_server.api.responding.preparing import Prepared
@@ -27,7 +28,6 @@ from llmos_server.api.responding.shown import to_usage
 from llmos_server.api.responding.toolset import choose
 from llmos_server.api.schemas.responses import IncompleteDetails, Response, ResponseFault
 from llmos_server.api.services import services_of
-from llmos_server.api.visits import take_place
 from llmos_server.errors import EngineBusy
 
 Ending = Literal["failed", "cancelled"]

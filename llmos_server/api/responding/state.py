@@ -9,15 +9,15 @@ from typing import Any
 import msgspec
 import structlog
 
-from llmos_server.api.access import principal_of
+from llmos_server.api.agents.keeping import keeps_objects, require_keeping
+from llmos_server.api.bodies.unknown_fields import tell_unknown
 from llmos_server.api.errors import NotFound
-from llmos_server.api.keeping import keeps_objects, require_keeping
+from llmos_server.api.http.access import principal_of
 from llmos_server.api.responding.ids import response_of
 from llmos_server.api.responding.items import type_of
 from llmos_server.api.responding.shown import conversation_id
 from llmos_server.api.schemas.responses import Item, Response, ResponseRequest
 from llmos_server.api.services import services_of
-from llmos_server.api.unknown_fields import tell_unknown
 from llmos_server.errors import InvalidRequest, StoreUnavailable
 from llmos_server.store.store import Store
 

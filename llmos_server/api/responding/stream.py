@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 
-from llmos_server.api.event_stream import EventStream
-from llmos_server.api.opening import open_events
+from llmos_server.api.http.event_stream import EventStream
+from llmos_server.api.http.opening import open_events
 from llmos_server.api.responding.run import ResponseRun
 from llmos_server.api.services import services_of
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from llmos_server.agents.tool_source import ToolProvider, ToolSource
 from llmos_server.agents.toolbox import Toolbox
-from llmos_server.api.access import principal_of
-from llmos_server.api.body import convert
+from llmos_server.api.bodies.body import convert
+from llmos_server.api.http.access import principal_of
 from llmos_server.api.responding.history import function_name
 from llmos_server.api.schemas.tools import FunctionDefinition, ToolDefinition
 from llmos_server.errors import InvalidRequest

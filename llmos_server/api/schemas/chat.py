@@ -136,7 +136,7 @@ class ChunkChoice(Struct, kw_only=True):
 
 
 class ChatCompletionChunk(Struct, kw_only=True):
-    """Frames are written by hand (api/chat_frames.py); this struct documents them."""
+    """Frames are written by hand (api/chats/frames.py); this struct documents them."""
 
     id: str
     object: Literal["chat.completion.chunk"] = "chat.completion.chunk"

@@ -8,14 +8,14 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, FromQuery, JSONBody
 from litestar.types import ASGIApp
 
-from llmos_server.api.access import principal_of
-from llmos_server.api.body import WireBody
+from llmos_server.api.agents.keeping import require_keeping
+from llmos_server.api.bodies.body import WireBody
 from llmos_server.api.errors import NotFound
-from llmos_server.api.keeping import require_keeping
-from llmos_server.api.responses import json_bytes_response, json_response
+from llmos_server.api.generation.starting import AnyRequest
+from llmos_server.api.http.access import principal_of
+from llmos_server.api.http.responses import json_bytes_response, json_response
 from llmos_server.api.schemas.stored import CreateItemsRequest, ItemList, StoredItem, item_list
 from llmos_server.api.services import store_of
-from llmos_server.api.starting import AnyRequest
 from llmos_server.api.stored.conversations import ERROR_SPECS, OK, TAGS, describe, find_conversation, missing
 from llmos_server.api.stored.fields import CREATE_ITEMS
 from llmos_server.api.stored.including import check_include

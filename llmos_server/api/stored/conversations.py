@@ -7,11 +7,12 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, JSONBody
 from litestar.types import ASGIApp
 
-from llmos_server.api.access import principal_of
-from llmos_server.api.body import WireBody
+from llmos_server.api.agents.keeping import require_keeping
+from llmos_server.api.bodies.body import WireBody
 from llmos_server.api.errors import NotFound
-from llmos_server.api.keeping import require_keeping
-from llmos_server.api.responses import ERRORS, json_response
+from llmos_server.api.generation.starting import AnyRequest
+from llmos_server.api.http.access import principal_of
+from llmos_server.api.http.responses import ERRORS, json_response
 from llmos_server.api.schemas.stored import (
     Conversation,
     CreateConversationRequest,
@@ -19,7 +20,6 @@ from llmos_server.api.schemas.stored import (
     UpdateConversationRequest,
 )
 from llmos_server.api.services import store_of
-from llmos_server.api.starting import AnyRequest
 from llmos_server.api.stored.fields import CREATE_CONVERSATION, UPDATE_CONVERSATION
 from llmos_server.api.stored.shapes import read_new_items
 from llmos_server.store import conversations as stored

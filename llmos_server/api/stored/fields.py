@@ -1,10 +1,10 @@
-"""Which fields of conversations' requests are honoured. See api/fields.py."""
+"""Which fields of conversations' requests are honoured. See api/bodies/fields.py."""
 
 from __future__ import annotations
 
 import dataclasses
 
-from llmos_server.api.field_rules import Rule, Status, Table, honoured
+from llmos_server.api.bodies.field_rules import Rule, Status, Table, honoured
 from llmos_server.api.responding.fields import ITEMS
 
 _METADATA = "up to 16 texts of up to 512 characters, under names of up to 64"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from llmos_server.api.access import principal_of
-from llmos_server.api.event_stream import EventStream
+from llmos_server.api.generation.starting import AnyRequest
+from llmos_server.api.http.access import principal_of
+from llmos_server.api.http.event_stream import EventStream
 from llmos_server.api.services import services_of
-from llmos_server.api.starting import AnyRequest
 from llmos_server.errors import InvalidRequest
 from llmos_server.store.responses import StoredResponse
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from llmos_server.api.generation.starting import AnyRequest
 from llmos_server.api.responding.chat_request import check_included
-from llmos_server.api.starting import AnyRequest
 from llmos_server.api.stored.query import read_list
 
 

@@ -6,8 +6,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
-from llmos_server.api.starting import AnyRequest
-from llmos_server.api.unknown_fields import tell_unknown
+from llmos_server.api.bodies.unknown_fields import tell_unknown
+from llmos_server.api.generation.starting import AnyRequest
 from llmos_server.errors import InvalidRequest
 
 MAX_PAGE = 100

@@ -10,13 +10,13 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, FromQuery
 from litestar.types import ASGIApp
 
-from llmos_server.api.access import principal_of
 from llmos_server.api.errors import NotFound
-from llmos_server.api.responses import ERRORS, json_bytes_response, json_response
+from llmos_server.api.generation.starting import AnyRequest
+from llmos_server.api.http.access import principal_of
+from llmos_server.api.http.responses import ERRORS, json_bytes_response, json_response
 from llmos_server.api.schemas.responses import Response
 from llmos_server.api.schemas.stored import DeletedResponse, ItemList, item_list
 from llmos_server.api.services import services_of, store_of
-from llmos_server.api.starting import AnyRequest
 from llmos_server.api.stored.follow import follow
 from llmos_server.api.stored.including import check_include
 from llmos_server.api.stored.query import PAGE, check_names, read_bool, read_int, read_page

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from llmos_server.api.field_rules import check_typed
+from llmos_server.api.bodies.field_rules import check_typed
 from llmos_server.api.responding.fields import ITEMS
 from llmos_server.api.responding.items import read_item, type_of
 from llmos_server.api.schemas.responses import Item

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from llmos_server.api.field_rules import Status, Table
+from llmos_server.api.bodies.field_rules import Status, Table
 from llmos_server.api.ollama import tables
 from llmos_server.api.schemas import ollama, ollama_models
 

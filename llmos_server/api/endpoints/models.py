@@ -1,0 +1,99 @@
+"""GET /v1/models and /v1/models/{id}."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from litestar import get
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import FromPath
+from litestar.types import ASGIApp
+
+from llmos_server.api.generation.starting import AnyRequest
+from llmos_server.api.http.access import find_model, may_use
+from llmos_server.api.http.responses import ERRORS, json_response
+from llmos_server.api.schemas.models import Model, ModelList
+from llmos_server.api.served import Directory, ListedModel
+from llmos_server.api.services import services_of
+from llmos_server.api.skills.access import PREFIX, find_skill, list_skills
+from llmos_server.errors import ModelNotFound
+from llmos_server.plugins.loading import Offer
+
+
+@get(
+    "/v1/models",
+    tags=["Models"],
+    summary="List the served models that this key may use, chat models first, skills last",
+    responses={200: ResponseSpec(ModelList, description="All of them.")},
+)
+async def list_models(request: AnyRequest) -> ASGIApp:
+    return json_response(request, describe_models(request))
+
+
+def describe_models(request: AnyRequest) -> ModelList:
+    directory = services_of(request).directory
+    visible = [served for served in directory.list() if may_use(request, served)]
+    skills = [_describe_skill(directory, offer) for offer in list_skills(request)]
+    models = [*(describe_model(directory, served) for served in visible), *skills]
+    first, last = (models[0].id, models[-1].id) if models else (None, None)
+    return ModelList(data=models, first_id=first, last_id=last)
+
+
+@get(
+    "/v1/models/{model_id:path}",
+    tags=["Models"],
+    summary="One model, by name or alias",
+    responses={200: ResponseSpec(Model, description="The model."), 404: ERRORS[404]},
+)
+async def retrieve_model(request: AnyRequest, model_id: FromPath[str]) -> ASGIApp:
+    """Names may hold slashes and colons; Litestar hands a path parameter over with a slash before it."""
+    directory = services_of(request).directory
+    name = str(model_id).removeprefix("/")
+    if name.startswith(PREFIX):
+        return json_response(request, _describe_skill(directory, find_skill(request, name.removeprefix(PREFIX))))
+    return json_response(request, describe_model(directory, await find_model(request, name)))
+
+
+def _describe_skill(directory: Directory, offer: Offer) -> Model:
+    """A skill under a model's name, for chat programs: as ready as the default model is."""
+    try:
+        default = directory.default()
+    except ModelNotFound:
+        default = None
+    created = default.created if default is not None else 0
+    return Model(
+        id=PREFIX + offer.name,
+        created=created,
+        display_name=offer.name,
+        created_at=_rfc3339(created),
+        owned_by=offer.plugin,
+        max_model_len=None,
+        capabilities=["chat", "skill", "streaming"],
+        aliases=[],
+        state=default.engine.state if default is not None else "unloaded",
+    )
+
+
+def describe_model(directory: Directory, served: ListedModel) -> Model:
+    capabilities = ["completions", "logprobs", "streaming", "systemone", "tokenize"]
+    if served.kind == "encoder":
+        capabilities = ["embeddings", "rerank", "score", "tokenize"]
+    elif served.kind == "classifier":
+        is_scorer = len(served.labels) == 1
+        capabilities = ["classify", *(["rerank", "score"] if is_scorer else []), "systemone", "tokenize"]
+    elif served.has_template:
+        capabilities = ["chat", *capabilities]
+    return Model(
+        id=served.id,
+        created=served.created,
+        display_name=served.id,
+        created_at=_rfc3339(served.created),
+        max_model_len=served.max_model_len,
+        capabilities=capabilities,
+        aliases=list(directory.aliases_of(served.id)),
+        state=served.engine.state,
+    )
+
+
+def _rfc3339(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,34 @@
+"""Which skill a request means. All ways to a skill go through find_skill: what keys may use is decided here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llmos_server.api.errors import NotFound
+from llmos_server.api.http.access import may_run_skill, require_skill
+from llmos_server.api.services import services_of
+from llmos_server.plugins.loading import Offer
+
+HOOK = "register_skills"
+PREFIX = "skill:"
+"""Of a skill's name where a model's name is expected."""
+
+
+def find_skill(connection: Any, name: str, *, param: str | None = None) -> Offer:
+    """param: the field that named it. Raises NotFound, which lists those that the key may run, and Forbidden."""
+    host = services_of(connection).plugins
+    offer = host.find(HOOK, name)
+    if offer is None:
+        known = ", ".join(offer.name for offer in list_skills(connection)) or "none"
+        raise NotFound(
+            f"There is no skill {name[:100]!r} here. Skills: {known}. `llmos plugins list` tells why one is missing.",
+            param=param,
+            code="skill_not_found",
+        )
+    require_skill(connection, name, param=param)
+    return offer
+
+
+def list_skills(connection: Any) -> list[Offer]:
+    """Those that the request's key may run, in the order of loading."""
+    return [offer for offer in services_of(connection).plugins.offers(HOOK) if may_run_skill(connection, offer.name)]
