@@ -1,6 +1,6 @@
 """`llmos doctor`: what on this machine keeps LLMOS from serving, and what to do about it.
 
-A running server answers the same question about itself at /admin/doctor.
+A running server answers the same question about itself at /admin/v1/doctor.
 """
 
 from __future__ import annotations

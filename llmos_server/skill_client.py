@@ -173,5 +173,7 @@ def _check_sameness(skill: Skill[Any, Any], answers: Sequence[Answer]) -> None:
 async def _store(client: httpx2.AsyncClient, root: str, skill: Skill[Any, Any], evaluation: Evaluation) -> None:
     fields = msgspec.structs.asdict(evaluation)
     del fields["errors"]
-    response = await client.post(f"{root}/admin/skills/{skill.name}/scores", json={"version": skill.version, **fields})
+    response = await client.post(
+        f"{root}/admin/v1/skills/{skill.name}/scores", json={"version": skill.version, **fields}
+    )
     await check_status(response)

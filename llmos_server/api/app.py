@@ -163,7 +163,7 @@ def create_api(
 ) -> Litestar:
     """gate: None asks nobody for a key, and knows no administrator. store, usage: None keeps neither keys nor usage.
     embedding_default: a model's name. fleet: whose figures are among the metrics.
-    examine: looks the machine over for /admin/doctor.
+    examine: looks the machine over for /admin/v1/doctor.
     model_admin: None for a fixed set of models. plugins: None has none. calibrations: of
     typed decisions; None for none. mcp: servers whose tools are used; started and stopped elsewhere.
     serves_mcp: answers MCP clients at /mcp. tool_providers: of tools that the server runs, by the type of an entry of

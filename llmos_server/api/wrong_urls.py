@@ -24,6 +24,7 @@ _REMEDIES = (
         )
         for path in ("/api/v0", "/api/v1")
     ),
+    ("/admin", "The administrators' API is under /admin/v1; /docs lists what there is."),
     ("/api", "Of Ollama's API there are chat, generate, embed, tags, show, ps, pull and delete; see /docs."),
 )
 

@@ -58,7 +58,7 @@ def create(
         "tokens_per_minute": tokens_per_minute,
     }
     server = say_where(url, config)
-    made = on_server(server, "POST", "/admin/keys", wanted) if server else _create_here(wanted, config)
+    made = on_server(server, "POST", "/admin/v1/keys", wanted) if server else _create_here(wanted, config)
     if json:
         print_json(made)
     else:
@@ -72,7 +72,7 @@ def list_keys(*, json: JsonFlag = False, url: NamedUrl = None, config: ConfigFla
     Example: llmos keys list
     """
     server = say_where(url, config)
-    found = on_server(server, "GET", "/admin/keys")["data"] if server else _list_here(config)
+    found = on_server(server, "GET", "/admin/v1/keys")["data"] if server else _list_here(config)
     if json:
         print_json(found)
         return
@@ -98,7 +98,7 @@ def revoke(
 
     key = id_of(key)
     server = say_where(url, config)
-    path = f"/admin/keys/{quote(key, safe='')}"
+    path = f"/admin/v1/keys/{quote(key, safe='')}"
     revoked = on_server(server, "DELETE", path) if server else _revoke_here(key, config)
     print(f"Key {revoked['id']} ({revoked['name']}): revoked")
 
@@ -189,7 +189,7 @@ def _revoke_here(key: str, config: Any) -> dict[str, Any]:
 
 
 def _described(key: Any) -> dict[str, Any]:
-    """As /admin/keys shows it: without the hash."""
+    """As /admin/v1/keys shows it: without the hash."""
     import msgspec
 
     fields: dict[str, Any] = msgspec.to_builtins(key)

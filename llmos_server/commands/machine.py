@@ -33,7 +33,7 @@ def doctor(
     if root is None:
         findings = run_checks(read_settings(config))
     else:
-        findings = msgspec.convert(on_server(root, "GET", "/admin/doctor")["data"], list[Finding])
+        findings = msgspec.convert(on_server(root, "GET", "/admin/v1/doctor")["data"], list[Finding])
     if json:
         print_json(findings)
     else:

@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 def list_on(root: str) -> list[dict[str, Any]]:
     """Each with "version" and "status"."""
-    found: list[dict[str, Any]] = on_server(root, "GET", "/admin/models")["data"]
+    found: list[dict[str, Any]] = on_server(root, "GET", "/admin/v1/models")["data"]
     return found
 
 
 def act_on(root: str, verb: str, name: str) -> Any:
     """verb: load or unload."""
-    return on_server(root, "POST", f"/admin/models/{verb}", {"model": name})
+    return on_server(root, "POST", f"/admin/v1/models/{verb}", {"model": name})
 
 
 def remove_on(root: str, name: str) -> Any:
-    return on_server(root, "DELETE", f"/admin/models/{quote(name, safe='')}")
+    return on_server(root, "DELETE", f"/admin/v1/models/{quote(name, safe='')}")
 
 
 def pull_on(root: str, name: str, progress: Progress, config: Path | None) -> dict[str, Any]:
@@ -40,7 +40,7 @@ def pull_on(root: str, name: str, progress: Progress, config: Path | None) -> di
 
     async def follow() -> dict[str, Any]:
         model: dict[str, Any] = {}
-        path = f"{root}/admin/models/pull"
+        path = f"{root}/admin/v1/models/pull"
         async with create_client(root) as client, client.stream("POST", path, json={"model": name}) as response:
             await check_status(response)
             with ExitStack() as transfer:

@@ -112,7 +112,7 @@ def ps(*, json: JsonFlag = False, url: UrlFlag = None) -> None:
     """
     from llmos_server.registry.progress import format_bytes
 
-    answer = _ask(url, "GET", "/admin/models")
+    answer = _ask(url, "GET", "/admin/v1/models")
     if json:
         print_json(answer)
         return

@@ -32,7 +32,7 @@ def list_plugins(
     Example: llmos plugins list
     """
     root = find_server(url, config)
-    found = on_server(root, "GET", "/admin/plugins")["data"] if root else _list_here(config)
+    found = on_server(root, "GET", "/admin/v1/plugins")["data"] if root else _list_here(config)
     if json:
         print_json(found)
         return

@@ -41,9 +41,9 @@ def prune(
 
 
 def remove(wanted: dict[str, Any], url: str | None, config: Any) -> dict[str, Any]:
-    """As /admin/prune takes and answers it, there or on the database here."""
+    """As /admin/v1/prune takes and answers it, there or on the database here."""
     server = say_where(url, config)
-    done: dict[str, Any] = on_server(server, "POST", "/admin/prune", wanted) if server else _here(wanted, config)
+    done: dict[str, Any] = on_server(server, "POST", "/admin/v1/prune", wanted) if server else _here(wanted, config)
     return done
 
 

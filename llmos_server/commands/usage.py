@@ -27,7 +27,7 @@ def usage(
     server = say_where(url, config)
     if server:
         params = {name: value for name, value in (("since", since), ("key", key), ("by", by)) if value is not None}
-        report = on_server(server, "GET", "/admin/usage", params=params)
+        report = on_server(server, "GET", "/admin/v1/usage", params=params)
         totals, removed = report["data"], report.get("removed_before")
     else:
         totals, removed = _totals_here(since, key, by, config)

@@ -1,4 +1,4 @@
-"""What `llmos prune` and /admin/prune do: remove now what is too old, or all of one key."""
+"""What `llmos prune` and /admin/v1/prune do: remove now what is too old, or all of one key."""
 
 from __future__ import annotations
 

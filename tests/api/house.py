@@ -94,5 +94,5 @@ class House:
         return str(reply.json()["choices"][0]["text"])
 
     async def status(self, model: str) -> dict[str, Any]:
-        listed = (await self.http.get("/admin/models")).json()["data"]
+        listed = (await self.http.get("/admin/v1/models")).json()["data"]
         return next(entry["status"] for entry in listed if entry["version"]["name"] == model)

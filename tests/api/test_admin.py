@@ -49,7 +49,7 @@ class Server:
         return httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000", headers=headers)
 
     async def create(self, name: str, **fields) -> tuple[str, httpx2.AsyncClient]:
-        reply = await self.admin.post("/admin/keys", json={"name": name, **fields})
+        reply = await self.admin.post("/admin/v1/keys", json={"name": name, **fields})
         assert reply.status_code == 200, reply.text
         return reply.json()["id"], self.client(reply.json()["key"])
 
@@ -78,18 +78,18 @@ class TestKeys:
         key_id, user = await server.create(
             "laptop", models=["tiny"], skills=["code"], tools=["clock"], max_in_flight=2, tokens_per_minute=100
         )
-        [listed] = (await server.admin.get("/admin/keys")).json()["data"]
+        [listed] = (await server.admin.get("/admin/v1/keys")).json()["data"]
         assert (listed["id"], listed["name"], listed["models"]) == (key_id, "laptop", ["tiny"])
         assert (listed["skills"], listed["tools"]) == (["code"], ["clock"])
         assert listed["key"] is None
         assert "secret" not in str(listed)
         assert (await user.get("/v1/models")).status_code == 200
         assert (await server.client(None).get("/v1/models")).status_code == 401
-        assert (await user.get("/admin/keys")).status_code == 403
-        revoked = await server.admin.delete("/admin/keys/laptop")
+        assert (await user.get("/admin/v1/keys")).status_code == 403
+        revoked = await server.admin.delete("/admin/v1/keys/laptop")
         assert revoked.json()["revoked"] is not None
         assert (await user.get("/v1/models")).status_code == 401
-        again = await server.admin.delete(f"/admin/keys/{key_id}")
+        again = await server.admin.delete(f"/admin/v1/keys/{key_id}")
         assert (again.status_code, again.json()["error"]["code"]) == (404, "key_not_found")
         assert (await server.client(None).get("/v1/models")).status_code == 401  # Revoking the last opens nothing.
 
@@ -97,17 +97,17 @@ class TestKeys:
         _, user = await server.create("leaked")
         key = user.headers["Authorization"].removeprefix("Bearer ")
         capsys.readouterr()
-        revoked = await server.admin.delete(f"/admin/keys/{key}")
+        revoked = await server.admin.delete(f"/admin/v1/keys/{key}")
         assert (revoked.status_code, revoked.json()["name"]) == (200, "leaked")
-        again = await server.admin.delete(f"/admin/keys/{key}")
+        again = await server.admin.delete(f"/admin/v1/keys/{key}")
         assert again.status_code == 404
         logged = "".join(capsys.readouterr())
-        assert "/admin/keys/sk-llmos-" in logged
+        assert "/admin/v1/keys/sk-llmos-" in logged
         assert key[-43:] not in logged + again.text
 
     async def test_an_admin_key_administers(self, server):
         _, boss = await server.create("boss", is_admin=True)
-        assert (await boss.post("/admin/keys", json={"name": "other"})).status_code == 200
+        assert (await boss.post("/admin/v1/keys", json={"name": "other"})).status_code == 200
 
     @pytest.mark.parametrize(
         ("body", "param"),
@@ -126,12 +126,12 @@ class TestKeys:
         ],
     )
     async def test_what_can_not_be_is_refused_by_name(self, server, body, param):
-        reply = await server.admin.post("/admin/keys", json=body)
+        reply = await server.admin.post("/admin/v1/keys", json=body)
         assert (reply.status_code, reply.json()["error"]["param"]) == (400, param)
 
     async def test_a_name_that_is_taken(self, server):
         await server.create("laptop")
-        reply = await server.admin.post("/admin/keys", json={"name": "laptop"})
+        reply = await server.admin.post("/admin/v1/keys", json={"name": "laptop"})
         assert (reply.status_code, reply.json()["error"]["code"]) == (400, "name_taken")
 
     async def test_without_a_database_the_server_says_so(self, make_api):
@@ -219,18 +219,18 @@ class TestUsage:
             assert (missing.status_code, missing.json()["error"]["code"]) == (404, "usage_not_found")
         assert (await other.get("/v1/usage")).json()["data"][0]["requests"] == 0
         assert (await user.get("/v1/usage?since=1h&by=model")).json()["data"][0]["group"] == "tiny"
-        assert (await user.get("/admin/usage")).status_code == 403
-        everybody = (await server.admin.get("/admin/usage?by=key")).json()["data"]
+        assert (await user.get("/admin/v1/usage")).status_code == 403
+        everybody = (await server.admin.get("/admin/v1/usage?by=key")).json()["data"]
         assert [total["requests"] for total in everybody] == [1]
-        assert (await server.admin.get("/admin/usage?key=none")).json()["data"][0]["requests"] == 0
+        assert (await server.admin.get("/admin/v1/usage?key=none")).json()["data"][0]["requests"] == 0
 
     async def test_sums_that_lack_removed_rows_say_so(self, server):
         _, user = await server.create("a")
         await server.store.usage.write([usage_row(created=1000), usage_row(created=5000)])
-        for client, path in ((user, "/v1/usage"), (server.admin, "/admin/usage")):
+        for client, path in ((user, "/v1/usage"), (server.admin, "/admin/v1/usage")):
             assert (await client.get(path)).json()["removed_before"] is None
         assert await server.store.removals.remove_before(2000, 10) == 1
-        for client, path in ((user, "/v1/usage"), (server.admin, "/admin/usage")):
+        for client, path in ((user, "/v1/usage"), (server.admin, "/admin/v1/usage")):
             assert (await client.get(path)).json()["removed_before"] == 2000
             assert (await client.get(path + "?since=7d")).json()["removed_before"] is None
 
@@ -303,7 +303,7 @@ class TestUsage:
 
     @pytest.mark.parametrize("query", ["since=soon", "by=colour"])
     async def test_what_can_not_be_asked(self, server, query):
-        reply = await server.admin.get(f"/admin/usage?{query}")
+        reply = await server.admin.get(f"/admin/v1/usage?{query}")
         assert (reply.status_code, reply.json()["error"]["param"]) == (400, query.partition("=")[0])
 
     async def test_the_ledger_is_in_the_metrics(self, server):

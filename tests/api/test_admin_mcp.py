@@ -1,4 +1,4 @@
-"""What an administrator sees of MCP servers: /admin/mcp, the metrics, the doctor; and that nobody pays for the SDK
+"""What an administrator sees of MCP servers: /admin/v1/mcp, the metrics, the doctor; and that nobody pays for the SDK
 before it is used."""
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ async def test_servers_are_told_without_their_secrets(admin_api: Any, servers: M
     broken = servers.by_name["broken"]
     with pytest.raises(Exception, match="is down"):
         await broken.call("x", {})
-    answer = await admin_api.get("/admin/mcp")
+    answer = await admin_api.get("/admin/v1/mcp")
     first, second = answer.json()["data"]
     assert (first["name"], first["transport"], first["place"]) == ("broken", "stdio", "no-such-program")
     assert (first["state"], first["num_calls"], first["num_errors"], first["tools"]) == ("waiting", 1, 1, [])
@@ -63,7 +63,7 @@ async def test_servers_are_told_without_their_secrets(admin_api: Any, servers: M
         "ended with exit status 127; its last words: no-such-program: No such file or directory"
     )
     assert (second["state"], second["place"]) == ("off", "http://127.0.0.1:1/mcp")
-    findings = (await admin_api.get("/admin/doctor")).text
+    findings = (await admin_api.get("/admin/v1/doctor")).text
     assert "MCP server broken (no-such-program): waiting: it ended with exit status 127" in findings
     assert "MCP server far (http://127.0.0.1:1/mcp): switched off" in findings
     metrics = (await admin_api.get("/metrics")).text
@@ -74,7 +74,7 @@ async def test_servers_are_told_without_their_secrets(admin_api: Any, servers: M
 
 
 async def test_they_are_for_administrators(admin_api: Any) -> None:
-    assert (await admin_api.get("/admin/mcp", headers={"Authorization": ""})).status_code == 401
+    assert (await admin_api.get("/admin/v1/mcp", headers={"Authorization": ""})).status_code == 401
 
 
 async def test_where_it_is_switched_off_there_is_no_mcp(admin_api: Any) -> None:

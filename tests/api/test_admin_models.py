@@ -71,29 +71,29 @@ async def test_a_broken_folder_fails_alone_and_by_name(house: House) -> None:
 
 
 async def test_administrators_load_and_unload(house: House) -> None:
-    reply = await house.http.post("/admin/models/load", json={"model": "gpt"})
+    reply = await house.http.post("/admin/v1/models/load", json={"model": "gpt"})
     assert (reply.json()["version"]["name"], reply.json()["status"]["state"]) == (house.a, "ready")
-    listed = (await house.http.get("/admin/models")).json()
+    listed = (await house.http.get("/admin/v1/models")).json()
     assert (listed["budget_bytes"], listed["used_bytes"]) == (2 * SIZE, SIZE)
     assert (await house.status(house.b))["state"] == "unloaded"
-    reply = await house.http.post("/admin/models/unload", json={"model": house.a})
+    reply = await house.http.post("/admin/v1/models/unload", json={"model": house.a})
     assert reply.json()["status"]["state"] == "unloaded"
     assert (await house.status(house.a))["num_evictions"] == 1
-    assert (await house.http.post("/admin/models/load", json={"model": "none"})).status_code == 404
-    assert (await house.http.post("/admin/models/load", json={})).status_code == 400
+    assert (await house.http.post("/admin/v1/models/load", json={"model": "none"})).status_code == 404
+    assert (await house.http.post("/admin/v1/models/load", json={})).status_code == 400
 
 
 async def test_administrators_pull_and_remove(house: House) -> None:
     house.files.write_gguf(house.folder / "new.gguf")
     name = f"file:{house.folder}/new.gguf"
-    reply = await house.http.post("/admin/models/pull", json={"model": name})
+    reply = await house.http.post("/admin/v1/models/pull", json={"model": name})
     *events, done = [line[6:] for line in reply.text.splitlines() if line.startswith("data: ")]
     assert done == "[DONE]"
     assert json.loads(events[-1])["model"]["name"] == name
     assert any("done" in json.loads(event) for event in events[:-1])
     assert await house.text(name)
     for path in (name, name.replace("/", "%2F")):
-        reply = await house.http.delete(f"/admin/models/{path}")
+        reply = await house.http.delete(f"/admin/v1/models/{path}")
         if path == name:
             assert reply.json()["deleted"] is True
             assert (house.folder / "new.gguf").exists()
@@ -102,10 +102,10 @@ async def test_administrators_pull_and_remove(house: House) -> None:
 
 
 async def test_a_pull_that_fails_ends_with_an_error_event(house: House) -> None:
-    reply = await house.http.post("/admin/models/pull", json={"model": "file:/nowhere/x.gguf"})
+    reply = await house.http.post("/admin/v1/models/pull", json={"model": "file:/nowhere/x.gguf"})
     assert "/nowhere/x.gguf" in json.loads(reply.text.splitlines()[-2][6:])["error"]["message"]
     assert "[DONE]" not in reply.text
-    reply = await house.http.post("/admin/models/pull", json={"model": "what is this"})
+    reply = await house.http.post("/admin/v1/models/pull", json={"model": "what is this"})
     assert reply.status_code == 400
 
 
@@ -120,7 +120,7 @@ async def test_two_who_pull_one_name_hear_of_one_pull(house: House) -> None:
         return pull(name, progress)
 
     house.registry.pull = note  # type: ignore[method-assign]
-    asked = [asyncio.create_task(house.http.post("/admin/models/pull", json={"model": house.a})) for _ in range(2)]
+    asked = [asyncio.create_task(house.http.post("/admin/v1/models/pull", json={"model": house.a})) for _ in range(2)]
     async with asyncio.timeout(WAIT):
         while sum(len(running.listeners) for running in house.admin.pulls._running.values()) < 2:
             await asyncio.sleep(0.001)
@@ -136,7 +136,7 @@ async def test_two_who_pull_one_name_hear_of_one_pull(house: House) -> None:
 )
 async def test_all_of_it_is_closed_to_others(house: House, method: str, path: str) -> None:
     body = {"model": house.a} if method == "POST" else None
-    reply = await house.http.request(method, f"/admin/models{path}", json=body, headers={"Authorization": ""})
+    reply = await house.http.request(method, f"/admin/v1/models{path}", json=body, headers={"Authorization": ""})
     assert reply.status_code == 403
     assert house.workers == []
 

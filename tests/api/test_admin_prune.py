@@ -1,4 +1,4 @@
-"""/admin/prune: by kind, age and key, for administrators."""
+"""/admin/v1/prune: by kind, age and key, for administrators."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def server(make_api, tmp_path):
 
 async def prune(server: Any, token: str | None = TOKEN, **fields: Any) -> Any:
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    return await server.post("/admin/prune", fields, headers=headers)
+    return await server.post("/admin/v1/prune", fields, headers=headers)
 
 
 async def test_one_keys_objects(server):

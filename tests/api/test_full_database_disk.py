@@ -46,7 +46,7 @@ async def test_a_disk_that_fills(small_disk: Path, fill, fakes, quick) -> None:
     app = create_api(ModelDirectory([served]), ApiSettings(), gate=gate, store=store, usage=ledger)
     transport = httpx2.ASGITransport(app=app)
     async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as http:
-        made = await http.post("/admin/keys", json={"name": "a"}, headers={"Authorization": f"Bearer {TOKEN}"})
+        made = await http.post("/admin/v1/keys", json={"name": "a"}, headers={"Authorization": f"Bearer {TOKEN}"})
         http.headers["Authorization"] = f"Bearer {made.json()['key']}"
         num_booked = 0
 
@@ -68,7 +68,7 @@ async def test_a_disk_that_fills(small_disk: Path, fill, fakes, quick) -> None:
                 await asyncio.sleep(0.02)
             for _ in range(20):
                 await ask()
-            refused = await http.delete("/admin/keys/a", headers={"Authorization": f"Bearer {TOKEN}"})
+            refused = await http.delete("/admin/v1/keys/a", headers={"Authorization": f"Bearer {TOKEN}"})
             metrics = (await http.get("/metrics")).text
             assert "llmos:usage_ledger_failing 1.0" in metrics
             assert f"llmos:usage_rows_pending {float(num_booked - ledger.num_written)}" in metrics

@@ -30,7 +30,7 @@ async def server(make_api, fakes, tmp_path, monkeypatch):
 async def keep(api: Any, token: str = TOKEN, **fields: Any) -> Any:
     body = {"version": "1", "model": "tiny", "model_digest": DIGEST, "figures": {"f1": 0.25, "em": 0.0}, **fields}
     headers = {"Authorization": f"Bearer {token}"}
-    return await api.post("/admin/skills/shout/scores", {"num_cases": 8, "num_failed": 1, **body}, headers=headers)
+    return await api.post("/admin/v1/skills/shout/scores", {"num_cases": 8, "num_failed": 1, **body}, headers=headers)
 
 
 async def run(api: Any) -> dict[str, Any]:
@@ -71,5 +71,5 @@ async def test_a_score_of_something_else_is_refused(server, fields, param):
 
 
 async def test_only_administrators_keep_scores(server):
-    reply = await server.post("/admin/skills/shout/scores", {})
+    reply = await server.post("/admin/v1/skills/shout/scores", {})
     assert (reply.status_code, reply.json()["error"]["code"]) == (403, "admin_required")

@@ -35,6 +35,8 @@ async def test_probes(http: httpx2.AsyncClient, path: str) -> None:
         ("POST", "/messages", "lacks its end"),
         ("GET", "/v1/responsible", "/docs lists"),
         ("GET", "/apiary", "/docs lists"),
+        ("GET", "/admin/keys", "under /admin/v1"),
+        ("GET", "/administrator", "/docs lists"),
     ],
 )
 async def test_a_wrong_url_says_what_to_do(http: httpx2.AsyncClient, method: str, path: str, remedy: str) -> None:

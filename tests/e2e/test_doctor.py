@@ -25,6 +25,6 @@ def test_the_server_tells_of_its_machine_and_its_engines(server) -> None:
 
 
 def test_nobody_else_is_told(server) -> None:
-    status, text = server.get("/admin/doctor")
+    status, text = server.get("/admin/v1/doctor")
     assert status == 403
     assert "admin" in text

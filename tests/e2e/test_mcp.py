@@ -53,7 +53,7 @@ def admin(server: Any, path: str) -> Any:
 
 
 def states(server: Any) -> dict[str, str]:
-    return {one["name"]: one["state"] for one in admin(server, "/admin/mcp")["data"]}
+    return {one["name"]: one["state"] for one in admin(server, "/admin/v1/mcp")["data"]}
 
 
 def pids(server: Any) -> list[int]:
@@ -79,13 +79,13 @@ def test_a_skill_runs_on_the_real_model(mcp_server: Any, smollm2: Any) -> None:
     result = asyncio.run(classify(mcp_server.url))
     assert result.structured_content["result"] == "sport"
     assert result.meta["llmos/run"]["model_digest"] == smollm2.digest
-    mcp_server.wait_for(lambda: admin(mcp_server, "/admin/usage")["data"], "in the ledger")
+    mcp_server.wait_for(lambda: admin(mcp_server, "/admin/v1/usage")["data"], "in the ledger")
 
 
 def test_a_server_that_hangs_at_its_start_keeps_nobody_waiting(mcp_server: Any) -> None:
     mcp_server.wait_for(lambda: states(mcp_server) == {"good": "ready", "hung": "starting"}, "one of two ready")
     assert mcp_server.get("/ready")[0] == 200
-    findings = [finding["text"] for finding in admin(mcp_server, "/admin/doctor")["data"]]
+    findings = [finding["text"] for finding in admin(mcp_server, "/admin/v1/doctor")["data"]]
     assert any("MCP server good" in text and "ready, 13 tools" in text for text in findings)
 
 

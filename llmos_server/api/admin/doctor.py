@@ -1,4 +1,4 @@
-"""GET /admin/doctor: what the server finds about its machine and its engines."""
+"""GET /admin/v1/doctor: what the server finds about its machine and its engines."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HEALTHY = ("ready", "loading", "unloaded")
 
 
 @get(
-    "/admin/doctor",
+    "/admin/v1/doctor",
     guards=[require_admin],
     tags=["Administration"],
     summary="What keeps this server from serving, and what to do about it",

@@ -1,4 +1,4 @@
-"""/admin/keys: create, list, revoke."""
+"""/admin/v1/keys: create, list, revoke."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class CreateKeyBody(WireBody[CreateKeyRequest]):
 
 
 @post(
-    "/admin/keys",
+    "/admin/v1/keys",
     dto=CreateKeyBody,
     return_dto=None,
     status_code=200,
@@ -51,7 +51,7 @@ async def create_key(request: AnyRequest, data: JSONBody[CreateKeyRequest]) -> A
 
 
 @get(
-    "/admin/keys",
+    "/admin/v1/keys",
     guards=[require_admin],
     tags=["Administration"],
     summary="All keys, revoked ones, too; never their secrets",
@@ -62,7 +62,7 @@ async def list_keys(request: AnyRequest) -> ASGIApp:
 
 
 @delete(
-    "/admin/keys/{key:str}",
+    "/admin/v1/keys/{key:str}",
     status_code=200,
     guards=[require_admin],
     tags=["Administration"],

@@ -1,4 +1,4 @@
-"""GET /admin/mcp: the MCP servers whose tools this server uses."""
+"""GET /admin/v1/mcp: the MCP servers whose tools this server uses."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from llmos_server.contracts import Finding
 
 
 @get(
-    "/admin/mcp",
+    "/admin/v1/mcp",
     guards=[require_admin],
     tags=["Administration"],
     summary="The MCP servers that are declared, how they are, and what they offer",
@@ -30,14 +30,14 @@ async def list_mcp_servers(request: AnyRequest) -> ASGIApp:
 
 
 def check_mcp_servers(servers: list[McpServer]) -> Iterator[Finding]:
-    """For /admin/doctor."""
+    """For /admin/v1/doctor."""
     for server in servers:
         label = f"MCP server {server.declared.name} ({server.declared.place})"
         if server.state == "ready":
             num_refused = len(server.listing.refused)
             text = f"{label}: ready, {len(server.listing.offered)} tools"
             yield (
-                Finding("warning", f"{text}, {num_refused} can't be offered", "GET /admin/mcp tells why.")
+                Finding("warning", f"{text}, {num_refused} can't be offered", "GET /admin/v1/mcp tells why.")
                 if num_refused
                 else Finding("ok", text)
             )

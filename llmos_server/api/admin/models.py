@@ -1,4 +1,4 @@
-"""/admin/models: what is here and what is loaded; load, unload, pull, remove."""
+"""/admin/v1/models: what is here and what is loaded; load, unload, pull, remove."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class ModelNameBody(WireBody[ModelNameRequest]):
 
 
 @get(
-    "/admin/models",
+    "/admin/v1/models",
     guards=[require_admin],
     tags=["Administration"],
     summary="All models: on disk and in memory",
@@ -43,7 +43,7 @@ async def admin_list_models(request: AnyRequest) -> ASGIApp:
 
 
 @post(
-    "/admin/models/load",
+    "/admin/v1/models/load",
     dto=ModelNameBody,
     return_dto=None,
     status_code=200,
@@ -59,7 +59,7 @@ async def load_model(request: AnyRequest, data: JSONBody[ModelNameRequest]) -> A
 
 
 @post(
-    "/admin/models/unload",
+    "/admin/v1/models/unload",
     dto=ModelNameBody,
     return_dto=None,
     status_code=200,
@@ -75,7 +75,7 @@ async def unload_model(request: AnyRequest, data: JSONBody[ModelNameRequest]) ->
 
 
 @post(
-    "/admin/models/pull",
+    "/admin/v1/models/pull",
     dto=ModelNameBody,
     return_dto=None,
     status_code=200,
@@ -97,7 +97,7 @@ def write_event(event: PullEvent | WireError) -> bytes:
 
 
 @delete(
-    "/admin/models/{model_id:path}",
+    "/admin/v1/models/{model_id:path}",
     status_code=200,
     guards=[require_admin],
     tags=["Administration"],

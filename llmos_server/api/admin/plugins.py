@@ -1,4 +1,4 @@
-"""GET /admin/plugins: what was found, what it offers, what it did wrong."""
+"""GET /admin/v1/plugins: what was found, what it offers, what it did wrong."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from llmos_server.plugins.host import Plugin, PluginHost
 
 
 @get(
-    "/admin/plugins",
+    "/admin/v1/plugins",
     guards=[require_admin],
     tags=["Administration"],
     summary="The plugins that were found, those that are refused and why, and what each of them offers",

@@ -1,4 +1,4 @@
-"""/admin/prune: stored objects that are too old, or of one key, are removed now."""
+"""/admin/v1/prune: stored objects that are too old, or of one key, are removed now."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class PruneBody(WireBody[PruneRequest]):
 
 
 @post(
-    "/admin/prune",
+    "/admin/v1/prune",
     dto=PruneBody,
     return_dto=None,
     status_code=200,

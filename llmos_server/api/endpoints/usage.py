@@ -1,4 +1,4 @@
-"""The ledger over HTTP: /v1/usage for a key's own rows, /admin/usage for everybody's."""
+"""The ledger over HTTP: /v1/usage for a key's own rows, /admin/v1/usage for everybody's."""
 
 from __future__ import annotations
 
@@ -46,7 +46,9 @@ async def usage_of_request(request: AnyRequest, request_id: FromPath[str]) -> AS
     return json_response(request, UsageEntry(usage=row))
 
 
-@get("/admin/usage", guards=[require_admin], tags=["Administration"], summary="What all keys have used", responses=_OK)
+@get(
+    "/admin/v1/usage", guards=[require_admin], tags=["Administration"], summary="What all keys have used", responses=_OK
+)
 async def all_usage(
     request: AnyRequest,
     since: FromQuery[str | None] = None,

@@ -1,4 +1,4 @@
-"""Wire structs of /admin/keys, /admin/usage, /admin/doctor and /v1/usage."""
+"""Wire structs of /admin/v1/keys, /admin/v1/usage, /admin/v1/doctor and /v1/usage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Wire structs of /admin/models."""
+"""Wire structs of /admin/v1/models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Wire structs of /admin/mcp."""
+"""Wire structs of /admin/v1/mcp."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Wire structs of /admin/plugins."""
+"""Wire structs of /admin/v1/plugins."""
 
 from __future__ import annotations
 

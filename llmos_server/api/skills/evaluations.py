@@ -1,5 +1,5 @@
-"""What skills were measured at: kept by /admin/skills/{name}/scores, listed by /v1/llmos/skills/{name}/scores, told by
-runs."""
+"""What skills were measured at: kept by /admin/v1/skills/{name}/scores, listed by /v1/llmos/skills/{name}/scores,
+told by runs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class ScoreBody(WireBody[StoreScoreRequest]):
 
 
 @post(
-    "/admin/skills/{name:str}/scores",
+    "/admin/v1/skills/{name:str}/scores",
     guards=[require_admin],
     dto=ScoreBody,
     return_dto=None,
