@@ -47,6 +47,7 @@ from llmos_server.registry.parameters import with_elements
 from llmos_server.registry.progress import create_progress
 from llmos_server.registry.registry import Registry, create_registry
 from llmos_server.settings import Settings
+from llmos_server.settings_rows import list_settings
 from llmos_server.store.ledger import Ledger
 from llmos_server.store.locks import serving
 from llmos_server.store.store import create_store, open_store
@@ -127,6 +128,7 @@ def create_app(
         mcp=mcp,
         tool_providers={"mcp": McpProvider(mcp, settings.mcp.client_hosts)},
         serves_mcp=settings.mcp.serve,
+        configuration=list_settings(settings),
         on_startup=[store.serve, mcp.start, ledger.start, functools.partial(fleet.preload, names)],
         on_shutdown=[mcp.stop, fleet.stop, ledger.stop, store.close],
         server_version=__version__,

@@ -18,6 +18,7 @@ from llmos_server.commands import (
     plugins,
     prune,
     serving,
+    settings,
     skills,
     talking,
     usage,
@@ -49,6 +50,7 @@ app.command(usage.usage)
 app.command(prune.prune)
 app.command(backup.backup)
 app.command(backup.restore)
+app.command(settings.settings)
 app.command(machine.doctor)
 app.command(machine.version)
 

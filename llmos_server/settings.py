@@ -5,11 +5,7 @@ An unknown key is an error that names the nearest known one.
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
 import os
-import tomllib
-import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,8 +13,8 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from llmos_server.errors import SettingsError
 from llmos_server.mcp_settings import McpSettings
+from llmos_server.settings_sources import Origin, Sources, build
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 AtLeastZero = Annotated[int, msgspec.Meta(ge=0)]
@@ -32,16 +28,15 @@ Quantization = Literal["none", "int8", "int4"]
 ToolFormatName = Literal["auto", "json", "hermes", "granite", "mistral", "mistral_args", "llama3"]
 ReasoningName = Literal["auto", "none", "think", "mistral"]
 
-ENV_PREFIX = "LLMOS_"
-RESERVED_ENV = frozenset({"LLMOS_HOME", "LLMOS_CONFIG", "LLMOS_URL", "LLMOS_API_KEY"})
-
 
 @dataclass(frozen=True, kw_only=True)
 class ApiSettings:
     """The [api] section: HTTP in, HTTP out."""
 
     host: str = "127.0.0.1"
+    """Address to listen on; one that others can reach is refused unless there is a key."""
     port: Port = 8000
+    """Port to listen on; 0 takes a free one."""
     insecure: bool = False
     """Allow a non-loopback host although nothing asks for a key yet."""
     cors_origins: tuple[str, ...] = ()
@@ -59,6 +54,7 @@ class ApiSettings:
     load_timeout_seconds: Seconds = 300.0
     """How long a request waits for a model that is still loading."""
     max_body_bytes: AtLeastOne = 16 * 2**20
+    """Longest request body."""
     body_timeout_seconds: SomeSeconds = 60.0
     """How long a client may take to send a body."""
     max_n: AtLeastOne = 64
@@ -94,6 +90,7 @@ class ModelsSettings:
     """The [models] section: which models are served, under which names."""
 
     default: str = "smollm2:135m"
+    """What answers requests that name no model; pulled and loaded at the start."""
     embedding_default: str = "all-minilm-l6-v2"
     """What /v1/embeddings takes where a request names no model. Pulled when you ask for it, not at the start."""
     load: tuple[str, ...] = ()
@@ -119,6 +116,7 @@ class EngineSettings:
     """The [engine] section: one worker process per base model."""
 
     device: Literal["cpu", "cuda"] = "cpu"
+    """Where models compute."""
     numerics: Literal["fast", "exact"] = "fast"
     """fast: packed weights on compiled kernels, where they can compute the model; exact: float32 in plain torch."""
     activations: Literal["auto", "int8", "int16"] = "auto"
@@ -147,6 +145,7 @@ class EngineSettings:
     stream_interval_ms: AtLeastZero = 8
     """Shorter steps tell together what they brought, so that a stream has fewer, longer pieces; 0: each by itself."""
     prefix_caching: bool = True
+    """Prompts that begin alike are computed once."""
     speculation: Literal["off", "ngram"] = "ngram"
     """ngram: guess what follows from what followed before, and compute guesses along with a step where that pays."""
     num_speculative_tokens: NumDrafts = 8
@@ -193,6 +192,7 @@ class LogSettings:
     """The [log] section."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least that is logged."""
     format: Literal["auto", "console", "json"] = "auto"
     """auto: console on a terminal, JSON lines otherwise."""
     file: str = ""
@@ -257,6 +257,8 @@ class Settings:
     plugins: PluginsSettings = field(default_factory=PluginsSettings)
     mcp: McpSettings = field(default_factory=McpSettings)
     agents: AgentsSettings = field(default_factory=AgentsSettings)
+    origins: Mapping[tuple[str, str], Origin] = field(default_factory=dict, compare=False, repr=False)
+    """Where values come from that aren't defaults: settings_sources.py tells the keys."""
 
 
 SECTIONS: dict[str, type[Any]] = {
@@ -270,9 +272,6 @@ SECTIONS: dict[str, type[Any]] = {
     "mcp": McpSettings,
     "agents": AgentsSettings,
 }
-
-SECRET = (".env", ".headers")
-"""Settings whose values no message shows."""
 
 
 def find_home(env: Mapping[str, str] | None = None) -> Path:
@@ -295,104 +294,18 @@ def load_settings(
     """
     env = os.environ if env is None else env
     home = find_home(env)
-    values: dict[str, dict[str, Any]] = {name: {} for name in SECTIONS}
+    sources = Sources(SECTIONS)
+    if env.get("LLMOS_HOME"):
+        sources.origins["", "home"] = Origin("environment", "LLMOS_HOME")
     for path in [config] if config else _find_configs(env, home):
-        _merge(values, _read_toml(path), where=str(path))
-    _merge(values, _read_env(env), where="environment")
-    for section, keys in (flags or {}).items():
-        _merge(values, {section: {k: v for k, v in keys.items() if v is not None}}, where="command line")
-    sections = {name: _build(cls, values[name], name) for name, cls in SECTIONS.items()}
-    return Settings(home=home, **sections)
+        sources.add_file(path)
+    sources.add_environment(env)
+    sources.add_flags(flags or {})
+    sections = {name: build(cls, sources.values[name], name) for name, cls in SECTIONS.items()}
+    return Settings(home=home, origins=sources.origins, **sections)
 
 
 def _find_configs(env: Mapping[str, str], home: Path) -> list[Path]:
     if env.get("LLMOS_CONFIG"):
         return [Path(env["LLMOS_CONFIG"]).expanduser()]
     return [path for path in (home / "config.toml", Path("config.toml")) if path.is_file()]
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SettingsError(f"{path}: can't be read ({error.strerror}).") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path}: not valid TOML: {error}.") from None
-
-
-def _read_env(env: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {}
-    for name, text in env.items():
-        if not name.startswith(ENV_PREFIX) or "__" not in name or name in RESERVED_ENV:
-            continue
-        section, _, key = name[len(ENV_PREFIX) :].lower().partition("__")
-        found.setdefault(section, {})[key] = text
-    return found
-
-
-def _merge(values: dict[str, dict[str, Any]], new: Mapping[str, Any], where: str) -> None:
-    for section, keys in new.items():
-        if section not in SECTIONS:
-            raise SettingsError(f"{where}: unknown section {section!r}.{_nearest(section, SECTIONS)}")
-        if not isinstance(keys, Mapping):
-            raise SettingsError(f"{where}: {section!r} is a section, write [{section}] and keys below it.")
-        known = {f.name for f in dataclasses.fields(SECTIONS[section])}
-        for key, value in keys.items():
-            if section == "plugins" and _merge_plugin(values[section], known, key, value):
-                continue
-            if key not in known:
-                raise SettingsError(f"{where}: unknown key {section}.{key}.{_nearest(key, known)}")
-            values[section][key] = value
-
-
-def _merge_plugin(values: dict[str, Any], known: set[str], key: str, value: Any) -> bool:
-    """A table [plugins.NAME], or LLMOS_PLUGINS__NAME__KEY, into options; whether it was one."""
-    name, _, inner = key.partition("__")
-    if name in known or not (inner or isinstance(value, Mapping)):
-        return False
-    table = {inner: value} if inner else dict(value)
-    options = values.setdefault("options", {})
-    options[name] = {**options.get(name, {}), **table}
-    return True
-
-
-def _nearest(word: str, known: typing.Iterable[str]) -> str:
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.0)
-    return f" Did you mean {close[0]!r}?" if close else ""
-
-
-def _build(cls: type[Any], values: dict[str, Any], section: str) -> Any:
-    hints = typing.get_type_hints(cls, include_extras=True)
-    converted = {key: _convert(value, hints[key], f"{section}.{key}") for key, value in values.items()}
-    return cls(**converted)
-
-
-def _build_table(cls: Any, values: Any, where: str) -> Any:
-    if not isinstance(values, Mapping):
-        raise SettingsError(f"{where} is a table, write [{where}] and keys below it.")
-    known = {f.name for f in dataclasses.fields(cls)}
-    for key in values:
-        if key not in known:
-            raise SettingsError(f"Unknown key {where}.{key}.{_nearest(key, known)}")
-    return _build(cls, dict(values), where)
-
-
-def _convert(value: Any, hint: Any, where: str) -> Any:
-    """Strings (from the environment) are read as the type asks: JSON for tables and lists, or commas for lists."""
-    kind = typing.get_origin(hint)
-    if isinstance(value, str) and kind in (tuple, dict):
-        if kind is tuple and not value.startswith("["):
-            value = [part.strip() for part in value.split(",") if part.strip()]
-        else:
-            try:
-                value = msgspec.json.decode(value)
-            except msgspec.DecodeError:
-                shown = "this" if where.endswith((*SECRET, ".servers")) else repr(value)
-                raise SettingsError(f"{where}: {shown} is not JSON.") from None
-    if kind is dict and isinstance(value, Mapping) and dataclasses.is_dataclass(table := typing.get_args(hint)[1]):
-        return {name: _build_table(table, keys, f'{where}."{name}"') for name, keys in value.items()}
-    try:
-        return msgspec.convert(value, hint, strict=not isinstance(value, str))
-    except msgspec.ValidationError as error:
-        shown = "(not shown)" if where.endswith(SECRET) else repr(value)
-        raise SettingsError(f"{where} = {shown}: {error}.") from None

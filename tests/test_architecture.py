@@ -19,6 +19,7 @@ EVERYBODY = {
     "key_contracts",
     "mcp_settings",
     "settings",
+    "settings_sources",
     "skill_contracts",
 }
 """May be imported from everywhere."""
@@ -35,6 +36,8 @@ ARROWS: dict[str, set[str]] = {
     "backoff": set(),
     "calibration": set(),
     "settings": set(),
+    "settings_sources": set(),
+    "settings_rows": set(),
     "log_file": set(),
     "logs": {"log_file"},
     "garbage": set(),
@@ -53,7 +56,18 @@ ARROWS: dict[str, set[str]] = {
     "kernels": set(),
     "models": {"kernels", "gguf"},
     "engine": {"backoff", "models", "kernels", "garbage", "logs"},
-    "api": {"access", "agents", "calibration", "chat", "hosts", "plugins", "registry", "skills", "store"},
+    "api": {
+        "access",
+        "agents",
+        "calibration",
+        "chat",
+        "hosts",
+        "plugins",
+        "registry",
+        "settings_rows",
+        "skills",
+        "store",
+    },
     "bench": {"http_client"},
     "terminal_chat": {"http_client"},
     "doctor": {"agents", "engine", "kernels", "registry", "store"},
@@ -72,6 +86,7 @@ ARROWS: dict[str, set[str]] = {
         "plugins",
         "registry",
         "logs",
+        "settings_rows",
         "store",
     },
     "commands": {
@@ -89,6 +104,7 @@ ARROWS: dict[str, set[str]] = {
         "perplexity",
         "plugins",
         "registry",
+        "settings_rows",
         "skill_client",
         "skills",
         "store",
@@ -104,7 +120,8 @@ STRICT_BASE = {
     "fleet_contracts": {"contracts"},
     "key_contracts": set(),
     "skill_contracts": set(),
-    "settings": {"errors", "mcp_settings"},
+    "settings": {"errors", "mcp_settings", "settings_sources"},
+    "settings_sources": {"errors"},
     "mcp_settings": set(),
 }
 """What the modules that everybody imports may import of each other."""

@@ -17,7 +17,8 @@ from llmos_server.api.app import create_api
 from llmos_server.api.served import ModelDirectory
 from llmos_server.cli import app
 from llmos_server.registry.decoder_config import NOT_PAGED
-from llmos_server.settings import RESERVED_ENV, SECTIONS, ApiSettings, load_settings
+from llmos_server.settings import SECTIONS, ApiSettings, load_settings
+from llmos_server.settings_sources import RESERVED_ENV
 
 VERBS = [name for name in app if not name.startswith("-")]
 NOT_DOCUMENTED_APART = {"/docs/openapi.json"}

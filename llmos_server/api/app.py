@@ -22,6 +22,7 @@ from llmos_server.api.admin.mcp import list_mcp_servers
 from llmos_server.api.admin.models import admin_list_models, load_model, pull_model, remove_model, unload_model
 from llmos_server.api.admin.plugins import list_plugins
 from llmos_server.api.admin.prune import prune_objects
+from llmos_server.api.admin.settings import list_settings
 from llmos_server.api.agents.plugin_tools import PluginToolProvider
 from llmos_server.api.agents.skill_tools import SkillProvider
 from llmos_server.api.anthropic.handlers import count_message_tokens, create_message
@@ -70,6 +71,7 @@ from llmos_server.fleet_contracts import EngineFleet
 from llmos_server.key_contracts import UsageBook
 from llmos_server.plugins.host import PluginHost
 from llmos_server.settings import AgentsSettings, ApiSettings, PluginsSettings
+from llmos_server.settings_rows import SettingRow
 from llmos_server.skills.runner import SkillRunner
 
 if TYPE_CHECKING:
@@ -133,6 +135,7 @@ HANDLERS = [
     list_plugins,
     list_mcp_servers,
     prune_objects,
+    list_settings,
     own_usage,
     usage_of_request,
     all_usage,
@@ -157,6 +160,7 @@ def create_api(
     serves_mcp: bool = True,
     agents: AgentsSettings | None = None,
     tool_providers: Mapping[str, ToolProvider] | None = None,
+    configuration: Sequence[SettingRow] = (),
     on_startup: Sequence[LifespanHook] = (),
     on_shutdown: Sequence[LifespanHook] = (),
     server_version: str = "0",
@@ -167,7 +171,7 @@ def create_api(
     model_admin: None for a fixed set of models. plugins: None has none. calibrations: of
     typed decisions; None for none. mcp: servers whose tools are used; started and stopped elsewhere.
     serves_mcp: answers MCP clients at /mcp. tool_providers: of tools that the server runs, by the type of an entry of
-    `tools`, beside or instead of the usual ones.
+    `tools`, beside or instead of the usual ones. configuration: what /admin/v1/settings tells.
 
     on_startup, on_shutdown: called without arguments, in order; the engines' own start and stop belong here."""
     pool = TextPool()
@@ -197,6 +201,7 @@ def create_api(
         calibrations=calibrations or CalibrationFile(None),
         mcp=mcp,
         agents=agents or AgentsSettings(),
+        configuration=configuration,
         tool_providers={
             "skill": SkillProvider(),
             "plugin_tool": PluginToolProvider(),

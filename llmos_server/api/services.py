@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from llmos_server.errors import ModelNotFound, StoreUnavailable
 from llmos_server.key_contracts import UsageBook
 from llmos_server.plugins.host import PluginHost
 from llmos_server.settings import AgentsSettings, ApiSettings
+from llmos_server.settings_rows import SettingRow
 from llmos_server.skills.runner import SkillRunner
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ class Services:
     agents: AgentsSettings = field(default_factory=AgentsSettings)
     tool_providers: Mapping[str, ToolProvider] = field(default_factory=dict)
     """Of tools that the server runs, by the `type` of an entry of `tools`."""
+    configuration: Sequence[SettingRow] = ()
+    """All settings that hold, without secrets."""
 
 
 def services_of(connection: Any) -> Services:

@@ -6,6 +6,7 @@ import dataclasses
 
 from llmos_server.plugins.host import PluginHost
 from llmos_server.settings import Settings
+from llmos_server.settings_sources import Origin
 
 
 def with_model_names(settings: Settings, host: PluginHost) -> Settings:
@@ -14,4 +15,5 @@ def with_model_names(settings: Settings, host: PluginHost) -> Settings:
     if not given:
         return settings
     models = dataclasses.replace(settings.models, aliases={**given, **settings.models.aliases})
-    return dataclasses.replace(settings, models=models)
+    origins = {("models", "aliases"): Origin("default", "plugins"), **settings.origins}
+    return dataclasses.replace(settings, models=models, origins=origins)
