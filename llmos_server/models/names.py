@@ -1,4 +1,4 @@
-"""The decoder's tensors by their Hugging Face names, their shapes, and what GGUF calls them."""
+"""The decoder's tensors by their Hugging Face names, and their shapes."""
 
 from __future__ import annotations
 
@@ -9,38 +9,6 @@ FINAL_NORM = "model.norm.weight"
 HEAD = "lm_head.weight"
 ROPE_DIVISORS = "rope_freqs.weight"
 """GGUF only, and optional: divides the RoPE frequencies, [head_dim / 2]."""
-
-GGUF_TOP = {
-    "token_embd": "model.embed_tokens",
-    "output_norm": "model.norm",
-    "output": "lm_head",
-    "rope_freqs": "rope_freqs",
-}
-GGUF_LAYER = {
-    "attn_norm": "input_layernorm",
-    "attn_q": "self_attn.q_proj",
-    "attn_k": "self_attn.k_proj",
-    "attn_v": "self_attn.v_proj",
-    "attn_output": "self_attn.o_proj",
-    "attn_q_norm": "self_attn.q_norm",
-    "attn_k_norm": "self_attn.k_norm",
-    "ffn_norm": "post_attention_layernorm",
-    "ffn_gate": "mlp.gate_proj",
-    "ffn_up": "mlp.up_proj",
-    "ffn_down": "mlp.down_proj",
-}
-
-
-def from_gguf(name: str) -> str:
-    """The Hugging Face name of a GGUF tensor; an unknown one stays as it is, and is reported as unexpected later."""
-    stem, _, kind = name.rpartition(".")
-    if stem in GGUF_TOP:
-        return f"{GGUF_TOP[stem]}.{kind}"
-    block, _, rest = stem.partition(".")
-    layer, _, part = rest.partition(".")
-    if block == "blk" and part in GGUF_LAYER:
-        return f"model.layers.{layer}.{GGUF_LAYER[part]}.{kind}"
-    return name
 
 
 def layer_prefix(layer: int) -> str:

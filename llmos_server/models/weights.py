@@ -18,11 +18,11 @@ from llmos_server.errors import UnsupportedModel
 from llmos_server.gguf.blocks import Bytes
 from llmos_server.gguf.dequantize import dequantize
 from llmos_server.gguf.grouped import GROUPED
+from llmos_server.gguf.names import LLAMA_SHAPED, from_gguf
 from llmos_server.gguf.reader import GGUFFile
 from llmos_server.models.config import ModelConfig
-from llmos_server.models.names import EMBEDDING, HEAD, ROPE_DIVISORS, expected_shapes, from_gguf
+from llmos_server.models.names import EMBEDDING, HEAD, ROPE_DIVISORS, expected_shapes
 
-GGUF_ARCHITECTURES = ("llama", "qwen2", "qwen3")
 SAFETENSORS_DTYPES = ("F32", "F16", "BF16")
 IGNORED = ("rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias", ".attention.bias", ".attention.masked_bias")
 SHORT_FLOATS = {"F16": torch.float16, "BF16": torch.bfloat16}
@@ -115,9 +115,9 @@ class GGUFSource:
     def __init__(self, path: Path, config: ModelConfig) -> None:
         self._file = GGUFFile.open(path)
         architecture = self._file.metadata.get("general.architecture")
-        if architecture not in GGUF_ARCHITECTURES:
+        if architecture not in LLAMA_SHAPED:
             raise UnsupportedModel(
-                f"{path.name}: general.architecture is {architecture!r}; known are {', '.join(GGUF_ARCHITECTURES)}."
+                f"{path.name}: general.architecture is {architecture!r}; known are {', '.join(LLAMA_SHAPED)}."
             )
         self._heads = {"q_proj": config.num_heads, "k_proj": config.num_kv_heads} if architecture == "llama" else {}
         self._names = {from_gguf(name): name for name in self._file.tensors}

@@ -15,8 +15,8 @@ from safetensors.torch import load_file, save_file
 
 from llmos_server.engine.model_runner import create_runner
 from llmos_server.errors import EngineFailed, UnsupportedModel
+from llmos_server.gguf.names import from_gguf
 from llmos_server.models.config import load_config
-from llmos_server.models.names import from_gguf
 from llmos_server.models.weights import WeightLoader, open_weights, unpermute
 
 Tensors = dict[str, torch.Tensor]

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import functools
-from pathlib import Path
 from typing import Any
 
 from llmos_server.api.ollama.ndjson import timestamp
 from llmos_server.api.schemas.ollama_models import OllamaDetails, OllamaModel
 from llmos_server.api.served import ListedModel, ServedModel
 from llmos_server.contracts import ModelVersion
-from llmos_server.errors import LLMOSError
-from llmos_server.registry.json_files import optional_json
+from llmos_server.registry.shape import quantization, read_config
 
 NO_DETAILS = OllamaDetails(format="", family="skill", families=["skill"], parameter_size="", quantization_level="")
 """Of a skill, which has no weights of its own."""
@@ -26,8 +23,6 @@ _FACTS = {
     "vocab_size": "vocab_size",
 }
 """Name behind "architecture." -> in config.json."""
-
-_NO_WEIGHTS = ("I8", "I16", "I32", "I64", "U8", "BOOL")
 
 
 def to_model(listed: ListedModel) -> OllamaModel:
@@ -94,18 +89,7 @@ def capabilities(served: ServedModel) -> list[str]:
 
 
 def _config(listed: ListedModel) -> dict[str, Any]:
-    return {} if listed.version is None else _read_config(listed.version.folder)
-
-
-@functools.lru_cache(maxsize=1024)
-def _read_config(folder: str) -> dict[str, Any]:
-    """What is in a version's folder never changes. Empty where it can't be read: loading the model tells why."""
-    try:
-        config = optional_json(Path(folder, "config.json"))
-    except LLMOSError:
-        return {}
-    inner = config.get("text_config")
-    return {**config, **inner} if isinstance(inner, dict) else config
+    return {} if listed.version is None else read_config(listed.version.folder)
 
 
 def _rounded(num_parameters: int) -> str:
@@ -119,5 +103,4 @@ def _level(version: ModelVersion) -> str:
     """What most of the weights are, or are rounded to when they are loaded."""
     if version.quantization != "none":
         return version.quantization.upper()
-    weights = {name: num for name, num in version.elements.items() if name not in _NO_WEIGHTS}
-    return max(weights, key=weights.__getitem__, default="unknown")
+    return quantization(version)
