@@ -187,6 +187,9 @@ class EngineStats(msgspec.Struct, frozen=True, array_like=True):
     num_grammars: int = 0
     grammar_seconds: float = 0.0
     """What it took to compile so many grammars."""
+    num_cached_pages: int = 0
+    num_shared_pages: int = 0
+    """Of the free pages, those with content that is found by prefix; and of the others, those that several hold."""
 
 
 class EncodeRequest(msgspec.Struct, frozen=True, kw_only=True):

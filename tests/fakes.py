@@ -278,6 +278,8 @@ class ScriptedGenerator:
             num_drafts=4,
             num_draft_tokens=15,
             num_accepted_tokens=9,
+            num_cached_pages=4,
+            num_shared_pages=1,
         )
         self.gate: asyncio.Event | None = None
         self.loaded = asyncio.Event()

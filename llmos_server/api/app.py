@@ -18,6 +18,7 @@ from llmos_server.agents.tool_source import ToolProvider
 from llmos_server.api.accounting.no_store import NoLedger
 from llmos_server.api.admin.doctor import doctor
 from llmos_server.api.admin.keys import create_key, list_keys, revoke_key
+from llmos_server.api.admin.live import follow_overview, get_overview
 from llmos_server.api.admin.mcp import list_mcp_servers
 from llmos_server.api.admin.models import admin_list_models, load_model, pull_model, remove_model, unload_model
 from llmos_server.api.admin.plugins import list_plugins
@@ -41,9 +42,12 @@ from llmos_server.api.endpoints.tokenize import detokenize, tokenize
 from llmos_server.api.endpoints.tool_list import list_tools
 from llmos_server.api.endpoints.usage import all_usage, own_usage, usage_of_request
 from llmos_server.api.error_response import to_response
+from llmos_server.api.flights import Flights
 from llmos_server.api.guard import Guard
 from llmos_server.api.http.access import identify
 from llmos_server.api.http.context import EXPOSED_HEADERS, RequestContext
+from llmos_server.api.live.live import Live
+from llmos_server.api.live.overview import OverviewMaker
 from llmos_server.api.mcp_serving.handler import serve_mcp
 from llmos_server.api.metrics.fleet_metrics import FleetCollector
 from llmos_server.api.metrics.mcp_metrics import McpCollector
@@ -134,6 +138,8 @@ HANDLERS = [
     doctor,
     list_plugins,
     list_mcp_servers,
+    get_overview,
+    follow_overview,
     prune_objects,
     list_settings,
     own_usage,
@@ -179,6 +185,7 @@ def create_api(
     metrics_of_all = Metrics(directory, settings.metrics_prefix, usage)
     if fleet is not None:
         metrics_of_all.registry.register(FleetCollector(fleet, PREFIX))
+    flights = Flights()
     plugins = plugins or PluginHost(PluginsSettings())
     metrics_of_all.registry.register(PluginCollector(plugins, PREFIX))
     mcp = mcp or McpServers()
@@ -198,6 +205,8 @@ def create_api(
         plugins=plugins,
         runner=SkillRunner(plugins.settings.max_runs),
         version=server_version,
+        flights=flights,
+        live=Live(OverviewMaker(directory, metrics_of_all, fleet, flights, server_version)),
         calibrations=calibrations or CalibrationFile(None),
         mcp=mcp,
         agents=agents or AgentsSettings(),

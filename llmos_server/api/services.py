@@ -11,6 +11,8 @@ from llmos_server.access.limits import Limiter
 from llmos_server.agents.mcp.servers import McpServers
 from llmos_server.agents.tool_source import ToolProvider
 from llmos_server.api.background import BackgroundJobs
+from llmos_server.api.flights import Flights
+from llmos_server.api.live.live import Live
 from llmos_server.api.metrics.server_metrics import Metrics
 from llmos_server.api.served import Directory
 from llmos_server.calibration.file import CalibrationFile
@@ -48,6 +50,8 @@ class Services:
     plugins: PluginHost
     runner: SkillRunner
     version: str
+    flights: Flights
+    live: Live
     mcp: McpServers = field(default_factory=McpServers)
     calibrations: CalibrationFile = field(default_factory=lambda: CalibrationFile(None))
     jobs: BackgroundJobs = field(default_factory=BackgroundJobs)

@@ -30,6 +30,7 @@ class BlockManager:
         self._model_digest = model_digest
         self._prefix_caching = prefix_caching
         self._ref_counts = [0] * num_pages
+        self._num_shared = 0
         self._free = list(reversed(range(num_pages)))
         self._evictable: OrderedDict[int, None] = OrderedDict()  # least recently used first
         self._page_of: dict[bytes, int] = {}
@@ -41,6 +42,16 @@ class BlockManager:
     def num_free_pages(self) -> int:
         """Free or evictable: what can be allocated."""
         return len(self._free) + len(self._evictable)
+
+    @property
+    def num_cached_pages(self) -> int:
+        """Evictable: nobody holds them, and their content can still be found."""
+        return len(self._evictable)
+
+    @property
+    def num_shared_pages(self) -> int:
+        """That two or more hold."""
+        return self._num_shared
 
     @property
     def page_copies(self) -> list[tuple[int, int]]:
@@ -167,6 +178,8 @@ class BlockManager:
         holders.update(self._copies.values())
         for page, count in enumerate(self._ref_counts):
             _require(count == holders[page], f"reference count: page {page} has {count}, holders {holders[page]}")
+        num_shared = sum(count > 1 for count in self._ref_counts)
+        _require(num_shared == self._num_shared, f"shared pages: {num_shared}, counted {self._num_shared}")
         self._check_places()
         self._check_chains()
         for sequence in sequences:
@@ -245,9 +258,11 @@ class BlockManager:
         if self._ref_counts[page] == 0:
             del self._evictable[page]
         self._ref_counts[page] += 1
+        self._num_shared += self._ref_counts[page] == 2
 
     def _release(self, page: int) -> None:
         self._ref_counts[page] -= 1
+        self._num_shared -= self._ref_counts[page] == 1
         if self._ref_counts[page] > 0:
             return
         if page in self._digests_of:

@@ -95,6 +95,8 @@ class EngineCore:
             num_waiting=stats.num_waiting + len(self._grammars),
             num_grammars=self._grammars.num_compiled,
             grammar_seconds=self._grammars.compile_seconds,
+            num_cached_pages=self._scheduler.blocks.num_cached_pages,
+            num_shared_pages=self._scheduler.blocks.num_shared_pages,
         )
 
     def close(self) -> None:

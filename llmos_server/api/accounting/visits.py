@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from llmos_server.access.limits import Lease
+from llmos_server.api.flights import flight_of
 from llmos_server.api.http.access import principal_of
 from llmos_server.api.http.context import request_id_of, response_headers
 from llmos_server.api.services import services_of
@@ -33,6 +34,7 @@ class Visit:
         self._book = services.usage
         self._headers = response_headers(request)
         self._arrival = time.perf_counter()
+        flight_of(request).board(services.flights)
         self._has_own_lease = lease is None
         self._lease = services.limiter.enter(self.principal) if lease is None else lease
         self._headers.update(self._lease.headers())
@@ -93,6 +95,7 @@ def take_place(request: Any, *, uses_tokens: bool = False) -> Iterator[Lease]:
     if (taken := state.get(_LEASE_KEY)) is not None:
         yield taken
         return
+    flight_of(request).board(services_of(request).flights)
     lease = services_of(request).limiter.enter(principal_of(request), uses_tokens=uses_tokens)
     state[_LEASE_KEY] = lease
     response_headers(request).update(lease.headers())

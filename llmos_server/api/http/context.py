@@ -15,6 +15,7 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from llmos_server.access.keys import hide_secrets
 from llmos_server.api.errors import describe
+from llmos_server.api.flights import Flight, note_flight
 from llmos_server.errors import EngineBusy
 
 log = structlog.get_logger(__name__)
@@ -54,12 +55,15 @@ class RequestContext:
         if scope["type"] != ScopeType.HTTP:
             await self._app(scope, receive, send)
             return
-        sent = dict(scope["headers"]).get(REQUEST_ID.lower().encode(), b"").decode("latin-1")
+        given = dict(scope["headers"])
+        sent = given.get(REQUEST_ID.lower().encode(), b"").decode("latin-1")
         request_id = sent if _SANE_REQUEST_ID.fullmatch(sent) else f"req_{uuid.uuid4().hex}"
         headers: dict[str, str] = {REQUEST_ID: request_id}
         if scope["path"].startswith(ANTHROPIC):
             headers[ANTHROPIC_REQUEST_ID] = request_id
         scope["state"][_HEADERS_KEY] = headers
+        flight = Flight(request_id, scope["path"].rstrip("/"), given.get(b"user-agent", b"").decode("latin-1"))
+        note_flight(scope, flight)
         status = 0
         is_head = scope["method"] == "HEAD"
 
@@ -76,7 +80,8 @@ class RequestContext:
         started = time.perf_counter()
         bound = structlog.contextvars.bind_contextvars(request_id=request_id)
         try:
-            await self._app({**scope, "method": "GET"} if is_head else scope, receive, send_with_headers)
+            with flight.kept():
+                await self._app({**scope, "method": "GET"} if is_head else scope, receive, send_with_headers)
         except asyncio.CancelledError:  # The web server does this to what still runs after the grace time.
             if status:
                 raise

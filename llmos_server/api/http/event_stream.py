@@ -36,6 +36,11 @@ def frame(data: bytes) -> bytes:
     return b"data: " + data + b"\n\n"
 
 
+def named_frame(name: str, data: bytes) -> bytes:
+    """One event with a name of its own."""
+    return b"event: " + name.encode() + b"\ndata: " + data + b"\n\n"
+
+
 class _UntimedSource(EventSourceResponse):
     """Sends have no time limit here; the base class would open and close a cancel scope around each all the same, which
     is a fifth of what this process spends on a token."""

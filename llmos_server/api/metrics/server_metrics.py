@@ -12,6 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from llmos_server.api.metrics.operating_metrics import EngineStateCollector, RequestCounter
+from llmos_server.api.metrics.reading import count_pages
 from llmos_server.api.served import Directory
 from llmos_server.contracts import EngineStats
 from llmos_server.key_contracts import UsageBook
@@ -167,6 +168,11 @@ class _EngineCollector(Collector):
             for model, stats in models:
                 counter.add_metric([model], read(stats))
             yield counter
+        pages = GaugeMetricFamily(PREFIX + "kv_cache_pages", "By what they are.", labels=["model_name", "state"])
+        for model, stats in models:
+            for state, count in count_pages(stats).items():
+                pages.add_metric([model, state], count)
+        yield pages
 
 
 class _LedgerCollector(Collector):

@@ -13,6 +13,7 @@ from litestar.types import ASGIApp
 from llmos_server.api.errors import WireError
 from llmos_server.api.generation.starting import AnyRequest
 from llmos_server.api.http.disconnect import run_until_disconnect
+from llmos_server.api.http.event_stream import named_frame
 from llmos_server.api.http.responses import ERRORS, json_response
 from llmos_server.api.schemas.skills import (
     SkillDetails,
@@ -101,14 +102,10 @@ class EventFrames:
     """RunFrames of /v1/skills/{name}/run: the type is told both in `event:` and in the data."""
 
     def event(self, event: SkillEvent) -> bytes:
-        return _frame(event.type, msgspec.json.encode(event))
+        return named_frame(event.type, msgspec.json.encode(event))
 
     def result(self, result: SkillResult, written: str) -> bytes:
         return self.event(SkillEvent(type="result", result=result))
 
     def error(self, wire: WireError) -> bytes:
-        return _frame("error", wire.body())
-
-
-def _frame(name: str, data: bytes) -> bytes:
-    return b"event: " + name.encode() + b"\ndata: " + data + b"\n\n"
+        return named_frame("error", wire.body())
