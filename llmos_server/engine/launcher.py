@@ -50,7 +50,10 @@ class SubprocessLauncher:
 
     async def launch(self, config: ProcessConfig) -> WorkerProcess:
         process = await asyncio.create_subprocess_exec(
-            *self._argv, stdin=asyncio.subprocess.PIPE, stdout=2, env={**os.environ, **thread_environment(config)}
+            *self._argv,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=2,
+            env={**os.environ, **thread_environment(config.threads)},
         )
         assert process.stdin is not None
         process.stdin.write(msgspec.json.encode(config) + b"\n")
@@ -75,13 +78,12 @@ class _Subprocess:
             self._process.kill()
 
 
-def thread_environment(config: ProcessConfig) -> dict[str, str]:
+def thread_environment(threads: int) -> dict[str, str]:
     """Read by the math libraries when torch is imported, so it has to be in the environment before.
 
     Waiting threads sleep instead of spinning: the API process needs the cores too.
     """
-    num_threads = str(config.threads)
-    return {"OMP_NUM_THREADS": num_threads, "MKL_NUM_THREADS": num_threads, "OMP_WAIT_POLICY": "PASSIVE"}
+    return {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE"}
 
 
 def num_usable_cores(cpu_limit: Path = CGROUP_CPU_LIMIT) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -28,6 +29,16 @@ def memory_limit(root: Path = Path("/")) -> int:
     """
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return min([total, *_cgroup_limits(root)])
+
+
+def available_memory(root: Path = Path("/")) -> int:
+    """Bytes that a program may take now without others being swapped out, as far as the system tells."""
+    limit = memory_limit(root)
+    with contextlib.suppress(OSError, ValueError):
+        for line in (root / "proc/meminfo").read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return min(int(line.split()[1]) * 1024, limit)
+    return limit
 
 
 def _cgroup_limits(root: Path) -> list[int]:

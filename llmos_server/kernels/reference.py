@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import torch
 
-from llmos_server.kernels.base import CacheShapes, HeadLayout, Scoring
+from llmos_server.kernels.base import CacheShapes, HeadLayout, Linear, Scoring
 from llmos_server.kernels.fixed_products import COLUMN_MULTIPLE
 from llmos_server.kernels.tiled_attention import TiledAttention
 from llmos_server.kernels.tiled_linear import ONE_ROW, TILE_ROWS, TiledLinear, cover_rows, probe_tile_rows
@@ -29,7 +29,7 @@ class ReferenceKernels:
             num_rows = covered
         return num_rows
 
-    def linear(self, weight: torch.Tensor, bias: torch.Tensor | None) -> TiledLinear:
+    def linear(self, weight: torch.Tensor, bias: torch.Tensor | None) -> Linear:
         """Probes each distinct shape and order in memory once. A width at which no height is exact is filled up to
         whole vectors."""
         tile_rows = self._probed(weight)

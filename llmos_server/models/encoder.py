@@ -69,11 +69,16 @@ def load_text_encoder(folder: Path, weights: Sequence[str], spec: EncoderSpec, d
 
     Raises UnsupportedModel for weights that don't fit the architecture, naming one.
     """
+    return TextEncoder(load_trunk(folder, weights).to(device), spec, device)
+
+
+def load_trunk(folder: Path, weights: Sequence[str], **options: Any) -> Any:
+    """The model without any head, on the CPU. options: of from_pretrained. Raises as load_text_encoder."""
     config = read_config(folder)
     model_class: Any = MODEL_MAPPING[type(config)]
-    options = {"add_pooling_layer": False} if "add_pooling_layer" in inspect.signature(model_class).parameters else {}
-    model = load_model(model_class, config, weights, options, may_lack=UNUSED)
-    return TextEncoder(model.to(device), spec, device)
+    if "add_pooling_layer" in inspect.signature(model_class).parameters:
+        options["add_pooling_layer"] = False
+    return load_model(model_class, config, weights, options, may_lack=UNUSED)
 
 
 def read_config(folder: Path) -> Any:

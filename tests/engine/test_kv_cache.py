@@ -13,7 +13,7 @@ from llmos_server.engine.kv_cache import (
     num_pages_for,
     page_bytes,
 )
-from llmos_server.engine.memory import MAX_DEFAULT_CACHE_BYTES, default_budget_bytes, memory_limit
+from llmos_server.engine.memory import MAX_DEFAULT_CACHE_BYTES, available_memory, default_budget_bytes, memory_limit
 from llmos_server.errors import EngineFailed
 from llmos_server.kernels.base import HeadLayout
 from llmos_server.kernels.native.pages import NativePages
@@ -108,3 +108,11 @@ def test_without_cgroups_the_machines_memory_counts(tmp_path: Path) -> None:
     assert memory_limit(tmp_path) >= memory_limit() > 0
     assert 0 < default_budget(CPU, tmp_path) <= MAX_DEFAULT_CACHE_BYTES
     assert default_budget_bytes(100 * MIB) == 75 * MIB
+
+
+def test_what_is_free_is_never_more_than_the_limit(tmp_path: Path) -> None:
+    assert available_memory(tmp_path) == memory_limit(tmp_path)
+    write(tmp_path / "proc/meminfo", f"MemTotal: 999 kB\nMemAvailable:  {50 * 1024} kB\n")
+    assert available_memory(tmp_path) == 50 * MIB
+    write(tmp_path / "sys/fs/cgroup/memory.max", f"{20 * MIB}\n")
+    assert available_memory(tmp_path) == 20 * MIB

@@ -1,4 +1,4 @@
-"""The default model's greedy tokens against Transformers in float32 on the same file."""
+"""The default model's greedy tokens and attention against Transformers in float32 on the same file."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from transformers import PreTrainedModel
 
 from llmos_server.contracts import ModelVersion
 from llmos_server.engine.model_runner import create_runner
+from llmos_server.models.attention_maps import own_config, own_maps
+from llmos_server.models.weights import open_weights
 
 pytestmark = pytest.mark.real_model
 NUM_TOKENS = 8
@@ -62,3 +64,17 @@ def test_greedy_tokens_equal_transformers_alone_and_batched(
         assert alone.output_ids == generated[0, len(ids) :].tolist()
         assert in_batch.output_ids == alone.output_ids
         assert driver.logprobs[in_batch] == driver.logprobs[alone]
+
+
+def test_attention_equals_transformers_in_all_layers_and_heads(
+    smollm2: ModelVersion, reference: PreTrainedModel, encode: Any
+) -> None:
+    """Nine query heads share three KV heads; the weights are packed."""
+    ids = encode(PROMPTS[0])
+    with torch.inference_mode():
+        expected = torch.cat(reference(torch.tensor([ids]), output_attentions=True).attentions)
+    config = own_config(Path(smollm2.folder))
+    assert config is not None
+    found = torch.stack(list(own_maps(config, open_weights([Path(smollm2.weights[0])], config), ids)))
+    assert found.shape == expected.shape == (30, 9, len(ids), len(ids))
+    assert float((found - expected).abs().max()) < 1e-3
