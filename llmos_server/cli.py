@@ -21,6 +21,7 @@ from llmos_server.commands import (
     settings,
     skills,
     talking,
+    tui,
     usage,
 )
 from llmos_server.errors import LLMOSError
@@ -43,6 +44,7 @@ app.command(talking.chat)
 app.command(talking.bench)
 app.command(measuring.perplexity)
 app.command(calibrating.calibrate)
+app.command(tui.tui)
 app.command(keys.keys)
 app.command(plugins.plugins)
 app.command(skills.skills)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write constraints.txt from what .venv holds: every package that `llmos[dev]` needs, directly or not, at its version.
+"""Write constraints.txt from what .venv holds: all that `llmos[dev,tui]` needs, directly or not, at its version.
 
 To refresh: rm -r .venv constraints.txt && touch constraints.txt && make test && .venv/bin/python scripts/freeze.py
 Run with .venv's Python. Local version labels ("2.13.0+cpu") are cut, so that the pins fit every platform's builds.
@@ -18,7 +18,7 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).resolve().parent.parent
 NOT_PINNED = {"llmos", "pip"}
 HEADER = """\
-# Exact versions of all that `llmos[dev]` needs, tested together; pyproject.toml has the ranges.
+# Exact versions of all that `llmos[dev,tui]` needs, tested together; pyproject.toml has the ranges.
 # `make install` uses this file; by hand: pip install -c constraints.txt -e '.[dev]'
 # To refresh: rm -r .venv constraints.txt && touch constraints.txt && make test && .venv/bin/python scripts/freeze.py
 """
@@ -54,7 +54,8 @@ def closure(roots: list[Requirement]) -> dict[str, str]:
 
 def main() -> int:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *extras["dev"], *extras["tui"]]
     pins = closure([Requirement(text) for text in wanted])
     lines = [f"{name}=={version}" for name, version in sorted(pins.items()) if name not in NOT_PINNED]
     (ROOT / "constraints.txt").write_text(HEADER + "\n".join(lines) + "\n", encoding="utf-8")

@@ -29,6 +29,9 @@ GB = 10**9
 SIZES = {"cpu": ("0.3 GB", 3 * GB), "cuda": ("3.5 GB", 12 * GB)}
 """Build -> what is downloaded at most, in words, and the free disk that the set-up needs."""
 
+ALWAYS = ("tui",)
+"""Extras that are small enough to be there without being asked for."""
+
 QUICK = ("--timeout", "10", "--retries", "1")
 """For an index that may not be reachable."""
 
@@ -173,7 +176,7 @@ def check_disk(build: str) -> None:
 
 
 def install_llmos(extras: Sequence[str]) -> None:
-    target = ".[" + ",".join(extras) + "]" if extras else "."
+    target = ".[" + ",".join([*ALWAYS, *extras]) + "]"
     say("installing LLMOS" + (f" with {', '.join(extras)}" if extras else ""))
     pip("install", "--no-build-isolation", "--editable", target)
 

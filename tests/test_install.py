@@ -97,11 +97,19 @@ def test_what_built_in_plugins_import_is_declared(project: Path, metadata: dict[
         assert {module for module in modules if not {canonical(d) for d in distributions[module]} & allowed} == set()
 
 
+def test_what_the_terminal_interface_imports_is_declared(project: Path, metadata: dict[str, Any]) -> None:
+    modules = set().union(*(third_party(path) for path in (project / "tui").rglob("*.py")))
+    distributions = packages_distributions()
+    declared = names([*metadata["project"]["dependencies"], *metadata["project"]["optional-dependencies"]["tui"]])
+    assert {module for module in modules if not {canonical(d) for d in distributions[module]} & declared} == set()
+
+
 def test_every_dependency_is_pinned(project: Path, metadata: dict[str, Any]) -> None:
     lines = (project / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pins = [line for line in lines if line and not line.startswith("#")]
     assert all(re.fullmatch(r"[a-z0-9-]+==[0-9a-z.]+", line) for line in pins)
-    wanted = names(metadata["project"]["dependencies"]) | names(metadata["project"]["optional-dependencies"]["dev"])
+    extras = metadata["project"]["optional-dependencies"]
+    wanted = names([*metadata["project"]["dependencies"], *extras["dev"], *extras["tui"]])
     assert wanted - {line.split("==")[0] for line in pins} == {"pip"}
 
 
@@ -172,7 +180,7 @@ def test_the_cpu_build_of_the_index_is_taken(installer: Installer) -> None:
     assert "GB" in done.stdout
     _, torch, llmos = installer.installs
     assert torch.endswith("--constraint constraints.txt --no-deps torch==2.13.0")
-    assert llmos.endswith("--editable .")
+    assert llmos.endswith("--editable .[tui]")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has CUDA builds")
@@ -219,7 +227,7 @@ def test_a_second_run_does_nothing_until_something_changed(installer: Installer)
         file.write("# changed\n")
     assert installer.run("dev").returncode == 0
     assert [line.split("constraints.txt ")[1] for line in installer.installs[count:]] == [
-        "--no-build-isolation --editable .[dev]"
+        "--no-build-isolation --editable .[tui,dev]"
     ]
 
 
@@ -227,7 +235,7 @@ def test_serving_alone_needs_no_tools_and_tests_add_them(installer: Installer) -
     installer.offer("index.json", "2.13.0+cpu")
     assert installer.run().returncode == 0
     assert installer.run("dev").returncode == 0
-    assert installer.installs[-1].endswith("--editable .[dev]")
+    assert installer.installs[-1].endswith("--editable .[tui,dev]")
 
 
 def test_the_build_can_be_changed_later(installer: Installer) -> None:

@@ -40,7 +40,7 @@ def find_server(url: str | None, config: Path | None) -> str | None:
         from llmos_server.registry.home import home_id
 
         settings = read_settings(config)
-        root = _configured_root(settings.api)
+        root = configured_root(settings.api)
         told = _ask_home_id(root)
         if told != home_id(settings.home):
             other = f" (the server at {root} serves another one)" if told else ""
@@ -50,7 +50,7 @@ def find_server(url: str | None, config: Path | None) -> str | None:
     return root
 
 
-def _configured_root(api: ApiSettings) -> str:
+def configured_root(api: ApiSettings) -> str:
     """Where `llmos serve` with these settings is reached from this machine."""
     from llmos_server.hosts import is_loopback
 

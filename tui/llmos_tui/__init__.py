@@ -1,1 +1,22 @@
-"""The terminal interface. There is none yet."""
+"""The terminal interface of LLMOS: a Textual program that talks HTTP to a server, and nothing else.
+
+    client.py       HTTP and SSE; errors in words. Nothing else in this package knows HTTP.
+    wire/           what the server sends, as msgspec structs that tolerate fields they don't know
+    calls/          one function a request, a file a family: `await abort_request(client, id)`
+    feeds.py        a stream that a screen follows while it is shown
+    messages.py     what feeds tell screens
+    connection.py   is the server there: asked, told, tried again with back-off
+    app.py          the program: keys, palette, themes, which screen is shown
+    screens/        a file or a folder a screen; base.py is what all share, catalogue.py lists them
+    widgets/        named by what the user sees; each has its own DEFAULT_CSS
+
+How a screen is added:
+
+1. Structs of what it shows into wire/, requests for it into calls/.
+2. A class in screens/ that derives from `screens.base.LLMOSScreen`: `compose_body()` yields its widgets, `feeds()` what
+   it follows while it is shown, `await self.ask(call)` does one request and tells what went wrong, `came_online()` is
+   called when it is shown with a server there (first fetches belong there; it comes again after a lost connection).
+3. BINDINGS with id, description and tooltip each, and no key that app.py has. They are in the footer, in `?` and in the
+   palette by that alone.
+4. An entry in screens/catalogue.py, data for the fake server in tests/tui/fake_server.py, a test and its snapshots.
+"""

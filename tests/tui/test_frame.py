@@ -1,0 +1,171 @@
+"""What all screens share: keys, tabs, help, palette, themes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from llmos_tui.app import LLMOSApp
+from llmos_tui.bindings import keys_of_class
+from llmos_tui.preferences import load_preferences
+from llmos_tui.screens.base import LLMOSScreen
+from llmos_tui.screens.catalogue import PLACES
+from llmos_tui.screens.help import HelpScreen
+from llmos_tui.themes import THEMES
+from llmos_tui.widgets.connection_banner import ConnectionBanner
+from llmos_tui.widgets.key_bar import KeyBar
+from textual.binding import Binding
+from textual.dom import DOMNode
+from tui_snapshots import SIZES, check_snapshot
+
+NAMES = [place.name for place in PLACES]
+
+
+def classes_with_keys() -> list[type[DOMNode]]:
+    """All of ours, found through their bases; the catalogue has imported every screen."""
+    found: list[type[DOMNode]] = []
+    todo: list[type[DOMNode]] = [DOMNode]
+    while todo:
+        for kind in todo.pop().__subclasses__():
+            todo.append(kind)
+            if kind.__module__.startswith("llmos_tui") and "BINDINGS" in kind.__dict__ and kind not in found:
+                found.append(kind)
+    return found
+
+
+@pytest.mark.parametrize("kind", classes_with_keys(), ids=lambda kind: kind.__name__)
+def test_every_binding_says_what_it_does(kind: type[DOMNode]) -> None:
+    for binding in kind.__dict__["BINDINGS"]:
+        assert isinstance(binding, Binding)
+        assert binding.id, binding
+        assert binding.tooltip, binding
+        assert binding.description, binding
+        assert binding.show, binding
+
+
+def test_ids_of_bindings_are_unique() -> None:
+    ids = [key.id for kind in classes_with_keys() for key in keys_of_class(kind)[: len(kind.__dict__["BINDINGS"])]]
+    assert len(ids) == len(set(ids))
+
+
+def test_no_screen_takes_a_key_that_holds_everywhere() -> None:
+    taken = {key for binding in keys_of_class(LLMOSApp) for key in binding.keys.split(",")}
+    for kind in classes_with_keys():
+        if issubclass(kind, LLMOSScreen):
+            own = {key for binding in keys_of_class(kind) for key in binding.keys.split(",")}
+            assert own & taken == set(), kind
+
+
+@pytest.mark.parametrize("kind", classes_with_keys(), ids=lambda kind: kind.__name__)
+def test_every_action_has_a_key(kind: type[DOMNode]) -> None:
+    """And each key an action that exists."""
+    actions = {name.removeprefix("action_") for name in vars(kind) if name.startswith("action_")}
+    bound = {key.action.partition("(")[0] for key in keys_of_class(kind)}
+    assert actions - bound - {"choose_theme", "help_quit"} == set()
+    assert [name for name in bound if not hasattr(kind, f"action_{name}")] == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("size", SIZES)
+async def test_every_key_of_a_screen_is_in_the_footer(open_app, name: str, size: tuple[int, int]) -> None:
+    """Drawn inside the terminal, not beyond its edge, with a tooltip."""
+    async with open_app(size=size, place=name) as pilot:
+        screen = pilot.app.screen
+        bar = screen.query_one(KeyBar)
+        drawn = {child.action: child for child in bar.query("FooterKey")}
+        wanted = {active.binding.action for active in screen.active_bindings.values() if active.binding.id}
+        assert set(drawn) == wanted
+        for key in drawn.values():
+            assert key.region.right <= size[0]
+            assert key.region.bottom <= size[1]
+            assert key.region.width > 0
+            assert key.tooltip
+
+
+@pytest.mark.parametrize("place", PLACES, ids=lambda place: place.name)
+async def test_keys_and_clicks_lead_to_each_screen(open_app, place) -> None:
+    other = "chat" if place.key == "1" else "dashboard"
+    async with open_app(place=other) as pilot:
+        await pilot.press(place.key)
+        assert pilot.app.screen.place_name == place.name
+        pilot.app.action_show_place(other)
+        await pilot.press(f"alt+{place.key}")
+        assert pilot.app.screen.place_name == place.name
+        pilot.app.action_show_place(other)
+        await pilot.pause()
+        tab = next(tab for tab in pilot.app.screen.query("PlaceTab") if tab.place_name == place.name)
+        await pilot.click(tab)
+        assert pilot.app.screen.place_name == place.name
+
+
+async def test_all_tabs_fit_80_columns(open_app) -> None:
+    async with open_app(size=(80, 24)) as pilot:
+        tabs = list(pilot.app.screen.query("PlaceTab"))
+        assert len(tabs) == 8
+        assert tabs[-1].region.right < pilot.app.screen.query_one("ServerState").region.x
+
+
+async def test_help_lists_every_key_of_the_screen_and_those_that_hold_everywhere(open_app) -> None:
+    async with open_app(size=(140, 60), place="jobs") as pilot:
+        await pilot.press("question_mark")
+        assert isinstance(pilot.app.screen, HelpScreen)
+        shown = pilot.app.export_screenshot().replace("&#160;", " ")
+        for key in keys_of_class(LLMOSApp):
+            assert key.description.partition(" ")[0] in shown
+        await pilot.press("escape")
+        assert pilot.app.screen.place_name == "jobs"
+
+
+async def test_the_palette_has_all_screens_actions_and_themes(open_app) -> None:
+    async with open_app() as pilot:
+        commands = {command.title for command in pilot.app.get_system_commands(pilot.app.screen)}
+        assert {place.title for place in PLACES} <= commands
+        assert {"Help", "Quit", "Theme: light", "Theme: contrast"} <= commands
+        await pilot.press("ctrl+p")
+        await pilot.press(*"settings")
+        await pilot.pause(0.3)
+        await pilot.press("enter")
+        await pilot.pause()
+        assert pilot.app.screen.place_name == "settings"
+
+
+async def test_the_theme_is_remembered(open_app, tmp_path: Path) -> None:
+    path = tmp_path / "new" / "tui.json"
+    async with open_app(preferences=path) as pilot:
+        assert pilot.app.theme == "llmos-dark"
+        await pilot.press("t")
+        assert pilot.app.theme == "llmos-light"
+    async with open_app(preferences=path) as pilot:
+        assert pilot.app.theme == "llmos-light"
+
+
+@pytest.mark.parametrize("content", [b"{", b'{"theme": 3}', b'{"theme": "mauve"}'])
+async def test_a_broken_file_of_preferences_keeps_nobody_out(open_app, tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "tui.json"
+    path.write_bytes(content)
+    assert load_preferences(path)
+    async with open_app(preferences=path) as pilot:
+        assert pilot.app.theme == "llmos-dark"
+
+
+async def test_a_theme_that_can_not_be_kept_is_told(open_app, tmp_path: Path, wait_for) -> None:
+    (tmp_path / "file").write_text("")
+    async with open_app(preferences=tmp_path / "file" / "tui.json") as pilot:
+        await pilot.press("t")
+        assert pilot.app.theme == "llmos-light"
+        await wait_for(pilot, lambda: pilot.app.screen.query("Toast"))
+        assert "can't be remembered" in str(pilot.app.screen.query_one("Toast").render())
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("theme", [theme.name for theme in THEMES])
+async def test_help_as_it_looks(open_app, size: tuple[int, int], theme: str) -> None:
+    async with open_app(size=size, place="settings") as pilot:
+        pilot.app.action_choose_theme(theme)
+        await pilot.press("f1")
+        await check_snapshot(pilot, f"help-{theme}")
+
+
+async def test_a_banner_is_there_only_while_there_is_something_to_say(open_app) -> None:
+    async with open_app() as pilot:
+        assert not pilot.app.screen.query_one(ConnectionBanner).display

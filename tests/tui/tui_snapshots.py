@@ -1,0 +1,52 @@
+"""Screens compared with SVG files of tests/tui/snapshots/. LLMOS_TEST_SNAPSHOTS=update writes them anew: look at the
+diff, or open the files in a browser, before they are committed."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from textual.app import App
+from textual.pilot import Pilot
+
+FOLDER = Path(__file__).parent / "snapshots"
+SIZES = ((80, 24), (140, 40))
+UPDATES = os.environ.get("LLMOS_TEST_SNAPSHOTS") == "update"
+
+
+def normalised(app: App[object]) -> str:
+    """Without what Textual numbers anew in each process, and without fonts from outside."""
+    svg = app.export_screenshot()
+    svg = re.sub(r"terminal-\d+-", "terminal-", svg)
+    svg = re.sub(r"@font-face \{.*?\}\n", "", svg, flags=re.DOTALL)
+    return "\n".join(line.rstrip() for line in svg.splitlines() if line.strip()) + "\n"
+
+
+def texts(svg: str) -> str:
+    """What can be read on it, for the message of a failure."""
+    return "\n".join(re.findall(r"<text[^>]*>(.*?)</text>", svg)).replace("&#160;", " ")
+
+
+async def settle(pilot: Pilot[object]) -> None:
+    """All that was sent has come and is drawn, and no cursor blinks."""
+    for _ in range(3):
+        await pilot.pause()
+
+
+async def check_snapshot(pilot: Pilot[object], name: str) -> None:
+    """As it was; the failure shows the lines that differ."""
+    await settle(pilot)
+    size = pilot.app.size
+    path = FOLDER / f"{name}-{size.width}x{size.height}.svg"
+    drawn = normalised(pilot.app)
+    if UPDATES:
+        FOLDER.mkdir(exist_ok=True)
+        path.write_text(drawn, encoding="utf-8")
+        return
+    assert path.exists(), f"no {path.name}: write it with LLMOS_TEST_SNAPSHOTS=update"
+    kept = path.read_text(encoding="utf-8")
+    if drawn != kept:
+        was, now = set(texts(kept).splitlines()), set(texts(drawn).splitlines())
+        gone, new = sorted(was - now), sorted(now - was)
+        raise AssertionError(f"{path.name} differs.\nwas:\n{gone}\nis:\n{new}\nLLMOS_TEST_SNAPSHOTS=update accepts it.")

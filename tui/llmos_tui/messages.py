@@ -1,0 +1,46 @@
+"""The contract between what fetches and what draws. What nobody has drawn yet is replaced by what is newer."""
+
+from __future__ import annotations
+
+from textual.message import Message
+
+from llmos_tui.wire.live import InFlightList, Overview, PageMap
+
+
+class Latest(Message):
+    """Tells the whole state: of several that wait, only the last one counts."""
+
+    def can_replace(self, message: Message) -> bool:
+        return type(message) is type(self)
+
+
+class OverviewArrived(Latest):
+    """A new view of the whole server."""
+
+    def __init__(self, overview: Overview) -> None:
+        self.overview = overview
+        super().__init__()
+
+
+class RequestsArrived(Latest):
+    """The requests in flight."""
+
+    def __init__(self, requests: InFlightList) -> None:
+        self.requests = requests
+        super().__init__()
+
+
+class PagesArrived(Latest):
+    """The page map of one model."""
+
+    def __init__(self, pages: PageMap) -> None:
+        self.pages = pages
+        super().__init__()
+
+
+class FeedRefused(Message):
+    """A feed that the server doesn't give; it isn't tried again until the screen is shown anew."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__()

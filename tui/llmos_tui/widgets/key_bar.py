@@ -1,0 +1,79 @@
+"""The footer: all keys of the moment, on as many lines as they need."""
+
+from __future__ import annotations
+
+from itertools import groupby
+
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import ActiveBinding
+from textual.containers import HorizontalGroup
+from textual.widget import Widget
+from textual.widgets import Footer
+from textual.widgets._footer import FooterKey, FooterLabel
+
+
+class KeyRow(HorizontalGroup):
+    """One line of it."""
+
+
+class KeyBar(Footer):
+    """Textual's footer, wrapped: a screen's keys don't fit one line of 80 columns, and a key unseen is none."""
+
+    DEFAULT_CSS = """
+    KeyBar { layout: vertical; height: auto; max-height: 4; }
+    KeyBar KeyRow { height: 1; width: 100%; }
+    KeyBar FooterKey.-in-group { margin: 0; }
+    KeyBar FooterLabel { margin: 0 1; }
+    """
+
+    def __init__(self) -> None:
+        super().__init__(compact=True, show_command_palette=False)
+        self._drawn_width = 0
+
+    def compose(self) -> ComposeResult:
+        if not self._bindings_ready:
+            return
+        self._drawn_width = self.app.size.width
+        rows: list[list[Widget]] = [[]]
+        room = self._drawn_width
+        for parts, width in self._units():
+            if width > room and rows[-1]:
+                rows.append([])
+                room = self._drawn_width
+            rows[-1] += parts
+            room -= width
+        for row in rows:
+            yield KeyRow(*row)
+
+    def _units(self) -> list[tuple[list[Widget], int]]:
+        """(widgets that stay together, cells that they take); those of the screen first, as they change."""
+        first_of_action: dict[str, ActiveBinding] = {}
+        for active in self.screen.active_bindings.values():
+            if active.binding.show and active.binding.id:
+                first_of_action.setdefault(active.binding.action, active)
+        units: list[tuple[list[Widget], int]] = []
+        for group, actives in groupby(first_of_action.values(), lambda active: active.binding.group):
+            keys = [self._key(active, has_words=group is None) for active in actives]
+            if group is None:
+                units += [([key], len(key.key_display) + len(key.description) + 2) for key in keys]
+            else:
+                width = sum(len(key.key_display) for key in keys) + len(group.description) + 2
+                units.append(([*keys, FooterLabel(group.description)], width))
+        return units
+
+    def _key(self, active: ActiveBinding, *, has_words: bool) -> FooterKey:
+        binding = active.binding
+        return FooterKey(
+            binding.key,
+            self.app.get_key_display(binding),
+            binding.description if has_words else "",
+            binding.action,
+            disabled=not active.enabled,
+            tooltip=active.tooltip or binding.description,
+            classes="" if has_words else "-in-group",
+        ).data_bind(compact=Footer.compact)
+
+    def on_resize(self, event: events.Resize) -> None:
+        if event.size.width != self._drawn_width:
+            self.call_after_refresh(self.recompose)
