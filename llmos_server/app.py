@@ -38,6 +38,9 @@ from llmos_server.errors import LLMOSError, SettingsError
 from llmos_server.fleet_contracts import FleetStatus
 from llmos_server.garbage import exempt_loaded
 from llmos_server.hosts import is_loopback
+from llmos_server.logbook.book import create_logbook
+from llmos_server.logbook.lines import LogBook
+from llmos_server.logbook.ring import RingLog
 from llmos_server.logs import configure_logging
 from llmos_server.plugins.crash_note import FILE
 from llmos_server.plugins.host import PluginHost, load_plugins
@@ -63,7 +66,8 @@ def serve(settings: Settings) -> None:
 
 
 def _serve(settings: Settings) -> None:
-    configure_logging(settings.log, rotates=True)
+    logbook = create_logbook(settings.log)
+    configure_logging(settings.log, rotates=True, beside=logbook if isinstance(logbook, RingLog) else None)
     raise_file_limit()
     listener = listen(settings.api.host, settings.api.port)
     asyncio.run(_bring_up_to_date(settings))
@@ -75,7 +79,7 @@ def _serve(settings: Settings) -> None:
     if settings.engine.speculation != "off":
         for name in settings.models.drafts.values():
             registry.pull(name, progress)
-    api = create_app(settings, registry, versions, plugins)
+    api = create_app(settings, registry, versions, plugins, logbook)
     host, port = listener.getsockname()[:2]
     log.info("serving", url=f"http://{host}:{port}/v1", model=versions[0].name, docs=f"http://{host}:{port}/docs")
     server = WebServer(create_config(api, settings.api))
@@ -87,9 +91,14 @@ def _serve(settings: Settings) -> None:
 
 
 def create_app(
-    settings: Settings, registry: Registry, started: Sequence[ModelVersion], plugins: PluginHost | None = None
+    settings: Settings,
+    registry: Registry,
+    started: Sequence[ModelVersion],
+    plugins: PluginHost | None = None,
+    logbook: LogBook | None = None,
 ) -> Litestar:
-    """The API over all that the registry has. started: what is loaded at the start, the default model first."""
+    """The API over all that the registry has. started: what is loaded at the start, the default model first. logbook:
+    where the log is read back."""
     fleet = create_fleet(settings, registry)
     check_options(settings, registry)
     directory = RegistryDirectory(
@@ -129,6 +138,7 @@ def create_app(
         tool_providers={"mcp": McpProvider(mcp, settings.mcp.client_hosts)},
         serves_mcp=settings.mcp.serve,
         configuration=list_settings(settings),
+        logbook=logbook,
         on_startup=[store.serve, mcp.start, ledger.start, functools.partial(fleet.preload, names)],
         on_shutdown=[mcp.stop, fleet.stop, ledger.stop, store.close],
         server_version=__version__,

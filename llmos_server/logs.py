@@ -26,11 +26,18 @@ SILENT = ("mcp",)
 """Libraries that log what people and models have written. What goes wrong in them is told where it is caught."""
 
 
-def configure_logging(settings: LogSettings, stream: TextIO | None = None, *, rotates: bool = False) -> None:
+def configure_logging(
+    settings: LogSettings,
+    stream: TextIO | None = None,
+    *,
+    rotates: bool = False,
+    beside: logging.Handler | None = None,
+) -> None:
     """Route every logger of this process. Call once, at start; a second call replaces the first.
 
     stream: None is settings.file, else stderr. Format "auto" is console on a terminal and JSON lines otherwise.
-    rotates: whether this is the one process that rotates the file. Raises SettingsError when it can't be opened.
+    rotates: whether this is the one process that rotates the file. beside: gets all lines, too, as JSON. Raises
+    SettingsError when the file can't be opened.
     """
     handler = _create_handler(settings, stream, rotates)
     is_terminal = isinstance(handler, logging.StreamHandler) and handler.stream.isatty()
@@ -53,6 +60,9 @@ def configure_logging(settings: LogSettings, stream: TextIO | None = None, *, ro
         if isinstance(old, LogFile):
             old.close()
     root.handlers = [handler]
+    if beside is not None:
+        beside.setFormatter(_formatter(shared, as_console=False, colors=False))
+        root.addHandler(beside)
     root.setLevel(level)
     for name in ROUTED:
         logger = logging.getLogger(name)

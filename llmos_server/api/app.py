@@ -19,6 +19,7 @@ from llmos_server.api.accounting.no_store import NoLedger
 from llmos_server.api.admin.doctor import doctor
 from llmos_server.api.admin.keys import create_key, list_keys, revoke_key
 from llmos_server.api.admin.live import follow_overview, get_overview
+from llmos_server.api.admin.logs import read_logs
 from llmos_server.api.admin.mcp import list_mcp_servers
 from llmos_server.api.admin.models import admin_list_models, load_model, pull_model, remove_model, unload_model
 from llmos_server.api.admin.plugins import list_plugins
@@ -73,6 +74,7 @@ from llmos_server.chat.pool import TextPool
 from llmos_server.contracts import Finding
 from llmos_server.fleet_contracts import EngineFleet
 from llmos_server.key_contracts import UsageBook
+from llmos_server.logbook.lines import LogBook
 from llmos_server.plugins.host import PluginHost
 from llmos_server.settings import AgentsSettings, ApiSettings, PluginsSettings
 from llmos_server.settings_rows import SettingRow
@@ -142,6 +144,7 @@ HANDLERS = [
     follow_overview,
     prune_objects,
     list_settings,
+    read_logs,
     own_usage,
     usage_of_request,
     all_usage,
@@ -167,6 +170,7 @@ def create_api(
     agents: AgentsSettings | None = None,
     tool_providers: Mapping[str, ToolProvider] | None = None,
     configuration: Sequence[SettingRow] = (),
+    logbook: LogBook | None = None,
     on_startup: Sequence[LifespanHook] = (),
     on_shutdown: Sequence[LifespanHook] = (),
     server_version: str = "0",
@@ -177,7 +181,8 @@ def create_api(
     model_admin: None for a fixed set of models. plugins: None has none. calibrations: of
     typed decisions; None for none. mcp: servers whose tools are used; started and stopped elsewhere.
     serves_mcp: answers MCP clients at /mcp. tool_providers: of tools that the server runs, by the type of an entry of
-    `tools`, beside or instead of the usual ones. configuration: what /admin/v1/settings tells.
+    `tools`, beside or instead of the usual ones. configuration: what /admin/v1/settings tells. logbook:
+    where /admin/v1/logs reads; None for nowhere.
 
     on_startup, on_shutdown: called without arguments, in order; the engines' own start and stop belong here."""
     pool = TextPool()
@@ -211,6 +216,7 @@ def create_api(
         mcp=mcp,
         agents=agents or AgentsSettings(),
         configuration=configuration,
+        logbook=logbook,
         tool_providers={
             "skill": SkillProvider(),
             "plugin_tool": PluginToolProvider(),

@@ -15,10 +15,12 @@ from llmos_server.api.flights import Flights
 from llmos_server.api.live.live import Live
 from llmos_server.api.metrics.server_metrics import Metrics
 from llmos_server.api.served import Directory
+from llmos_server.api.watchers import Watchers
 from llmos_server.calibration.file import CalibrationFile
 from llmos_server.contracts import Finding
 from llmos_server.errors import ModelNotFound, StoreUnavailable
 from llmos_server.key_contracts import UsageBook
+from llmos_server.logbook.lines import LogBook
 from llmos_server.plugins.host import PluginHost
 from llmos_server.settings import AgentsSettings, ApiSettings
 from llmos_server.settings_rows import SettingRow
@@ -60,6 +62,9 @@ class Services:
     """Of tools that the server runs, by the `type` of an entry of `tools`."""
     configuration: Sequence[SettingRow] = ()
     """All settings that hold, without secrets."""
+    logbook: LogBook | None = None
+    """Where the log is read back."""
+    watchers: Watchers = field(default_factory=Watchers)
 
 
 def services_of(connection: Any) -> Services:
