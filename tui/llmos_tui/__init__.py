@@ -8,7 +8,8 @@
     connection.py   is the server there: asked, told, tried again with back-off
     app.py          the program: keys, palette, themes, which screen is shown
     screens/        a file or a folder a screen; base.py is what all share, catalogue.py lists them
-    widgets/        named by what the user sees; each has its own DEFAULT_CSS
+    widgets/        named by what the user sees; each has its own DEFAULT_CSS. rows.py: a list of any length
+    words.py        numbers for people
 
 How a screen is added:
 
