@@ -192,6 +192,15 @@ class EngineStats(msgspec.Struct, frozen=True, array_like=True):
     """Of the free pages, those with content that is found by prefix; and of the others, those that several hold."""
 
 
+class PageLayout(msgspec.Struct, frozen=True):
+    """What each page of a KV cache is, between two steps; stats of the same moment."""
+
+    stats: EngineStats
+    pages: str
+    """A letter for each, by number: "." free, "c" cached, "u" used by one sequence, "s" shared by several,
+    of which one may be a copy that is about to be made."""
+
+
 class EncodeRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What the API asks of an encoder: texts as token ids, special tokens included, each within the model's limit."""
 
@@ -319,6 +328,10 @@ class Generator(Engine, Protocol):
 
     def submit(self, request: GenerateRequest) -> Generation:
         """Hand a request over; returns at once. Raises errors.EngineFailed or errors.EngineBusy when not ready."""
+        ...
+
+    async def map_pages(self) -> PageLayout:
+        """Asks the worker, which answers between two steps. Raises as submit does, and EngineFailed when it dies."""
         ...
 
     async def score(self, request: ScoreRequest) -> Scores:

@@ -28,6 +28,7 @@ from llmos_server.contracts import (
     EngineState,
     EngineStats,
     GenerateRequest,
+    PageLayout,
     ScoreRequest,
     Scores,
     TokenLogprob,
@@ -289,6 +290,7 @@ class ScriptedGenerator:
         self.failure: Exception = RuntimeError("not told")
         self.num_cached_tokens = 0
         self.num_holds = 0
+        self.num_maps = 0
         self.generations: list[ScriptedGeneration] = []
         self._info = EngineInfo(
             model_digest="sha256:" + "ab" * 32,
@@ -337,6 +339,11 @@ class ScriptedGenerator:
         generation = ScriptedGeneration(self, request)
         self.generations.append(generation)
         return generation
+
+    async def map_pages(self) -> PageLayout:
+        """Of `stats`; counted."""
+        self.num_maps += 1
+        return PageLayout(self.stats, "..ccccus")
 
     async def score(self, request: ScoreRequest) -> Scores:
         """Log-probabilities are logprob_of's."""

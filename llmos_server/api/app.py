@@ -22,6 +22,7 @@ from llmos_server.api.admin.live import follow_overview, get_overview
 from llmos_server.api.admin.logs import read_logs
 from llmos_server.api.admin.mcp import list_mcp_servers
 from llmos_server.api.admin.models import admin_list_models, load_model, pull_model, remove_model, unload_model
+from llmos_server.api.admin.pages import get_pages
 from llmos_server.api.admin.plugins import list_plugins
 from llmos_server.api.admin.prune import prune_objects
 from llmos_server.api.admin.settings import list_settings
@@ -141,6 +142,7 @@ HANDLERS = [
     list_plugins,
     list_mcp_servers,
     get_overview,
+    get_pages,
     follow_overview,
     prune_objects,
     list_settings,
@@ -211,7 +213,7 @@ def create_api(
         runner=SkillRunner(plugins.settings.max_runs),
         version=server_version,
         flights=flights,
-        live=Live(OverviewMaker(directory, metrics_of_all, fleet, flights, server_version)),
+        live=Live(directory, OverviewMaker(directory, metrics_of_all, fleet, flights, server_version)),
         calibrations=calibrations or CalibrationFile(None),
         mcp=mcp,
         agents=agents or AgentsSettings(),

@@ -50,7 +50,7 @@ class BlockManager:
 
     @property
     def num_shared_pages(self) -> int:
-        """That two or more hold."""
+        """That two or more hold, pending copies among them."""
         return self._num_shared
 
     @property
@@ -170,6 +170,13 @@ class BlockManager:
         sequence.pages = []
         sequence.num_computed_tokens = 0
         sequence.num_registered_pages = 0
+
+    def page_map(self) -> str:
+        """See contracts.PageLayout. O(pages)."""
+        letters = ["." if count == 0 else "u" if count == 1 else "s" for count in self._ref_counts]
+        for page in self._evictable:
+            letters[page] = "c"
+        return "".join(letters)
 
     def check_integrity(self, sequences: Iterable[Sequence]) -> None:
         """Raise AssertionError that names the first broken invariant. sequences: all that are not finished."""

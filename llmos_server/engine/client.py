@@ -9,7 +9,15 @@ import time
 import msgspec
 
 from llmos_server.backoff import Backoff
-from llmos_server.contracts import EngineInfo, EngineStats, GenerateRequest, ModelVersion, ScoreRequest, Scores
+from llmos_server.contracts import (
+    EngineInfo,
+    EngineStats,
+    GenerateRequest,
+    ModelVersion,
+    PageLayout,
+    ScoreRequest,
+    Scores,
+)
 from llmos_server.engine.connection import Endpoints
 from llmos_server.engine.generation import EngineGeneration
 from llmos_server.engine.launcher import Launcher, SubprocessLauncher
@@ -17,6 +25,8 @@ from llmos_server.engine.messages import (
     AbortRequest,
     AddRequest,
     DraftConfig,
+    MapPages,
+    PagesMapped,
     Report,
     RequestFailed,
     StepOutput,
@@ -35,7 +45,7 @@ NOT_FINITE = (
 )
 
 
-class EngineClient(WorkerClient[EngineInfo, StepOutput | RequestFailed]):
+class EngineClient(WorkerClient[EngineInfo, StepOutput | RequestFailed | PagesMapped]):
     """Implements contracts.Generator for one model."""
 
     def __init__(
@@ -56,6 +66,7 @@ class EngineClient(WorkerClient[EngineInfo, StepOutput | RequestFailed]):
         self._open: dict[str, EngineGeneration] = {}
         self._queue = QueueEstimate()
         self._all_closed = asyncio.Event()
+        self._asked_layout: asyncio.Future[PageLayout] | None = None
 
     @property
     def stats(self) -> EngineStats:
@@ -81,6 +92,15 @@ class EngineClient(WorkerClient[EngineInfo, StepOutput | RequestFailed]):
     async def score(self, request: ScoreRequest) -> Scores:
         """See contracts.Generator."""
         return await collect_scores(request, self.submit(request.to_generate()))
+
+    async def map_pages(self) -> PageLayout:
+        """See contracts.Generator. Who asks while an answer is under way gets the same."""
+        connection = self._supervisor.require_ready()
+        if self._asked_layout is None:
+            self._asked_layout = asyncio.get_running_loop().create_future()
+            self._asked_layout.add_done_callback(asyncio.Future.exception)  # All who asked may have left.
+            connection.send(MapPages(epoch=connection.epoch))
+        return await asyncio.shield(self._asked_layout)
 
     def _check_queue(self, owner: str) -> None:
         queue, settings = self._queue, self._settings
@@ -116,7 +136,12 @@ class EngineClient(WorkerClient[EngineInfo, StepOutput | RequestFailed]):
             connection.send(AbortRequest(epoch=connection.epoch, request_id=generation.request_id, index=index))
         self._close_if_done(generation)
 
-    def _route(self, report: StepOutput | RequestFailed) -> None:
+    def _route(self, report: StepOutput | RequestFailed | PagesMapped) -> None:
+        if isinstance(report, PagesMapped):
+            if self._asked_layout is not None:
+                self._asked_layout.set_result(report.layout)
+                self._asked_layout = None
+            return
         if isinstance(report, RequestFailed):
             self._end(report.request_id, InvalidRequest(report.message, code=report.code))
             return
@@ -156,6 +181,9 @@ class EngineClient(WorkerClient[EngineInfo, StepOutput | RequestFailed]):
                 await asyncio.wait_for(self._all_closed.wait(), grace)
 
     def _fail_open(self, error: EngineFailed) -> None:
+        if self._asked_layout is not None:
+            self._asked_layout.set_exception(error)
+            self._asked_layout = None
         for generation in list(self._open.values()):
             generation.fail(error)
             self._close_if_done(generation)

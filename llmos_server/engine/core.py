@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from llmos_server.contracts import ChoiceDelta, EngineInfo, EngineStats, GenerateRequest
+from llmos_server.contracts import ChoiceDelta, EngineInfo, EngineStats, GenerateRequest, PageLayout
 from llmos_server.engine.admission import check_request
 from llmos_server.engine.grammars import Compiler, Grammars, describe_failure
 from llmos_server.engine.scheduler import Scheduler
@@ -98,6 +98,10 @@ class EngineCore:
             num_cached_pages=self._scheduler.blocks.num_cached_pages,
             num_shared_pages=self._scheduler.blocks.num_shared_pages,
         )
+
+    def map_pages(self) -> PageLayout:
+        """For those who look on: O(pages)."""
+        return PageLayout(self.stats(), self._scheduler.blocks.page_map())
 
     def close(self) -> None:
         self._grammars.close()

@@ -18,6 +18,7 @@ from llmos_server.contracts import (
     Generation,
     Generator,
     ModelVersion,
+    PageLayout,
     ScoreRequest,
     Scores,
 )
@@ -103,6 +104,12 @@ class FleetGenerator(FleetEngine):
         if self._member.worker is None:
             raise EngineBusy(f"{self._member.name} could not be loaded; send the request again.")
         return cast(Generator, self._member.worker).submit(request)
+
+    async def map_pages(self) -> PageLayout:
+        """See contracts.Generator. Neither loads the model nor keeps it."""
+        if self._member.worker is None:
+            raise EngineBusy(f"{self._member.name} isn't loaded, so it has no pages.")
+        return await cast(Generator, self._member.worker).map_pages()
 
     async def score(self, request: ScoreRequest) -> Scores:
         """See contracts.Generator."""

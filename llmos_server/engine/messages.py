@@ -17,6 +17,7 @@ from llmos_server.contracts import (
     EngineInfo,
     EngineStats,
     GenerateRequest,
+    PageLayout,
 )
 from llmos_server.settings import LogSettings, Quantization
 
@@ -35,6 +36,12 @@ class AbortRequest(msgspec.Struct, frozen=True, tag="abort"):
     """None aborts every choice."""
 
 
+class MapPages(msgspec.Struct, frozen=True, tag="map_pages"):
+    """Tell what each page is, once."""
+
+    epoch: int
+
+
 class Shutdown(msgspec.Struct, frozen=True, tag="shutdown"):
     epoch: int
 
@@ -44,7 +51,7 @@ class Encode(msgspec.Struct, frozen=True, tag="encode"):
     request: EncodeRequest
 
 
-Command = AddRequest | AbortRequest | Shutdown
+Command = AddRequest | AbortRequest | MapPages | Shutdown
 """To a decoder's worker."""
 
 EncoderCommand = Encode | AbortRequest | Shutdown
@@ -82,6 +89,13 @@ class RequestFailed(msgspec.Struct, frozen=True, tag="request_failed"):
     code: str | None = None
 
 
+class PagesMapped(msgspec.Struct, frozen=True, tag="pages_mapped"):
+    """The answer to MapPages."""
+
+    epoch: int
+    layout: PageLayout
+
+
 class Encoded(msgspec.Struct, frozen=True, tag="encoded"):
     """A whole request's embeddings, in the order of its inputs: little-endian float32."""
 
@@ -105,7 +119,7 @@ class Heartbeat(msgspec.Struct, frozen=True, tag="heartbeat"):
     """For how long the present step, or batch of an encoder, has been running; 0 between two."""
 
 
-Report = Ready[EngineInfo] | LoadFailed | StepOutput | RequestFailed | Heartbeat
+Report = Ready[EngineInfo] | LoadFailed | StepOutput | RequestFailed | PagesMapped | Heartbeat
 """From a decoder's worker."""
 
 EncoderReport = Ready[EncoderInfo] | LoadFailed | Encoded | Broken | RequestFailed | Heartbeat

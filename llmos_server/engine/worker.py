@@ -15,6 +15,8 @@ from llmos_server.engine.messages import (
     AbortRequest,
     AddRequest,
     Command,
+    MapPages,
+    PagesMapped,
     Ready,
     RequestFailed,
     Shutdown,
@@ -72,6 +74,9 @@ def _serve(core: EngineCore, link: Link[Command], reports: StepReports) -> None:
         for command in link.receive(block=not core.has_work):
             if isinstance(command, Shutdown):
                 return
+            if isinstance(command, MapPages):
+                link.send(PagesMapped(epoch=link.epoch, layout=core.map_pages()))
+                continue
             reports.flush(core)
             _apply(command, core, link)
         # Even after the last abort there is a step: its report tells that the pages are free.

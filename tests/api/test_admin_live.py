@@ -11,7 +11,7 @@ import pytest
 from llmos_server.access.gate import Gate
 from llmos_server.api.http.following import seconds_to_next
 from llmos_server.api.live.live import MAX_WATCHERS
-from llmos_server.api.schemas.admin_live import Overview
+from llmos_server.api.schemas.admin_live import Overview, PageMap
 from llmos_server.api.services import STATE_KEY
 
 TOKEN = "llmos-admin-" + "t" * 43
@@ -139,7 +139,6 @@ async def test_requests_in_flight_are_counted(api):
     assert (await overview(api)).num_requests == 3
     api.generator.gate.set()
     await asyncio.gather(*asked)
-    await asyncio.sleep(0.06)  # A sample is shared for a moment.
     assert (await overview(api)).num_requests == 0
 
 
@@ -215,6 +214,34 @@ async def test_a_failure_ends_the_stream_with_an_error(api, monkeypatch):
     assert name == "error"
     assert data["error"]["code"] == "internal_error"
     assert "secret" not in watcher.text
+
+
+async def test_pages_are_mapped_only_when_asked_for(api):
+    await api.chat()
+    await overview(api)
+    assert api.generator.num_maps == 0
+    for url in ("/admin/v1/models/pages", "/admin/v1/models/pages?model=gpt-4o-mini"):
+        reply = await api.http.get(url, headers=ADMIN)
+        seen = msgspec.json.decode(reply.content, type=PageMap)
+        assert (seen.model, seen.state, seen.page_size, seen.num_pages) == ("tiny", "ready", 16, 8)
+        assert seen.map == "..ccccus"
+    async with Watcher(api.app, "/admin/v1/models/pages?follow=true&interval=0.1&model=tiny") as watcher:
+        assert [(name, data["map"]) for name, data in await watcher.events(2)] == [("pages", "..ccccus")] * 2
+    num_maps = api.generator.num_maps
+    await asyncio.sleep(0.25)
+    assert api.generator.num_maps == num_maps
+
+
+async def test_pages_of_what_has_none(house, make_api, fakes):
+    url = "/admin/v1/models/pages"
+    seen = (await house.http.get(url)).json()
+    assert (seen["state"], seen["num_pages"], seen["map"]) == ("unloaded", 0, "")
+    assert await house.text("gpt")
+    assert (await house.http.get(url)).json()["map"] == "..ccccus"
+    assert (await house.http.get(f"{url}?model=none")).status_code == 404
+    other = make_api(encoder=fakes.ScriptedEncoder(), gate=Gate(admin_token=TOKEN))
+    assert (await other.http.get(f"{url}?model=small", headers=ADMIN)).status_code == 400
+    assert (await other.http.get(url)).status_code == 403
 
 
 def test_ticks_are_the_same_for_all():

@@ -232,3 +232,20 @@ def test_a_page_that_is_copied_to_is_not_cleared() -> None:
     blocks.finish_step()
     assert blocks.fork(parent, child)
     assert blocks.page_clears == []
+
+
+def test_the_map_has_a_letter_for_each_page() -> None:
+    blocks = make_blocks(8)
+    parent = compute(blocks, make_sequence(list(range(9))))
+    assert blocks.page_map() == "uuu....."
+    assert blocks.num_shared_pages == 0
+    child = make_sequence(list(range(9)))
+    assert blocks.allocate(child)
+    assert blocks.page_map() == "ssuu...."
+    assert blocks.num_shared_pages == 2
+    blocks.free(parent)
+    assert blocks.page_map() == "uu.u...."
+    assert blocks.num_shared_pages == 0
+    blocks.free(child)
+    assert blocks.page_map() == "cc......"
+    assert blocks.num_cached_pages == 2

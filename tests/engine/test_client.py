@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from client_fakes import ENDLESS, NUM_PAGES, collect, ready, running_client, until, within
-from engine_fakes import NAN_TOKEN, expected_choice, make_request
+from engine_fakes import HANG_TOKEN, NAN_TOKEN, expected_choice, make_request
 
 from llmos_server.contracts import Generator, ScoreRequest
 from llmos_server.errors import EngineBusy, EngineFailed, InvalidRequest, ModelFault
@@ -58,6 +58,46 @@ async def test_a_score_that_is_given_up_frees_its_pages() -> None:
         task.cancel()
         blocker.abort()
         await until(lambda: client.num_open_requests == 0 and client.stats.num_free_pages == NUM_PAGES)
+
+
+async def test_pages_are_mapped_when_asked_for() -> None:
+    async with running_client(max_num_seqs=3) as (client, _):
+        face: Generator = client
+        with pytest.raises(EngineBusy, match="loading"):
+            await face.map_pages()
+        await face.wait_ready(30)
+        assert (await face.map_pages()).pages == "." * NUM_PAGES
+        running = [client.submit(make_request(f"r{i}", [1, 2], max_tokens=ENDLESS)) for i in range(3)]
+        await until(lambda: client.stats.num_running == 3)
+        layouts = await asyncio.gather(*[face.map_pages() for _ in range(5)])
+        assert all(layout is layouts[0] for layout in layouts)  # One answer for all who ask at a time.
+        assert layouts[0].pages.count("u") > 0
+        assert layouts[0].pages.count(".") == NUM_PAGES - layouts[0].pages.count("u") - layouts[0].pages.count("c")
+        for generation in running:
+            generation.abort()
+        await until(lambda: client.stats.num_free_pages == NUM_PAGES)
+        layout = await face.map_pages()
+        assert set(layout.pages) <= set(".c")
+        assert layout.stats.num_cached_pages == layout.pages.count("c")
+
+
+async def test_a_map_that_the_worker_owes_when_it_dies_is_an_error() -> None:
+    async with running_client() as (client, launcher):
+        await ready(client)
+        running = client.submit(make_request("r", [HANG_TOKEN], max_tokens=5))
+        await until(lambda: client.num_open_requests == 1)
+        await asyncio.sleep(0.05)  # Into the step that never ends.
+        asked = asyncio.create_task(client.map_pages())
+        given_up = asyncio.create_task(client.map_pages())
+        await asyncio.sleep(0.05)
+        given_up.cancel()
+        os.kill(launcher.processes[0].pid, signal.SIGKILL)
+        with pytest.raises(EngineFailed):
+            await within(30, asked)
+        with pytest.raises(EngineFailed):
+            await collect(running)
+        await until(lambda: client.state == "ready")
+        assert (await client.map_pages()).pages == "." * NUM_PAGES
 
 
 async def test_submit_before_ready_is_busy_and_waiting_times_out() -> None:

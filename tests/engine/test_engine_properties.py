@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
 import pytest
 from engine_fakes import Engine, ScriptedProposer, expected_choice, expected_prompt_logprobs, make_request
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
+from llmos_server.api.metrics.reading import count_pages
 from llmos_server.contracts import GenerateRequest, ScoreRequest
 from llmos_server.engine.ngram import NgramProposer
 from llmos_server.engine.speculation import Proposer
@@ -110,6 +119,21 @@ class EngineMachine(RuleBasedStateMachine):
             plan = self.engine.runner.plans[-1] if self.engine.runner.plans else None
             assert plan is None or plan.num_tokens <= self.engine.scheduler.max_num_batched_tokens
             assert len(self.engine.scheduler.running) <= self.engine.scheduler.max_num_seqs
+
+    @invariant()
+    def map_is_true(self) -> None:
+        """What the sequences themselves hold, and copies that are to be made; and so are its counts."""
+        if not hasattr(self, "engine"):
+            return
+        holders = Counter(page for sequence in self.engine.scheduler.running for page in sequence.pages)
+        holders.update(source for source, _ in self.engine.blocks.page_copies)
+        layout = self.engine.core.map_pages()
+        for page, letter in enumerate(layout.pages):
+            assert letter in {0: ".c", 1: "u"}.get(holders[page], "s"), (page, letter, holders[page])
+        counts = count_pages(layout.stats)
+        letters = {"free": ".", "cached": "c", "used": "u", "shared": "s"}
+        assert counts == {state: layout.pages.count(letter) for state, letter in letters.items()}
+        assert len(layout.pages) == self.engine.blocks.num_pages
 
     @rule(seconds=st.sampled_from([0.5, 40.0]))
     def wait(self, seconds: float) -> None:

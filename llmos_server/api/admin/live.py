@@ -10,10 +10,11 @@ from litestar.types import ASGIApp
 from llmos_server.api.generation.starting import AnyRequest
 from llmos_server.api.http.access import require_admin
 from llmos_server.api.http.event_stream import EVENT_STREAM
-from llmos_server.api.http.following import follow, read_interval
+from llmos_server.api.http.following import open_live, read_interval
 from llmos_server.api.http.responses import json_bytes_response
 from llmos_server.api.schemas.admin_live import Overview
 from llmos_server.api.services import services_of
+from llmos_server.api.stored.query import check_names
 
 
 @get(
@@ -24,7 +25,7 @@ from llmos_server.api.services import services_of
     responses={200: ResponseSpec(Overview, description="As it is now.")},
 )
 async def get_overview(request: AnyRequest) -> ASGIApp:
-    return json_bytes_response(request, await services_of(request).live.overview.sample())
+    return json_bytes_response(request, await services_of(request).live.overview.fresh())
 
 
 @get(
@@ -37,5 +38,6 @@ async def get_overview(request: AnyRequest) -> ASGIApp:
 )
 async def follow_overview(request: AnyRequest, interval: FromQuery[str | None] = None) -> ASGIApp:
     services = services_of(request)
+    check_names(request, ("interval",))
     seconds = read_interval(interval)
-    return follow(services.live, services.settings, "overview", services.live.overview.sample, seconds)
+    return open_live(services.live, services.settings, "overview", services.live.overview.sample, seconds)

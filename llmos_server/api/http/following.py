@@ -27,7 +27,7 @@ def read_interval(text: str | None) -> float:
     return seconds
 
 
-def follow(
+def open_live(
     live: Live, settings: ApiSettings, name: str, take: Callable[[], Awaitable[bytes]], interval: float
 ) -> EventStream:
     """name: of the events, whose data, JSON, is what `take` gives. Ends with an event "error" when that raises, and at

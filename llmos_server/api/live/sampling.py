@@ -11,7 +11,7 @@ SHARED_SECONDS = 0.04
 
 
 class Sampler:
-    """Takes a sample when somebody asks for one. Who asks meanwhile, or soon after, gets the same."""
+    """Takes a sample when somebody asks for one. Watchers who ask meanwhile, or soon after, get the same."""
 
     def __init__(self, take: Callable[[], Awaitable[bytes]], clock: Callable[[], float] = time.monotonic) -> None:
         self.num_taken = 0
@@ -20,6 +20,11 @@ class Sampler:
         self._taken_at = 0.0
         self._task: asyncio.Task[bytes] | None = None
 
+    async def fresh(self) -> bytes:
+        """Of now, for one alone."""
+        self.num_taken += 1
+        return await self._take()
+
     async def sample(self) -> bytes:
         """Raises what taking it raises."""
         if self._task is None or (self._task.done() and self._clock() - self._taken_at >= SHARED_SECONDS):
@@ -27,8 +32,7 @@ class Sampler:
         return await asyncio.shield(self._task)
 
     async def _sample(self) -> bytes:
-        self.num_taken += 1
         try:
-            return await self._take()
+            return await self.fresh()
         finally:
             self._taken_at = self._clock()

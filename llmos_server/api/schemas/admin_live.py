@@ -1,4 +1,4 @@
-"""Wire structs of what administrators watch: /admin/v1/overview and /admin/v1/live."""
+"""Wire structs of what administrators watch: /admin/v1/overview, /admin/v1/live and /admin/v1/models/pages."""
 
 from __future__ import annotations
 
@@ -102,3 +102,17 @@ class Overview(Struct, kw_only=True):
     """In flight."""
     models: list[LiveModel]
     """All that the registry has; loaded ones first."""
+
+
+class PageMap(Struct, kw_only=True):
+    """A decoder's KV cache, between two steps."""
+
+    object: Literal["page_map"] = "page_map"
+    model: str
+    state: EngineState
+    """A model that isn't ready has no pages."""
+    time: float
+    page_size: int
+    num_pages: int
+    map: str
+    """A letter for each page, by number: "." free, "c" cached, "u" used by one sequence, "s" shared by several."""
