@@ -11,8 +11,10 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
 
 from llmos_server.errors import InvalidRequest
 from llmos_server.key_contracts import Principal, StoredKey
@@ -96,16 +98,6 @@ def make_key(
     tokens_per_minute: int | None = None,
 ) -> tuple[StoredKey, str]:
     """What is stored, and what its owner is told once. Raises InvalidRequest."""
-    if not 1 <= len(name) <= MAX_NAME_LENGTH or not name.isprintable() or name != name.strip():
-        raise InvalidRequest(
-            f"A key's name has 1 to {MAX_NAME_LENGTH} printable characters, without spaces around it.", param="name"
-        )
-    for param, value in (("max_in_flight", max_in_flight), ("tokens_per_minute", tokens_per_minute)):
-        if value is not None and not 1 <= value < 2**31:
-            raise InvalidRequest(f"{param} is at least 1 and below 2**31; without it there is no limit.", param=param)
-    for param, names in (("models", models), ("skills", skills), ("tools", tools)):
-        if names is not None and not all(map(_is_name, names)):
-            raise InvalidRequest(f"{param} holds names of {param}, as {WHERE_LISTED[param]} shows them.", param=param)
     new = create_key()
     stored = StoredKey(
         id=new.id,
@@ -119,7 +111,34 @@ def make_key(
         tokens_per_minute=tokens_per_minute,
         created=now,
     )
+    check_key(stored)
     return stored, new.text
+
+
+def change_key(stored: StoredKey, changes: Mapping[str, Any]) -> StoredKey:
+    """changes: fields of a StoredKey; None removes a limit. Raises InvalidRequest."""
+    for param in WHERE_LISTED:
+        if changes.get(param, None) == ():
+            raise InvalidRequest(
+                f"{param} would allow none. Name some, send null for all of them, or revoke the key.", param=param
+            )
+    changed: StoredKey = msgspec.structs.replace(stored, **changes)
+    check_key(changed)
+    return changed
+
+
+def check_key(key: StoredKey) -> None:
+    """Raises InvalidRequest that names the field."""
+    if not 1 <= len(key.name) <= MAX_NAME_LENGTH or not key.name.isprintable() or key.name != key.name.strip():
+        raise InvalidRequest(
+            f"A key's name has 1 to {MAX_NAME_LENGTH} printable characters, without spaces around it.", param="name"
+        )
+    for param, value in (("max_in_flight", key.max_in_flight), ("tokens_per_minute", key.tokens_per_minute)):
+        if value is not None and not 1 <= value < 2**31:
+            raise InvalidRequest(f"{param} is at least 1 and below 2**31; without it there is no limit.", param=param)
+    for param, names in (("models", key.models), ("skills", key.skills), ("tools", key.tools)):
+        if names is not None and not all(map(_is_name, names)):
+            raise InvalidRequest(f"{param} holds names of {param}, as {WHERE_LISTED[param]} shows them.", param=param)
 
 
 def _is_name(text: str) -> bool:

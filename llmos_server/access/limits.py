@@ -29,6 +29,11 @@ class TokenBucket:
     def take(self, num_tokens: int, now: float) -> None:
         self._level = self.level(now) - num_tokens
 
+    def resize(self, tokens_per_minute: int, now: float) -> None:
+        """Another rate from now on. What was used stays used: a key that gets more has not more at once."""
+        self._level = min(self.level(now), float(tokens_per_minute))
+        self.capacity = float(tokens_per_minute)
+
     def seconds_until(self, level: float, now: float) -> float:
         return max(0.0, (level - self.level(now)) * MINUTE / self.capacity)
 
@@ -48,8 +53,7 @@ class Limiter:
         """A place among the key's requests in flight; close it. uses_tokens: the request will charge some, so it is
         refused when there are none. Raises RateLimited."""
         state = self._keys.setdefault(principal.key_id, _KeyState()) if principal.key_id else _KeyState()
-        if principal.tokens_per_minute is not None and state.bucket is None:
-            state.bucket = TokenBucket(principal.tokens_per_minute, self._clock())
+        self._fit_bucket(state, principal.tokens_per_minute)
         lease = Lease(principal, state, self._clock)
         if uses_tokens:
             lease.check_tokens()
@@ -62,6 +66,15 @@ class Limiter:
             )
         state.num_in_flight += 1
         return lease
+
+    def _fit_bucket(self, state: _KeyState, tokens_per_minute: int | None) -> None:
+        """The key's limit may have been changed."""
+        if tokens_per_minute is None:
+            state.bucket = None
+        elif state.bucket is None:
+            state.bucket = TokenBucket(tokens_per_minute, self._clock())
+        elif state.bucket.capacity != tokens_per_minute:
+            state.bucket.resize(tokens_per_minute, self._clock())
 
 
 class Lease:

@@ -17,7 +17,7 @@ from llmos_server.agents.mcp.source import McpProvider
 from llmos_server.agents.tool_source import ToolProvider
 from llmos_server.api.accounting.no_store import NoLedger
 from llmos_server.api.admin.doctor import doctor
-from llmos_server.api.admin.keys import create_key, list_keys, revoke_key
+from llmos_server.api.admin.keys import change_key, create_key, list_keys, revoke_key
 from llmos_server.api.admin.live import follow_overview, get_overview
 from llmos_server.api.admin.logs import read_logs
 from llmos_server.api.admin.mcp import list_mcp_servers
@@ -137,6 +137,7 @@ HANDLERS = [
     openapi_json,
     create_key,
     list_keys,
+    change_key,
     revoke_key,
     doctor,
     list_plugins,

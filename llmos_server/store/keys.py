@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from sqlalchemy import bindparam, insert, or_, select, update
@@ -45,17 +45,26 @@ class KeyRepository:
 
     async def add(self, key: StoredKey) -> None:
         """Raises InvalidRequest when a living key has the name."""
-        values = {name: getattr(key, name) for name in key.__struct_fields__}
-        values |= {name: None if (names := values[name]) is None else list(names) for name in _LISTS}
         try:
             async with self._database.write() as connection:
-                await connection.execute(insert(Key).values(**values))
+                await connection.execute(insert(Key).values(**_to_values(key)))
         except IntegrityError:
-            raise InvalidRequest(
-                f"There is a key named {key.name!r} already. Choose another name, or revoke that one first.",
-                param="name",
-                code="name_taken",
-            ) from None
+            raise _name_taken(key.name) from None
+
+    async def change(self, key_id: str, change: Callable[[StoredKey], StoredKey]) -> StoredKey | None:
+        """The key, changed; None when no living key has the id. Raises what `change` raises, and InvalidRequest when a
+        living key has the new name."""
+        try:
+            async with self._database.write() as connection:
+                found = _ALL.where(Key.id == key_id, Key.revoked.is_(None)).with_for_update()
+                row = (await connection.execute(found)).first()
+                if row is None:
+                    return None
+                changed = change(_to_key(row))
+                await connection.execute(update(Key).where(Key.id == key_id).values(**_to_values(changed)))
+        except IntegrityError:
+            raise _name_taken(changed.name) from None
+        return changed
 
     async def revoke(self, id_or_name: str, now: int) -> StoredKey | None:
         """The key, revoked now; None when no living key is called so. An id goes before a name."""
@@ -73,6 +82,19 @@ class KeyRepository:
         async with self._database.write() as connection:
             for key_id, seconds in last_used.items():
                 await connection.execute(update(Key).where(Key.id == key_id).values(last_used=seconds))
+
+
+def _name_taken(name: str) -> InvalidRequest:
+    return InvalidRequest(
+        f"There is a key named {name!r} already. Choose another name, or revoke that one first.",
+        param="name",
+        code="name_taken",
+    )
+
+
+def _to_values(key: StoredKey) -> dict[str, Any]:
+    values = {name: getattr(key, name) for name in key.__struct_fields__}
+    return values | {name: None if (names := values[name]) is None else list(names) for name in _LISTS}
 
 
 def _to_key(row: Any) -> StoredKey:

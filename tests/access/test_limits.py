@@ -42,6 +42,28 @@ def test_no_key_uses_more_than_its_rate_beside_one_overdraft(tokens: int, reques
         assert used <= tokens + (clock.now - 1000.0) * tokens / 60 + largest + 1e-3
 
 
+@given(st.lists(st.tuples(st.integers(1, 1000), st.floats(0, 90), st.integers(0, 3000)), max_size=30))
+def test_another_rate_gives_no_tokens_at_once(steps: list[tuple[int, float, int]]) -> None:
+    now, bucket = 0.0, TokenBucket(100, 0.0)
+    for tokens, pause, size in steps:
+        now += pause
+        before = bucket.level(now)
+        bucket.resize(tokens, now)
+        assert bucket.level(now) == min(before, tokens)
+        bucket.take(size, now)
+
+
+def test_a_changed_limit_holds_for_the_next_request() -> None:
+    clock = Clock()
+    limiter = Limiter(clock)
+    limiter.enter(limited(10)).charge(10)
+    with pytest.raises(RateLimited):
+        limiter.enter(limited(60))
+    clock.now += 1.0
+    assert limiter.enter(limited(60)).headers()["x-ratelimit-remaining-tokens"] == "1"
+    assert limiter.enter(limited(None)).headers() == {}
+
+
 @given(st.lists(st.tuples(st.floats(-5, 60), st.integers(0, 500)), max_size=40))
 def test_a_bucket_is_never_fuller_than_full(steps: list[tuple[float, int]]) -> None:
     now, bucket = 0.0, TokenBucket(100, 0.0)

@@ -105,6 +105,55 @@ class TestKeys:
         assert "/admin/v1/keys/sk-llmos-" in logged
         assert key[-43:] not in logged + again.text
 
+    async def test_what_is_changed_holds_at_once(self, server):
+        key_id, user = await server.create("laptop", tokens_per_minute=20, max_in_flight=1)
+        body = {"prompt": "x" * 18, "max_tokens": 5}
+        assert (await user.post("/v1/completions", json=body)).status_code == 200
+        assert (await user.post("/v1/completions", json=body)).status_code == 429
+        changed = await server.admin.patch(
+            f"/admin/v1/keys/{key_id}", json={"name": "desk", "tokens_per_minute": None, "models": ["tiny"]}
+        )
+        expected = {"name": "desk", "tokens_per_minute": None, "models": ["tiny"], "max_in_flight": 1, "skills": None}
+        assert {name: changed.json()[name] for name in expected} == expected
+        [listed] = (await server.admin.get("/admin/v1/keys")).json()["data"]
+        assert listed | {"last_used": None} == changed.json() | {"last_used": None}
+        reply = await user.post("/v1/completions", json=body)
+        assert reply.status_code == 200
+        assert "x-ratelimit-limit-tokens" not in reply.headers
+        await server.admin.patch("/admin/v1/keys/desk", json={"models": ["other"]})
+        assert (await user.post("/v1/completions", json=body)).status_code == 403
+        await server.admin.patch("/admin/v1/keys/desk", json={"models": None})
+        assert (await user.post("/v1/completions", json=body)).status_code == 200
+        assert (await user.patch("/admin/v1/keys/desk", json={"models": None})).status_code == 403
+
+    @pytest.mark.parametrize(
+        ("body", "param"),
+        [
+            ({"name": None}, "name"),
+            ({"name": " a"}, "name"),
+            ({"name": "other"}, "name"),
+            ({"models": []}, "models"),
+            ({"tools": ["\x00"]}, "tools"),
+            ({"max_in_flight": 0}, "max_in_flight"),
+            ({"is_admin": True}, "is_admin"),
+            ({"is_admin": False}, "is_admin"),
+        ],
+    )
+    async def test_what_can_not_be_changed_changes_nothing(self, server, body, param):
+        await server.create("other")
+        await server.create("laptop", max_in_flight=3)
+        before = (await server.admin.get("/admin/v1/keys")).json()
+        reply = await server.admin.patch("/admin/v1/keys/laptop", json={"max_in_flight": 5, **body})
+        assert (reply.status_code, reply.json()["error"]["param"]) == (400, param)
+        assert (await server.admin.get("/admin/v1/keys")).json() == before
+
+    @pytest.mark.parametrize("name", ["none", "gone"])
+    async def test_only_living_keys_are_changed(self, server, name):
+        await server.create("gone")
+        await server.admin.delete("/admin/v1/keys/gone")
+        reply = await server.admin.patch(f"/admin/v1/keys/{name}", json={"max_in_flight": 5})
+        assert (reply.status_code, reply.json()["error"]["code"]) == (404, "key_not_found")
+
     async def test_an_admin_key_administers(self, server):
         _, boss = await server.create("boss", is_admin=True)
         assert (await boss.post("/admin/v1/keys", json={"name": "other"})).status_code == 200

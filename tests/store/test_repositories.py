@@ -48,6 +48,17 @@ class TestKeys:
         assert await store.keys.any_was_made()
         assert not await store.keys.any_is_valid()
 
+    async def test_a_change_keeps_the_rest(self, store: Store) -> None:
+        await store.keys.add(key(models=("a",), max_in_flight=3))
+        await store.keys.add(key("other", "desk"))
+        changed = await store.keys.change("abcdefgh", lambda old: msgspec.structs.replace(old, models=None, name="x"))
+        assert changed == await store.keys.get("abcdefgh") == key(name="x", max_in_flight=3)
+        with pytest.raises(InvalidRequest, match="desk"):
+            await store.keys.change("abcdefgh", lambda old: msgspec.structs.replace(old, name="desk"))
+        assert await store.keys.change("none", lambda old: old) is None
+        await store.keys.revoke("other", 5)
+        assert await store.keys.change("other", lambda old: old) is None
+
     async def test_last_use(self, store: Store) -> None:
         await store.keys.add(key())
         await store.keys.touch({"abcdefgh": 77, "gone": 1})

@@ -1,22 +1,23 @@
-"""/admin/v1/keys: create, list, revoke."""
+"""/admin/v1/keys: create, list, change, revoke."""
 
 from __future__ import annotations
 
 import time
 
-from litestar import delete, get, post
+from litestar import delete, get, patch, post
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, JSONBody
 from litestar.types import ASGIApp
+from msgspec import UNSET
 
-from llmos_server.access.keys import id_of, make_key
+from llmos_server.access import keys
 from llmos_server.api.bodies import fields
 from llmos_server.api.bodies.body import WireBody
 from llmos_server.api.errors import NotFound
 from llmos_server.api.generation.starting import AnyRequest
 from llmos_server.api.http.access import require_admin
-from llmos_server.api.http.responses import json_response
-from llmos_server.api.schemas.admin import CreateKeyRequest, KeyInfo, KeyList
+from llmos_server.api.http.responses import ERRORS, json_response
+from llmos_server.api.schemas.admin import ChangeKeyRequest, CreateKeyRequest, KeyInfo, KeyList
 from llmos_server.api.services import store_of
 from llmos_server.key_contracts import StoredKey
 
@@ -36,7 +37,7 @@ class CreateKeyBody(WireBody[CreateKeyRequest]):
     responses={200: ResponseSpec(KeyInfo, description="The key.")},
 )
 async def create_key(request: AnyRequest, data: JSONBody[CreateKeyRequest]) -> ASGIApp:
-    stored, text = make_key(
+    stored, text = keys.make_key(
         data.name,
         int(time.time()),
         is_admin=data.is_admin,
@@ -50,6 +51,11 @@ async def create_key(request: AnyRequest, data: JSONBody[CreateKeyRequest]) -> A
     return json_response(request, describe_key(stored, text))
 
 
+class ChangeKeyBody(WireBody[ChangeKeyRequest]):
+    table = fields.CHANGE_KEY
+    keeps_null = True
+
+
 @get(
     "/admin/v1/keys",
     guards=[require_admin],
@@ -61,6 +67,29 @@ async def list_keys(request: AnyRequest) -> ASGIApp:
     return json_response(request, KeyList(data=[describe_key(key) for key in await store_of(request).keys.list()]))
 
 
+@patch(
+    "/admin/v1/keys/{key:str}",
+    dto=ChangeKeyBody,
+    return_dto=None,
+    status_code=200,
+    guards=[require_admin],
+    tags=["Administration"],
+    summary="Change a key's name and limits, by id or name; they hold from its next request on",
+    responses={200: ResponseSpec(KeyInfo, description="The key, changed."), **{s: ERRORS[s] for s in (400, 404)}},
+)
+async def change_key(request: AnyRequest, key: FromPath[str], data: JSONBody[ChangeKeyRequest]) -> ASGIApp:
+    given = {name: getattr(data, name) for name in data.__struct_fields__}
+    changes = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in given.items() if value is not UNSET
+    }
+    repository = store_of(request).keys
+    found = await _find_living(request, key)
+    changed = await repository.change(found, lambda stored: keys.change_key(stored, changes)) if found else None
+    if changed is None:
+        raise _missing(key)
+    return json_response(request, describe_key(changed))
+
+
 @delete(
     "/admin/v1/keys/{key:str}",
     status_code=200,
@@ -70,11 +99,24 @@ async def list_keys(request: AnyRequest) -> ASGIApp:
     responses={200: ResponseSpec(KeyInfo, description="The key, revoked.")},
 )
 async def revoke_key(request: AnyRequest, key: FromPath[str]) -> ASGIApp:
-    key = id_of(key)  # Whoever finds a key somewhere has the whole of it at hand.
+    key = keys.id_of(key)  # Whoever finds a key somewhere has the whole of it at hand.
     revoked = await store_of(request).keys.revoke(key, int(time.time())) if key.isprintable() else None
     if revoked is None:
-        raise NotFound(f"No living key has the id or name {key!r}.", param="key", code="key_not_found")
+        raise _missing(key)
     return json_response(request, describe_key(revoked))
+
+
+async def _find_living(request: AnyRequest, key: str) -> str | None:
+    """Its id. An id goes before a name."""
+    called = keys.id_of(key)
+    living = [one for one in await store_of(request).keys.list() if one.revoked is None]
+    found = [one.id for one in living if one.id == called] or [one.id for one in living if one.name == called]
+    return found[0] if found else None
+
+
+def _missing(key: str) -> NotFound:
+    shown = keys.id_of(key)
+    return NotFound(f"No living key has the id or name {shown!r}.", param="key", code="key_not_found")
 
 
 def describe_key(key: StoredKey, text: str | None = None) -> KeyInfo:

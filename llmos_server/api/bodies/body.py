@@ -64,10 +64,15 @@ class WireBody(AbstractDTO[T]):
     """A handler's `data`: decoded, checked against `table`, unknown fields told. Subclasses name struct and table."""
 
     table: ClassVar[Table]
+    keeps_null: ClassVar[bool] = False
+    """null is a value: of a body that says what to change."""
 
     def decode_bytes(self, value: bytes) -> T:
         self.check_type()
-        checked = check_fields(decode_json(value), self.table)
+        body = decode_json(value)
+        checked = check_fields(body, self.table)
+        if self.keeps_null:
+            checked.fields |= {name: None for name, given in body.items() if given is None and name in self.table}
         if checked.unknown:
             tell_unknown(self.asgi_connection, checked.unknown)
         return self.to_struct(checked.fields)

@@ -326,6 +326,16 @@ CREATE_KEY: Table = {
     "tokens_per_minute": honoured("of prompts and answers together; no limit when absent"),
 }
 
+CHANGE_KEY: Table = {
+    "name": honoured("another one"),
+    "models": honoured("the names or aliases that it may use; null: all of them"),
+    "skills": honoured("the skills that it may run; null: all of them"),
+    "tools": honoured("the tools of the server that it may have run; null: all of them"),
+    "max_in_flight": honoured("most requests at once; null: no limit"),
+    "tokens_per_minute": honoured("of prompts and answers together; null: no limit"),
+    "is_admin": refused("who administers isn't changed; make another key, and revoke this one"),
+}
+
 PRUNE: Table = {
     "kinds": honoured("responses, conversations; both when absent"),
     "older_than": honoured(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from llmos_server.contracts import Finding
 from llmos_server.key_contracts import UsageRow, UsageTotal
@@ -23,6 +23,17 @@ class CreateKeyRequest(Struct, kw_only=True):
     tools: Names | None = None
     max_in_flight: Limit | None = None
     tokens_per_minute: Limit | None = None
+
+
+class ChangeKeyRequest(Struct, kw_only=True):
+    """What is absent stays."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=64)] | UnsetType = UNSET
+    models: Names | UnsetType | None = UNSET
+    skills: Names | UnsetType | None = UNSET
+    tools: Names | UnsetType | None = UNSET
+    max_in_flight: Limit | UnsetType | None = UNSET
+    tokens_per_minute: Limit | UnsetType | None = UNSET
 
 
 class KeyInfo(Struct, kw_only=True):
