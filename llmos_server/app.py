@@ -22,11 +22,13 @@ from llmos_server.agents.mcp.source import McpProvider
 from llmos_server.api.app import create_api
 from llmos_server.api.http.web_server import WebServer, create_config, raise_file_limit
 from llmos_server.api.model_admin import ModelAdmin
+from llmos_server.api.pins import Pins
 from llmos_server.api.registry_directory import RegistryDirectory
 from llmos_server.api.renderers import RendererCache
 from llmos_server.calibration.file import CALIBRATIONS, CalibrationFile
 from llmos_server.contracts import ModelVersion
 from llmos_server.doctor import examine
+from llmos_server.engine.attention_client import AttentionReader
 from llmos_server.engine.client import EngineClient
 from llmos_server.engine.encoder_client import EncoderClient
 from llmos_server.engine.fleet_engine import EngineFleet
@@ -112,9 +114,11 @@ def create_app(
     directory.list()  # How many models share the memory is known from here on.
     names = list(dict.fromkeys(version.name for version in started))
     require_room(fleet.status(), names)
+    attention = AttentionReader(settings.api.attention_seconds)
     mcp = McpServers(declare_all(settings.mcp, os.environ))
     store = create_store(settings)
     ledger = Ledger(store.usage.write, store.keys.touch, tidy=Tidying(store, settings).take_turn)
+    pins = Pins(fleet, store.pinned_models, {registry.resolve(name) for name in settings.models.pinned})
     gate = Gate(
         store.keys,
         admin_token=ensure_admin_token(settings.home),
@@ -126,7 +130,7 @@ def create_app(
         settings.api,
         embedding_default=settings.models.embedding_default,
         fleet=fleet,
-        model_admin=ModelAdmin(registry, fleet, directory, home_id(settings.home)),
+        model_admin=ModelAdmin(registry, fleet, directory, home_id(settings.home), pins, attention.read),
         gate=gate,
         plugins=plugins,
         calibrations=CalibrationFile(settings.home / CALIBRATIONS),
@@ -139,8 +143,8 @@ def create_app(
         serves_mcp=settings.mcp.serve,
         configuration=list_settings(settings),
         logbook=logbook,
-        on_startup=[store.serve, mcp.start, ledger.start, functools.partial(fleet.preload, names)],
-        on_shutdown=[mcp.stop, fleet.stop, ledger.stop, store.close],
+        on_startup=[store.serve, pins.restore, mcp.start, ledger.start, functools.partial(fleet.preload, names)],
+        on_shutdown=[attention.stop, mcp.stop, fleet.stop, ledger.stop, store.close],
         server_version=__version__,
     )
 

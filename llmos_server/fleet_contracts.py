@@ -61,6 +61,10 @@ class EngineFleet(Protocol):
         """Take no new requests; the worker ends with its last one. told: what those that wait for it are told."""
         ...
 
+    def pin(self, name: str, *, is_pinned: bool) -> None:
+        """From now on: whether it may be evicted. Loads nothing and unloads nothing; for a name of any model."""
+        ...
+
     async def load(self, name: str, timeout: float | None) -> None:
         """Load it now, also when that has failed before. Raises as Generator.wait_ready does."""
         ...

@@ -67,6 +67,8 @@ class ApiSettings:
     """Most prompts in one /v1/completions request."""
     isolate_keys: bool = True
     """Cached prefixes are shared among the requests of one key only."""
+    attention_seconds: SomeSeconds = 120.0
+    """How long the attention of one prompt may be computed, which administrators ask for."""
     metrics_prefix: Literal["llmos", "vllm", "both"] = "llmos"
     """Prefix of the Prometheus names; "vllm" makes vLLM's dashboards work."""
 

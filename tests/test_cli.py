@@ -148,6 +148,12 @@ class TestModels:
         shown = json.loads(run("show", name, "--json")[1])
         assert shown["context_length"] == 8192
         assert "context_length" in run("show", name)[1]
+        structure = json.loads(run("show", name, "--structure", "--json")[1])
+        assert structure["parameters"] == shown["num_parameters"]
+        tree = run("show", name, "--structure")[1]
+        assert "0 ... 29 (30 alike)" in tree
+        assert tree.count("q_proj.weight") == 1
+        assert f"{structure['parameters']:,}" in tree
         assert run("rm", name)[0] == 0
         assert json.loads(run("list", "--json")[1]) == []
         assert Path(smollm2.weights[0]).exists()

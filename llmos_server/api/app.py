@@ -21,7 +21,7 @@ from llmos_server.api.admin.keys import change_key, create_key, list_keys, revok
 from llmos_server.api.admin.live import follow_overview, get_overview
 from llmos_server.api.admin.logs import read_logs
 from llmos_server.api.admin.mcp import list_mcp_servers
-from llmos_server.api.admin.models import admin_list_models, load_model, pull_model, remove_model, unload_model
+from llmos_server.api.admin.model_handlers import MODEL_HANDLERS
 from llmos_server.api.admin.pages import get_pages
 from llmos_server.api.admin.plugins import list_plugins
 from llmos_server.api.admin.prune import prune_objects
@@ -86,11 +86,7 @@ if TYPE_CHECKING:
     from llmos_server.store.store import Store
 
 HANDLERS = [
-    admin_list_models,
-    load_model,
-    unload_model,
-    pull_model,
-    remove_model,
+    *MODEL_HANDLERS,
     create_chat_completion,
     render_chat_completion,
     create_completion,

@@ -42,6 +42,7 @@ FIELD_TABLES: dict[str, Table] = {
     "structured_outputs": fields.STRUCTURED_OUTPUTS,
     "/tokenize": fields.TOKENIZE,
     "/detokenize": fields.DETOKENIZE,
+    "/admin/v1/models/attention": fields.ATTENTION,
     "/v1/messages": anthropic_fields.MESSAGES,
     "/v1/messages: a block": anthropic_fields.BLOCK,
     "/v1/messages: a tool": anthropic_fields.TOOL,

@@ -48,14 +48,7 @@ class RegistryDirectory:
         assert listed.version is not None
         renderer = await self._renderers.get(listed.version)
         fields = {field.name: getattr(listed, field.name) for field in dataclasses.fields(listed)}
-        options = self._options.get(listed.id, ModelOptions())
-        return ServedModel(
-            **fields,
-            renderer=renderer,
-            tool_format=options.tool_format,
-            turns=options.turns,
-            reasoning=options.reasoning,
-        )
+        return ServedModel(**fields, renderer=renderer)
 
     def default(self) -> ListedModel:
         """See served.Directory."""
@@ -88,7 +81,17 @@ class RegistryDirectory:
     def _describe(self, version: ModelVersion) -> ListedModel:
         version = self._with_elements(version)
         engine = self._fleet.engine(version)
-        return ListedModel(id=version.name, created=version.created, engine=engine, kind=version.kind, version=version)
+        options = self._options.get(version.name, ModelOptions())
+        return ListedModel(
+            id=version.name,
+            created=version.created,
+            engine=engine,
+            kind=version.kind,
+            version=version,
+            tool_format=options.tool_format,
+            turns=options.turns,
+            reasoning=options.reasoning,
+        )
 
     def _with_elements(self, version: ModelVersion) -> ModelVersion:
         """The memory budget needs the numbers. Read once a file."""

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 import msgspec
 
-from llmos_server.chat.model_files import has_chat_template
+from llmos_server.chat.model_files import read_chat_template
+from llmos_server.chat.reasoning import choose_reasoning
 from llmos_server.contracts import (
     CLASSIFIER_SPEC,
     ClassifierSpec,
@@ -43,6 +44,12 @@ class ListedModel:
     """What a model of either kind has: state, info, wait_ready, hold. For the rest take generator or encoder."""
     kind: ModelKind = "decoder"
     version: ModelVersion | None = None
+    tool_format: str = "auto"
+    """A format of tool calls by name, "json" or "auto"; see chat.tools.formats."""
+    turns: str = "auto"
+    """auto, merge or as_sent; see Renderer.render."""
+    reasoning: str = "auto"
+    """A style by name, "none" or "auto"; see chat.reasoning."""
 
     @property
     def generator(self) -> Generator:
@@ -94,7 +101,13 @@ class ListedModel:
 
     @property
     def has_template(self) -> bool:
-        return self.version is not None and _has_template(self.version.folder)
+        return self.version is not None and _read_template(self.version.folder) is not None
+
+    @property
+    def has_reasoning(self) -> bool:
+        """Whether it writes its reasoning before its answer."""
+        template = None if self.version is None else _read_template(self.version.folder)
+        return self.kind == "decoder" and choose_reasoning(template or "", self.reasoning) is not None
 
     @property
     def max_model_len(self) -> int | None:
@@ -119,16 +132,14 @@ class ServedModel(ListedModel):
     """A listed model with its text side, which takes a moment to load."""
 
     renderer: Renderer
-    tool_format: str = "auto"
-    """A format of tool calls by name, "json" or "auto"; see chat.tools.formats."""
-    turns: str = "auto"
-    """auto, merge or as_sent; see Renderer.render."""
-    reasoning: str = "auto"
-    """A style by name, "none" or "auto"; see chat.reasoning."""
 
     @property
     def has_template(self) -> bool:
         return self.renderer.has_template
+
+    @property
+    def has_reasoning(self) -> bool:
+        return self.kind == "decoder" and self.renderer.reasoning_markers(self.reasoning) is not None
 
 
 class Directory(Protocol):
@@ -150,9 +161,9 @@ class Directory(Protocol):
 
 
 @functools.lru_cache(maxsize=1024)
-def _has_template(folder: str) -> bool:
+def _read_template(folder: str) -> str | None:
     """What is in a version's folder never changes: its name is the digest."""
-    return has_chat_template(Path(folder))
+    return read_chat_template(Path(folder))
 
 
 @functools.lru_cache(maxsize=1024)

@@ -15,6 +15,9 @@ from llmos_server.errors import UnsupportedModel
 NAMED_TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 """Special tokens that templates may print by name."""
 
+TEMPLATE, CONFIG = "chat_template.jinja", "tokenizer_config.json"
+"""Where a template may be, the first one first."""
+
 
 @dataclass(frozen=True)
 class ModelFiles:
@@ -30,7 +33,7 @@ class ModelFiles:
 def load_model_files(folder: Path) -> ModelFiles:
     """Raises UnsupportedModel that names the file which is missing or broken."""
     tokenizer = _load_tokenizer(folder / "tokenizer.json")
-    tokenizer_config = _read_json(folder / "tokenizer_config.json")
+    tokenizer_config = _read_json(folder / CONFIG)
     config = _read_json(folder / "config.json")
     generation_file = folder / "generation_config.json"
     generation = _read_json(generation_file) if generation_file.is_file() else {}
@@ -49,17 +52,19 @@ def load_model_files(folder: Path) -> ModelFiles:
     )
 
 
-def has_chat_template(folder: Path) -> bool:
-    """Whether load_model_files would find a template; False for a broken folder."""
-    return read_chat_template(folder) is not None
-
-
 def read_chat_template(folder: Path) -> str | None:
     """The one that load_model_files would find; None for a broken folder."""
+    found = find_chat_template(folder)
+    return None if found is None else found[1]
+
+
+def find_chat_template(folder: Path) -> tuple[str, str] | None:
+    """The same, behind the name of its file."""
     try:
-        return _read_template(folder, _read_json(folder / "tokenizer_config.json"))
+        template = _read_template(folder, _read_json(folder / CONFIG))
     except (UnsupportedModel, OSError):
         return None
+    return None if template is None else (TEMPLATE if (folder / TEMPLATE).is_file() else CONFIG, template)
 
 
 def _load_tokenizer(path: Path) -> Tokenizer:
@@ -90,7 +95,7 @@ def _require(path: Path) -> None:
 
 
 def _read_template(folder: Path, tokenizer_config: Mapping[str, Any]) -> str | None:
-    path = folder / "chat_template.jinja"
+    path = folder / TEMPLATE
     if path.is_file():
         return path.read_text(encoding="utf-8")
     template = tokenizer_config.get("chat_template")

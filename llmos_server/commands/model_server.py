@@ -21,7 +21,7 @@ def list_on(root: str) -> list[dict[str, Any]]:
 
 
 def act_on(root: str, verb: str, name: str) -> Any:
-    """verb: load or unload."""
+    """verb: load, unload, pin or unpin."""
     return on_server(root, "POST", f"/admin/v1/models/{verb}", {"model": name})
 
 

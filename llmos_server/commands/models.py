@@ -1,7 +1,8 @@
-"""The verbs about models: pull, list, show, rm; and of a running server ps, load, unload."""
+"""The verbs about models: pull, list, show, rm; and of a running server ps, load, unload, pin, unpin."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -70,12 +71,23 @@ def list_models(*, json: JsonFlag = False, url: ServerUrl = None, config: Config
     print_table(rows)
 
 
-def show(name: Name, /, *, json: JsonFlag = False, url: ServerUrl = None, config: ConfigFlag = None) -> None:
+def show(
+    name: Name,
+    /,
+    *,
+    structure: Annotated[bool, Switch, Parameter(help="Its modules and tensors as a tree.")] = False,
+    json: JsonFlag = False,
+    url: ServerUrl = None,
+    config: ConfigFlag = None,
+) -> None:
     """Show what is known about one model.
 
-    Example: llmos show smollm2:135m
+    Example: llmos show smollm2:135m --structure
     """
     server = find_server(url, config)
+    if structure:
+        _show_structure(server, name, config, as_json=json)
+        return
     if server:
         wanted = open_registry(config).resolve(name)
         version = next((v for v in _versions_on(server) if v["name"] in (name, wanted)), None)
@@ -90,6 +102,23 @@ def show(name: Name, /, *, json: JsonFlag = False, url: ServerUrl = None, config
         return
     for key, value in version.items():
         print(f"{key:<15} {_in_words(value)}")
+
+
+def _show_structure(server: str | None, name: str, config: Path | None, *, as_json: bool) -> None:
+    import msgspec
+
+    from llmos_server.commands.structure_tree import print_structure
+    from llmos_server.registry.structure import Structure, read_structure
+
+    if server:
+        answer = on_server(server, "GET", "/admin/v1/models/structure", params={"model": name})
+        structure = msgspec.convert(answer, Structure)
+    else:
+        structure = read_structure(open_registry(config).get(name))
+    if as_json:
+        print_json(structure)
+    else:
+        print_structure(structure)
 
 
 def rm(name: Name, /, *, url: ServerUrl = None, config: ConfigFlag = None) -> None:
@@ -146,6 +175,22 @@ def unload(name: Name, /, *, url: UrlFlag = None) -> None:
     """
     status = act_on(_root(url), "unload", name)["status"]
     print(f"{status['name']}: {status['state']}")
+
+
+def pin(name: Name, /, *, url: UrlFlag = None) -> None:
+    """Have a running server never evict a model once it is loaded, also after a restart.
+
+    Example: llmos pin smollm2:135m
+    """
+    print(f"{act_on(_root(url), 'pin', name)['id']}: pinned")
+
+
+def unpin(name: Name, /, *, url: UrlFlag = None) -> None:
+    """Take a pin back. What the setting models.pinned names stays pinned.
+
+    Example: llmos unpin smollm2:135m
+    """
+    print(f"{act_on(_root(url), 'unpin', name)['id']}: no longer pinned")
 
 
 def _ask(url: str | None, method: str, path: str) -> Any:

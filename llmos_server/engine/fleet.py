@@ -61,7 +61,7 @@ class Fleet:
         self._tick = patience / NUM_TICKS
         self._measure = measure
         self._create_worker = create_worker
-        self._pinned = frozenset(pinned)
+        self._pinned = set(pinned)
         self._members: dict[str, Member] = {}
         """Of the versions that names stand for now."""
         self._by_slot: dict[Slot, Member] = {}
@@ -101,6 +101,13 @@ class Fleet:
 
     def names(self) -> list[str]:
         return list(self._members)
+
+    def pin(self, name: str, *, is_pinned: bool) -> None:
+        """From now on: whether it may be evicted. Loads nothing and unloads nothing; for a name of any model."""
+        (self._pinned.add if is_pinned else self._pinned.discard)(name)
+        if (member := self._members.get(name)) is not None:
+            self._plan.pin(member.slot, is_pinned=is_pinned)
+            self._step()
 
     async def enter(self, member: Member, timeout: float | None) -> None:
         """Wait until the member has a worker, which may still load, and be a user of it; end that with leave().

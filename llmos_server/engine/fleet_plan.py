@@ -98,6 +98,12 @@ class FleetPlan:
         """Present, but closed to new users."""
         return slot.place == "present" and (slot.is_unwanted or slot in self._victims)
 
+    def pin(self, slot: Slot, *, is_pinned: bool) -> None:
+        """A pinned victim is none any more; step() looks for others."""
+        slot.is_pinned = is_pinned
+        if is_pinned and slot in self._victims:
+            self._victims.remove(slot)
+
     def ask(self, slot: Slot) -> Ticket:
         """One request more; step() settles it, now or later."""
         ticket = Ticket(slot)

@@ -13,6 +13,7 @@ from llmos_server.store.database import Database
 from llmos_server.store.keys import KeyRepository
 from llmos_server.store.migrate import migrate
 from llmos_server.store.object_removals import ObjectRemovals
+from llmos_server.store.pinned_models import PinnedModelRepository
 from llmos_server.store.presence import create_presence
 from llmos_server.store.removals import UsageRemovals
 from llmos_server.store.responses import ResponseRepository
@@ -34,6 +35,7 @@ class Store:
         self.usage = UsageRepository(database)
         self.removals = UsageRemovals(database)
         self.object_removals = ObjectRemovals(database)
+        self.pinned_models = PinnedModelRepository(database)
         self.skill_scores = SkillScoreRepository(database)
         self.responses = ResponseRepository(database, self.presence, storage)
         self.conversations = ConversationRepository(database, storage)

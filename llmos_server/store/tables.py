@@ -97,4 +97,14 @@ class SkillScoreRow(DefaultBase):
     """Unix milliseconds."""
 
 
+class PinnedModel(DefaultBase):
+    """A model that an administrator has pinned while the server ran."""
+
+    __tablename__ = "pinned_models"
+
+    name: Mapped[str] = mapped_column(Text, primary_key=True)
+    created: Mapped[int] = mapped_column(BigInteger)
+    """Unix milliseconds."""
+
+
 METADATA: MetaData = DefaultBase.metadata

@@ -12,6 +12,7 @@ import httpx2
 from llmos_server.access.gate import Gate
 from llmos_server.api.app import create_api
 from llmos_server.api.model_admin import ModelAdmin
+from llmos_server.api.pins import Pins
 from llmos_server.api.registry_directory import RegistryDirectory
 from llmos_server.api.renderers import RendererCache
 from llmos_server.engine.fleet_engine import EngineFleet
@@ -26,12 +27,37 @@ ADMIN = {"Authorization": f"Bearer {TOKEN}"}
 SIZE = Footprint(weights=0, cache=0).total
 
 
+class FakePinned:
+    """A PinnedModelRepository without a database."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+
+    async def list(self) -> list[str]:
+        return sorted(self.names)
+
+    async def add(self, name: str) -> None:
+        self.names.add(name)
+
+    async def remove(self, name: str) -> None:
+        self.names.discard(name)
+
+
 class House:
     """A server over a home of its own with models a and b, and room for `budget` workers."""
 
     def __init__(
-        self, folder: Path, files: ModuleType, fakes: ModuleType, budget: int = 2, idle_seconds: float = 0.0
+        self,
+        folder: Path,
+        files: ModuleType,
+        fakes: ModuleType,
+        budget: int = 2,
+        idle_seconds: float = 0.0,
+        pinned: tuple[str, ...] = (),
+        read_attention: Any = None,
     ) -> None:
+        """pinned: by the settings; "a" or "b"."""
+        names = {f"file:{folder}/{name}.gguf" for name in pinned}
         self.folder, self.files, self.fakes = folder, files, fakes
         self.registry = Registry(folder / "home", {"gpt": f"file:{folder}/a.gguf"}, 1.0)
         self.broken: set[str] = set()
@@ -43,20 +69,23 @@ class House:
             self.create_worker,
             patience=0.02,
             idle_seconds=idle_seconds,
+            pinned=names,
         )
+        self.pinned = FakePinned()
+        self.pins = Pins(self.fleet, self.pinned, names)  # type: ignore[arg-type]
         self.a, self.b = self.pull("a"), self.pull("b", 1.0)
         directory = RegistryDirectory(
             self.registry, self.fleet, RendererCache(self.load_renderer), default=self.a, aliases={"gpt": self.a}
         )
-        self.admin = ModelAdmin(self.registry, self.fleet, directory, "cafe")
-        app = create_api(
+        self.admin = ModelAdmin(self.registry, self.fleet, directory, "cafe", self.pins, read_attention)
+        self.app = create_api(
             directory,
             ApiSettings(),
             gate=Gate(admin_token=TOKEN),
             fleet=self.fleet,
             model_admin=self.admin,
         )
-        transport = httpx2.ASGITransport(app=app)
+        transport = httpx2.ASGITransport(app=self.app)
         self.http = httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000", headers=ADMIN)
 
     def pull(self, name: str, fill: float = 0.0) -> str:

@@ -132,7 +132,13 @@ async def test_two_who_pull_one_name_hear_of_one_pull(house: House) -> None:
 
 @pytest.mark.parametrize(
     ("method", "path"),
-    [("GET", ""), ("POST", "/load"), ("POST", "/unload"), ("POST", "/pull"), ("DELETE", "/file:/a")],
+    [
+        ("GET", ""),
+        *(("POST", f"/{verb}") for verb in ("load", "unload", "pull", "pin", "unpin", "preview", "attention")),
+        ("GET", "/structure"),
+        ("GET", "/template"),
+        ("DELETE", "/file:/a"),
+    ],
 )
 async def test_all_of_it_is_closed_to_others(house: House, method: str, path: str) -> None:
     body = {"model": house.a} if method == "POST" else None

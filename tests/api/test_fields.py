@@ -15,6 +15,7 @@ from llmos_server.api.bodies.field_rules import Status
 from llmos_server.api.responding import fields as response_fields
 from llmos_server.api.responding.items import STRUCTS as ITEM_STRUCTS
 from llmos_server.api.schemas import anthropic
+from llmos_server.api.schemas.admin_inspection import AttentionRequest, PreviewRequest
 from llmos_server.api.schemas.chat import ChatCompletionRequest, ChatMessage, ContentPart
 from llmos_server.api.schemas.common import StreamOptions
 from llmos_server.api.schemas.completions import CompletionRequest
@@ -36,6 +37,8 @@ STRUCTS = [
     (fields.FUNCTION, FunctionDefinition),
     (fields.TOKENIZE, TokenizeRequest),
     (fields.DETOKENIZE, DetokenizeRequest),
+    (fields.PROMPT, PreviewRequest),
+    (fields.ATTENTION, AttentionRequest),
     (fields.EMBEDDING, EmbeddingRequest),
     (fields.RESPONSE_FORMAT, ResponseFormat),
     (fields.JSON_SCHEMA, JsonSchemaFormat),

@@ -113,6 +113,19 @@ def test_a_pinned_model_stays_and_what_does_not_fit_beside_it_is_refused() -> No
     assert (a.place, b.place) == ("present", "present")
 
 
+def test_a_victim_that_is_pinned_stays_and_another_goes() -> None:
+    plan, (a, b, c) = create(10, 5, 5, 5)
+    for now, slot in enumerate((a, b)):
+        use(plan, slot, now)
+    plan.ask(c)
+    plan.step(10.0)
+    assert plan.step(10.0 + PATIENCE) == []
+    assert plan.is_draining(a)
+    plan.pin(a, is_pinned=True)
+    plan.step(20.0)
+    assert (plan.is_draining(a), plan.is_draining(b)) == (False, True)
+
+
 def test_what_is_unwanted_goes_with_its_last_user_and_comes_back_when_asked_for() -> None:
     plan, (a,) = create(10, 6, pinned=0)
     use(plan, a, 0.0)
@@ -223,6 +236,13 @@ class FleetMachine(RuleBasedStateMachine):
         if slot := self.pick(data, lambda s: s.place == "present"):
             slot.is_unwanted = True
             self.step()
+
+    @rule(data=st.data(), is_pinned=st.booleans())
+    def pin(self, data: st.DataObject, is_pinned: bool) -> None:
+        slot = self.pick(data, lambda _: True)
+        assert slot is not None
+        self.plan.pin(slot, is_pinned=is_pinned)
+        self.step()
 
     @invariant()
     def the_account_is_true(self) -> None:

@@ -66,6 +66,22 @@ async def test_a_busy_model_drains_for_one_that_waits_and_comes_back_in_its_turn
     assert [worker.model.name for worker in b.workers] == ["a", "b", "a"]
 
 
+async def test_pinned_and_unpinned_while_it_runs(bench) -> None:
+    """By name: also of a model that isn't loaded, and of the version that comes after this one."""
+    b = bench(budget=2)
+    b.fleet.pin("a", is_pinned=True)
+    for name in ("a", "b", "c"):
+        await b.engine(name).wait_ready(WAIT)
+    assert b.loaded == {"a", "c"}
+    assert {model.name for model in b.fleet.status().models if model.is_pinned} == {"a"}
+    b.fleet.pin("c", is_pinned=True)
+    with pytest.raises(InvalidRequest, match=r"beside a, c \(pinned\)"):
+        await b.engine("b").wait_ready(WAIT)
+    b.fleet.pin("a", is_pinned=False)
+    await b.engine("b").wait_ready(WAIT)
+    assert b.loaded == {"b", "c"}
+
+
 async def test_a_model_too_large_is_refused_with_the_bytes(bench) -> None:
     b = bench(budget=3, pinned=["p"])
     b.sizes = {"large": 4, "p": 2, "medium": 2}

@@ -1,4 +1,4 @@
-"""/admin/v1/models: what is here and what is loaded; load, unload, pull, remove."""
+"""/admin/v1/models: what is here and what is loaded; load, unload, pin, unpin, pull, remove."""
 
 from __future__ import annotations
 
@@ -72,6 +72,34 @@ async def unload_model(request: AnyRequest, data: JSONBody[ModelNameRequest]) ->
     timeout = services_of(request).settings.load_timeout_seconds
     work = model_admin_of(request).unload(data.model, timeout)
     return json_response(request, await run_until_disconnect(request.receive, work))
+
+
+@post(
+    "/admin/v1/models/pin",
+    dto=ModelNameBody,
+    return_dto=None,
+    status_code=200,
+    guards=[require_admin],
+    tags=["Administration"],
+    summary="Never evict a model once it is loaded, also after a restart",
+    responses={200: ResponseSpec(AdminModel, description="The model."), **ERRORS},
+)
+async def pin_model(request: AnyRequest, data: JSONBody[ModelNameRequest]) -> ASGIApp:
+    return json_response(request, await model_admin_of(request).pin(data.model))
+
+
+@post(
+    "/admin/v1/models/unpin",
+    dto=ModelNameBody,
+    return_dto=None,
+    status_code=200,
+    guards=[require_admin],
+    tags=["Administration"],
+    summary="Let a model be evicted again; what the settings pin stays pinned",
+    responses={200: ResponseSpec(AdminModel, description="The model."), **ERRORS},
+)
+async def unpin_model(request: AnyRequest, data: JSONBody[ModelNameRequest]) -> ASGIApp:
+    return json_response(request, await model_admin_of(request).unpin(data.model))
 
 
 @post(

@@ -287,17 +287,27 @@ EMBEDDING: Table = {
     "mm_processor_kwargs": refused(_MEDIA),
 }
 
-TOKENIZE: Table = {
+PROMPT: Table = {
     "model": honoured("the default model when absent"),
     "prompt": honoured("text; or messages"),
     "messages": honoured("as for chat completions; or prompt", nested=MESSAGE),
     "add_special_tokens": honoured("of a prompt; true when absent"),
-    "return_token_strs": honoured("the text of each token, too"),
     **_TEMPLATE,
     "tools": honoured("as for chat completions", nested=TOOL),
     "chat_template": refused("the model's own template is used"),
+}
+
+TOKENIZE: Table = {
+    **PROMPT,
+    "return_token_strs": honoured("the text of each token, too"),
     "media_io_kwargs": refused(_MEDIA),
     "mm_processor_kwargs": refused(_MEDIA),
+}
+
+ATTENTION: Table = {
+    **PROMPT,
+    "layer": honoured("from 0 on; 0 when absent"),
+    "head": honoured("from 0 on; the mean over all heads when absent"),
 }
 
 DETOKENIZE: Table = {

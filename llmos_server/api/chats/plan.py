@@ -14,7 +14,7 @@ from llmos_server.api.generation.plans import Plan, check_room, new_id
 from llmos_server.api.generation.sampling import ALL_ROOM, num_choices, stop_strings, to_sampling
 from llmos_server.api.generation.structured import plan_grammar
 from llmos_server.api.schemas.chat import ChatCompletionRequest
-from llmos_server.api.schemas.tokenize import TokenizeRequest
+from llmos_server.api.schemas.tokenize import PromptFields
 from llmos_server.api.served import ServedModel
 from llmos_server.api.services import Services
 from llmos_server.chat.guarded import shared_guard
@@ -93,7 +93,7 @@ async def encode_chat(
 
 
 def template_options(
-    data: ChatCompletionRequest | TokenizeRequest,
+    data: ChatCompletionRequest | PromptFields,
     served: ServedModel,
     tools: Sequence[Tool] = (),
     reasoning_effort: str | None = None,

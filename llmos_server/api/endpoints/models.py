@@ -9,6 +9,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath
 from litestar.types import ASGIApp
 
+from llmos_server.api.capabilities import capabilities
 from llmos_server.api.generation.starting import AnyRequest
 from llmos_server.api.http.access import find_model, may_use
 from llmos_server.api.http.responses import ERRORS, json_response
@@ -75,21 +76,13 @@ def _describe_skill(directory: Directory, offer: Offer) -> Model:
 
 
 def describe_model(directory: Directory, served: ListedModel) -> Model:
-    capabilities = ["completions", "logprobs", "streaming", "systemone", "tokenize"]
-    if served.kind == "encoder":
-        capabilities = ["embeddings", "rerank", "score", "tokenize"]
-    elif served.kind == "classifier":
-        is_scorer = len(served.labels) == 1
-        capabilities = ["classify", *(["rerank", "score"] if is_scorer else []), "systemone", "tokenize"]
-    elif served.has_template:
-        capabilities = ["chat", *capabilities]
     return Model(
         id=served.id,
         created=served.created,
         display_name=served.id,
         created_at=_rfc3339(served.created),
         max_model_len=served.max_model_len,
-        capabilities=capabilities,
+        capabilities=capabilities(served),
         aliases=list(directory.aliases_of(served.id)),
         state=served.engine.state,
     )

@@ -14,9 +14,7 @@ from llmos_server.api.accounting.visits import take_place
 from llmos_server.api.bodies import fields
 from llmos_server.api.bodies.body import WireBody
 from llmos_server.api.bodies.unknown_fields import tell_unread_variables
-from llmos_server.api.chats.messages import to_template_messages
-from llmos_server.api.chats.plan import encode_chat, template_options
-from llmos_server.api.chats.tools import read_tools
+from llmos_server.api.chats.prompt import encode_prompt
 from llmos_server.api.generation.sampling import check_ids
 from llmos_server.api.generation.starting import AnyRequest
 from llmos_server.api.http.access import find_model
@@ -28,9 +26,7 @@ from llmos_server.api.schemas.tokenize import (
     TokenizeRequest,
     TokenizeResponse,
 )
-from llmos_server.api.served import ServedModel
-from llmos_server.api.services import Services, services_of
-from llmos_server.errors import InvalidRequest
+from llmos_server.api.services import services_of
 
 T = TypeVar("T")
 
@@ -60,7 +56,7 @@ async def tokenize(request: AnyRequest, data: JSONBody[TokenizeRequest]) -> ASGI
     tell_unread_variables(request, served, data.chat_template_kwargs)
 
     async def work() -> TokenizeResponse:
-        ids = await _encode(services, served, data)
+        ids = await encode_prompt(services, served, data)
         texts = None
         if data.return_token_strs:
             texts = await services.pool.run(len(ids), lambda: list(map(served.renderer.token_text, ids)))
@@ -94,24 +90,3 @@ async def _in_place(request: AnyRequest, work: Callable[[], Coroutine[Any, Any, 
     """Among the key's requests in flight, as long as the client is there."""
     with take_place(request):
         return await run_until_disconnect(request.receive, work())
-
-
-async def _encode(services: Services, served: ServedModel, data: TokenizeRequest) -> list[int]:
-    if (data.prompt is None) == (data.messages is None):
-        raise InvalidRequest("Send either prompt or messages.", param="prompt", code="invalid_value")
-    if data.tools and data.messages is None:
-        raise InvalidRequest("tools go with messages.", param="tools", code="invalid_value")
-    if data.messages is not None:
-        if data.add_special_tokens:
-            raise InvalidRequest(
-                "add_special_tokens can't be true with messages: the chat template writes the special tokens.",
-                param="add_special_tokens",
-                code="unsupported_value",
-            )
-        tools = read_tools(data.tools or [], services.settings.max_tools)
-        messages = to_template_messages(data.messages, max_tool_output=services.settings.max_tool_output)
-        return await encode_chat(services, served, messages, template_options(data, served, tools))
-    text = data.prompt or ""
-    return await services.pool.run(
-        len(text), lambda: served.renderer.encode(text, add_special_tokens=data.add_special_tokens is not False)
-    )

@@ -83,7 +83,7 @@ def capabilities(served: ServedModel) -> list[str]:
     found = ["completion"]
     if served.has_template:
         found.append("tools")
-    if served.renderer.reasoning_markers(served.reasoning) is not None:
+    if served.has_reasoning:
         found.append("thinking")
     return found
 

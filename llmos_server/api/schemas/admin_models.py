@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from llmos_server.contracts import ModelVersion
+from llmos_server.contracts import EngineState, ModelVersion
 from llmos_server.fleet_contracts import ModelStatus
 
 
@@ -15,7 +15,27 @@ class ModelNameRequest(Struct, kw_only=True):
 
 
 class AdminModel(Struct, kw_only=True):
+    """What lists show, and the two records that it comes from."""
+
     object: Literal["model"] = "model"
+    id: str
+    aliases: list[str]
+    capabilities: list[str]
+    """As /v1/models has them."""
+    quantization: str
+    """What most of the weights are in their file: "Q4_1", "BF16"."""
+    quantization_at_load: Literal["none", "int8", "int4"]
+    """What they are rounded to when they are loaded (models.options)."""
+    num_parameters: int
+    size_bytes: int
+    """Of the weight files."""
+    context_length: int | None
+    """Most tokens of prompt and answer together, or of one text to encode."""
+    state: EngineState
+    is_default: bool
+    is_pinned: bool
+    pinned_by: Literal["settings", "administrator"] | None
+    """What the settings pin can't be unpinned here."""
     version: ModelVersion
     """As it is on disk."""
     status: ModelStatus

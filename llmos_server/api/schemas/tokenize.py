@@ -10,19 +10,22 @@ from llmos_server.api.schemas.chat import MAX_MESSAGES, ChatMessage
 from llmos_server.api.schemas.tools import ToolDefinition
 
 
-class TokenizeRequest(Struct, kw_only=True, forbid_unknown_fields=True):
-    """Either `prompt` or `messages`."""
+class PromptFields(Struct, kw_only=True, forbid_unknown_fields=True):
+    """What becomes one prompt's tokens: either `prompt` or `messages`."""
 
     model: str | None = None
     prompt: str | None = None
     messages: Annotated[list[ChatMessage], Meta(min_length=1, max_length=MAX_MESSAGES)] | None = None
     add_special_tokens: bool | None = None
     """Of a prompt only; true when absent."""
-    return_token_strs: bool | None = None
     add_generation_prompt: bool | None = None
     continue_final_message: bool | None = None
     chat_template_kwargs: dict[str, Any] | None = None
     tools: list[ToolDefinition] | None = None
+
+
+class TokenizeRequest(PromptFields, kw_only=True, forbid_unknown_fields=True):
+    return_token_strs: bool | None = None
 
 
 class TokenizeResponse(Struct, kw_only=True):
