@@ -2,7 +2,9 @@
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST = HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/pytest
-NUM_TEST_WORKERS ?= 2
+# More than cores: many tests wait for a server to start or to end.
+NUM_TEST_WORKERS ?= 3
+NUM_PROOF_WORKERS ?= 2
 ifdef PYTHON
 export PYTHON
 endif
@@ -46,7 +48,7 @@ types: install-dev ## Check types
 proof: model ## Run the long proofs, print and keep what they measured (docs/proof/latest.txt)
 	@mkdir -p docs/proof
 	@{ echo "make proof, $$(date -u +%Y-%m-%d), $$(git rev-parse --short HEAD 2>/dev/null), $$($(BIN)/python -V), $$(uname -sm)"; \
-	   $(PYTEST) -m proof -n $(NUM_TEST_WORKERS) -v --durations 12 -p no:cacheprovider $(ARGS); echo "exit status $$?"; } \
+	   $(PYTEST) -m proof -n $(NUM_PROOF_WORKERS) -v --durations 12 -p no:cacheprovider $(ARGS); echo "exit status $$?"; } \
 	   | sed -e '/^rootdir:/d' -e '/^cachedir:/d' -e '/^platform /s, -- /.*,,' | tee docs/proof/latest.txt
 	@tail -n 1 docs/proof/latest.txt | grep -q 'exit status 0'
 

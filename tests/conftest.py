@@ -61,12 +61,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.write_line(f"{name}: {value}")
 
 
-SMALL_DISK_BYTES = 6 * 2**20
+SMALL_DISK_BYTES = 16 * 2**20
 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A real disk of 6 MiB: a tmpfs, which only root can mount; elsewhere tests of it are skipped."""
+    """A real disk of 16 MiB: a tmpfs, which only root can mount; elsewhere tests of it are skipped."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={SMALL_DISK_BYTES}", "tmpfs", str(folder)]

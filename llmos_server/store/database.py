@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import os
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractContextManager, asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ class Database:
         self.engine = self._create_engine()
         self._writer = self.engine.execution_options(**{_WRITES: True})
         self._reader = self._create_reader() if self.is_sqlite else None
+        self._turn = asyncio.Lock()
         self._has_deleted = False
 
     @property
@@ -66,9 +68,10 @@ class Database:
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
         """A transaction, committed at the end; on SQLite it has the write lock from its begin, so it can't fail later
-        because somebody else wrote. Raises StoreUnavailable."""
+        because somebody else wrote, and this process's own writers wait for each other however slow the disk is: its
+        time limit is for other processes. Never write within a write. Raises StoreUnavailable."""
         with _errors_in_words(self):
-            async with self._writer.begin() as connection:
+            async with self._turn if self.is_sqlite else nullcontext(), self._writer.begin() as connection:
                 yield connection
 
     def note_deletion(self) -> None:

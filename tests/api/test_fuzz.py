@@ -368,7 +368,7 @@ def test_good_bodies_are_answered(make_api, fakes, tmp_path, path) -> None:
 
 @pytest.mark.parametrize("path", ROUTES)
 def test_broken_bodies(make_api, fakes, tmp_path, path) -> None:
-    fuzz(create(make_api, fakes, tmp_path), path, 300)
+    fuzz(create(make_api, fakes, tmp_path), path, 150)
 
 
 @pytest.mark.proof

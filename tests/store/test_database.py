@@ -55,6 +55,21 @@ async def test_a_write_has_the_lock_from_its_begin(tmp_path: Path) -> None:
     await database.close()
 
 
+async def test_writers_of_one_process_wait_for_each_other_however_slow_the_disk_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BUSY_MILLISECONDS", 1)
+    store = Store(Database(tmp_path))
+    await migrate(store.database)
+    async with store.database.write():
+        second = asyncio.create_task(store.keys.add(key("second", "second")))
+        await asyncio.wait({second}, timeout=0.3)
+        assert not second.done()
+    await second
+    assert [one.id for one in await store.keys.list()] == ["second"]
+    await store.close()
+
+
 async def test_readers_go_on_while_another_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "BUSY_MILLISECONDS", 50)
     store = Store(Database(tmp_path))
