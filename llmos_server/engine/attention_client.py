@@ -1,4 +1,4 @@
-"""The attention of a prompt, computed in a process of its own that ends with it; torch-free."""
+"""The attention of a prompt, computed in a process of its own; torch-free."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import contextlib
 import os
 import sys
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -17,113 +16,154 @@ from llmos_server.contracts import ModelVersion
 from llmos_server.engine.attention_worker import AttentionFound, AttentionJob
 from llmos_server.engine.fleet_member import shutting_down
 from llmos_server.engine.launcher import num_usable_cores, thread_environment
-from llmos_server.errors import EngineBusy, EngineFailed, InvalidRequest
+from llmos_server.errors import EngineFailed, InvalidRequest
 
 ARGV = (sys.executable, "-P", "-m", "llmos_server.engine.attention_worker")
-MAX_KEPT_BYTES = 32 * 2**20
-"""The last answer is kept below that: who goes from head to head of one layer asks for the same each time."""
+IDLE_SECONDS = 60.0
+"""How long the process of the last prompt waits for another layer: most of a first answer is the start of Python."""
 
 Maps = npt.NDArray[np.float32]
-
-
-class _Kept(NamedTuple):
-    """An answer and what it answers."""
-
-    asked: tuple[str, int, tuple[int, ...]]
-    maps: Maps
+Prompt = tuple[str, tuple[int, ...]]
+"""A model's digest and token ids."""
 
 
 class AttentionReader:
-    """One at a time; others wait. The server's own loop uses it."""
+    """One process, for one prompt at a time; others wait. The server's own loop uses it."""
 
-    def __init__(self, seconds: float, argv: Sequence[str] = ARGV) -> None:
-        """seconds: how long one may take."""
+    def __init__(self, seconds: float, *, idle_seconds: float = IDLE_SECONDS, argv: Sequence[str] = ARGV) -> None:
+        """seconds: how long one answer may take."""
         self._seconds = seconds
+        self._idle_seconds = idle_seconds
         self._argv = argv
         self._turn = asyncio.Lock()
-        self._process: asyncio.subprocess.Process | None = None
+        self._running: AttentionProcess | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._is_stopped = False
-        self._kept: _Kept | None = None
 
     async def read(self, version: ModelVersion, token_ids: Sequence[int], layer: int) -> Maps:
         """float32 [heads, queries, keys] of one layer, from 0 on. Cancelling ends the process.
 
         Raises InvalidRequest for a layer that there isn't and a model that can't be looked at, EngineFailed when it
-        takes too long or its process dies.
+        takes too long or its process dies, EngineBusy when the server stops.
         """
-        asked = version.digest, layer, tuple(token_ids)
         async with self._turn:
-            if self._kept is not None and self._kept.asked == asked:
-                return self._kept.maps
-            self._kept = None
+            self._disarm()
             try:
                 async with asyncio.timeout(self._seconds):
-                    maps = await self._compute(version, token_ids, layer)
+                    process = await self._process_for(version, token_ids)
+                    maps = await process.ask(layer)
             except TimeoutError:
+                await self._end()
                 raise EngineFailed(
                     f"The attention of {len(token_ids)} tokens in layer {layer} of {version.name} took longer than "
                     f"{self._seconds:g} s (api.attention_seconds). Take a lower layer or a shorter prompt."
                 ) from None
-            if maps.nbytes <= MAX_KEPT_BYTES:
-                self._kept = _Kept(asked, maps)
+            except BaseException as error:
+                await self._end()
+                if self._is_stopped and isinstance(error, EngineFailed):
+                    raise shutting_down() from None
+                raise
+            self._timer = asyncio.get_running_loop().call_later(self._idle_seconds, self._expire)
             return maps
 
     async def stop(self) -> None:
-        """At the server's end: what is being computed ends with EngineBusy."""
+        """At the server's end."""
         self._is_stopped = True
-        if self._process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
+        self._disarm()
+        await self._end()
 
-    async def _compute(self, version: ModelVersion, token_ids: Sequence[int], layer: int) -> Maps:
+    async def _process_for(self, version: ModelVersion, token_ids: Sequence[int]) -> AttentionProcess:
+        """The one that runs, if it computes this prompt."""
         if self._is_stopped:
             raise shutting_down()
+        prompt = version.digest, tuple(token_ids)
+        if self._running is not None and self._running.prompt == prompt and self._running.is_alive:
+            return self._running
+        await self._end()
+        self._running = await AttentionProcess.start(self._argv, version, token_ids)
+        return self._running
+
+    async def _end(self) -> None:
+        process, self._running = self._running, None
+        if process is not None:
+            await process.end()
+
+    def _expire(self) -> None:
+        """Nobody waits for it."""
+        if self._running is not None:
+            self._running.kill()
+            self._running = None
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+class AttentionProcess:
+    """A started engine.attention_worker."""
+
+    def __init__(self, process: asyncio.subprocess.Process, prompt: Prompt) -> None:
+        self.prompt = prompt
+        self._process = process
+
+    @classmethod
+    async def start(cls, argv: Sequence[str], version: ModelVersion, token_ids: Sequence[int]) -> AttentionProcess:
         threads = max(num_usable_cores() // 2, 1)
+        process = await asyncio.create_subprocess_exec(
+            *argv,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            env={**os.environ, **thread_environment(threads)},
+        )
         job = AttentionJob(
             folder=version.folder,
             weights=version.weights,
             kind=version.kind,
             token_ids=list(token_ids),
-            layer=layer,
             num_parameters=version.num_parameters,
             threads=threads,
         )
-        process = await asyncio.create_subprocess_exec(
-            *self._argv,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            env={**os.environ, **thread_environment(threads)},
-        )
-        self._process = process
+        assert process.stdin is not None
+        process.stdin.write(msgspec.json.encode(job) + b"\n")
+        return cls(process, (version.digest, tuple(token_ids)))
+
+    @property
+    def is_alive(self) -> bool:
+        return self._process.returncode is None
+
+    async def ask(self, layer: int) -> Maps:
+        """Raises InvalidRequest in the process's words, EngineFailed. One at a time."""
         try:
-            return await self._exchange(process, job)
+            return await self._exchange(layer)
         except (asyncio.IncompleteReadError, ConnectionError):
-            raise await self._died(process) from None
+            status = await self._process.wait()
+            raise EngineFailed(
+                f"The process that computes attention ended (status {status}). The server's log tells why; status -9 "
+                "is mostly a want of memory."
+            ) from None
         except (asyncio.LimitOverrunError, msgspec.DecodeError):
             raise EngineFailed("The process that computes attention answered something else.") from None
-        finally:
-            self._process = None
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
 
-    async def _exchange(self, process: asyncio.subprocess.Process, job: AttentionJob) -> Maps:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write(msgspec.json.encode(job) + b"\n")
-        await process.stdin.drain()
-        found = msgspec.json.decode(await process.stdout.readuntil(b"\n"), type=AttentionFound)
+    async def _exchange(self, layer: int) -> Maps:
+        stdin, stdout = self._process.stdin, self._process.stdout
+        assert stdin is not None
+        assert stdout is not None
+        stdin.write(b"%d\n" % layer)
+        await stdin.drain()
+        found = msgspec.json.decode(await stdout.readuntil(b"\n"), type=AttentionFound)
         if found.failure:
             raise InvalidRequest(found.failure, param=found.param, code=found.code or "unsupported_value")
-        num_tokens = len(job.token_ids)
-        numbers = await process.stdout.readexactly(found.num_heads * num_tokens**2 * 4)
+        _, token_ids = self.prompt
+        num_tokens = len(token_ids)
+        numbers = await stdout.readexactly(found.num_heads * num_tokens**2 * 4)
         return np.frombuffer(numbers, "<f4").astype(np.float32).reshape(found.num_heads, num_tokens, num_tokens)
 
-    async def _died(self, process: asyncio.subprocess.Process) -> EngineBusy | EngineFailed:
-        if self._is_stopped:
-            return shutting_down()
-        status = await process.wait()
-        return EngineFailed(
-            f"The process that computes attention ended (status {status}). The server's log tells why; status -9 is "
-            "mostly a want of memory."
-        )
+    def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+
+    async def end(self) -> None:
+        """Returns when it has ended."""
+        self.kill()
+        await self._process.wait()

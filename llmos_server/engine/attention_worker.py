@@ -1,22 +1,24 @@
 """The process that computes one prompt's attention: `python -m llmos_server.engine.attention_worker`.
 
-An AttentionJob as one line of JSON on stdin; on stdout an AttentionFound as one line of JSON, and behind it, unless it
-is a failure, the numbers. It ends with the answer, or with its parent.
+On stdin an AttentionJob as one line of JSON, then a line for each layer that is wanted, its number. On stdout, for each
+of these, an AttentionFound as one line of JSON, and behind it, unless it is a failure, the numbers. It ends with its
+parent, or when that closes stdin.
 """
 
 from __future__ import annotations
 
 import os
 import signal
-import sys
+import threading
+from collections.abc import Callable
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
 from llmos_server.contracts import ModelKind
 from llmos_server.engine.memory import available_memory
-from llmos_server.engine.process import end_with_parent
 from llmos_server.errors import InvalidRequest, LLMOSError, UnsupportedModel
 
 if TYPE_CHECKING:
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
 NICENESS = 10
 """Requests that are being served go first."""
+MAX_KEPT_BYTES = 64 * 2**20
+"""Of the layers that were computed, the last ones are kept below that: who goes to and fro computes each once."""
 
 
 class AttentionJob(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,7 +38,6 @@ class AttentionJob(msgspec.Struct, frozen=True, kw_only=True):
     weights: list[str]
     kind: ModelKind
     token_ids: list[int]
-    layer: int
     num_parameters: int
     threads: int
 
@@ -49,34 +52,75 @@ class AttentionFound(msgspec.Struct, frozen=True, kw_only=True):
     code: str | None = None
 
 
-def main() -> int:
-    """Returns the exit status."""
+def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal is the parent's to handle.
     os.nice(NICENESS)
-    with os.fdopen(os.dup(1), "wb") as out, open(0, "rb", buffering=0, closefd=False) as stdin:
+    lines: SimpleQueue[bytes] = SimpleQueue()
+    threading.Thread(target=_listen, args=(lines,), name="parent-watch", daemon=True).start()
+    with os.fdopen(os.dup(1), "wb") as out:
         os.dup2(2, 1)  # What libraries print is no answer.
-        job = msgspec.json.decode(stdin.readline(), type=AttentionJob)
-        end_with_parent()
-        try:
-            _write(out, job, compute(job))
-        except LLMOSError as error:
-            param, code = (error.param, error.code) if isinstance(error, InvalidRequest) else ("model", None)
-            out.write(msgspec.json.encode(AttentionFound(failure=str(error), param=param, code=code)) + b"\n")
-    return 0
+        job = msgspec.json.decode(lines.get(), type=AttentionJob)
+        maps = KeptMaps(lambda: open_maps(job))
+        while True:
+            _answer(out, maps, int(lines.get()))
+            out.flush()
 
 
-def compute(job: AttentionJob) -> torch.Tensor:
-    """float32 [heads, tokens, tokens]. Raises InvalidRequest for a layer that there isn't, UnsupportedModel."""
-    num_layers = 0
-    for num_layers, found in enumerate(_open(job), start=1):
-        if num_layers == job.layer + 1:
-            return found
-    raise InvalidRequest(
-        f"layer: the model has layers 0 to {num_layers - 1}, not {job.layer}.", param="layer", code="invalid_value"
-    )
+def _listen(lines: SimpleQueue[bytes]) -> None:
+    """Nobody would read the answer once stdin is closed, so what is being computed ends then, too."""
+    with open(0, "rb", buffering=0, closefd=False) as stdin:
+        while line := stdin.readline():
+            lines.put(line)
+    os._exit(0)
 
 
-def _open(job: AttentionJob) -> Maps:
+def _answer(out: BinaryIO, maps: KeptMaps, layer: int) -> None:
+    try:
+        found = maps.get(layer)
+    except LLMOSError as error:
+        param, code = (error.param, error.code) if isinstance(error, InvalidRequest) else ("model", None)
+        out.write(msgspec.json.encode(AttentionFound(failure=str(error), param=param, code=code)) + b"\n")
+    else:
+        out.write(msgspec.json.encode(AttentionFound(num_heads=found.shape[0])) + b"\n")
+        out.write(found.contiguous().numpy().astype("<f4", copy=False).tobytes())
+
+
+class KeptMaps:
+    """Layers of one prompt in any order, of what is computed from the first one on."""
+
+    def __init__(self, create: Callable[[], Maps], max_bytes: int = MAX_KEPT_BYTES) -> None:
+        """create: begins anew."""
+        self._create = create
+        self._max_bytes = max_bytes
+        self._maps: Maps | None = None
+        self._num_computed = 0
+        self._kept: dict[int, torch.Tensor] = {}
+
+    def get(self, layer: int) -> torch.Tensor:
+        """float32 [heads, tokens, tokens]. Raises InvalidRequest for a layer that there isn't, UnsupportedModel."""
+        if layer in self._kept:
+            return self._kept[layer]
+        if self._maps is None or layer < self._num_computed:
+            self._maps, self._num_computed = self._create(), 0
+        for found in self._maps:
+            self._keep(self._num_computed, found)
+            self._num_computed += 1
+            if self._num_computed == layer + 1:
+                return found
+        raise InvalidRequest(
+            f"layer: the model has layers 0 to {self._num_computed - 1}, not {layer}.",
+            param="layer",
+            code="invalid_value",
+        )
+
+    def _keep(self, layer: int, found: torch.Tensor) -> None:
+        self._kept[layer] = found
+        while sum(kept.nbytes for kept in self._kept.values()) > self._max_bytes:
+            del self._kept[next(iter(self._kept))]
+
+
+def open_maps(job: AttentionJob) -> Maps:
+    """Raises UnsupportedModel."""
     import torch
 
     from llmos_server.models.attention_maps import decoder_maps, encoder_maps, own_config, own_maps
@@ -101,10 +145,5 @@ def _require_memory(job: AttentionJob) -> None:
         )
 
 
-def _write(out: BinaryIO, job: AttentionJob, found: torch.Tensor) -> None:
-    out.write(msgspec.json.encode(AttentionFound(num_heads=found.shape[0])) + b"\n")
-    out.write(found.contiguous().numpy().astype("<f4", copy=False).tobytes())
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

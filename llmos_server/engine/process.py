@@ -47,7 +47,7 @@ def run_process(config_type: type[Config], work: Callable[[Config], None]) -> in
     with open(0, "rb", buffering=0, closefd=False) as stdin:
         config = msgspec.json.decode(stdin.readline(), type=config_type)
     configure_logging(config.log)
-    end_with_parent()
+    threading.Thread(target=_exit_at_eof, name="parent-watch", daemon=True).start()
     try:
         work(config)
     except Exception:
@@ -123,11 +123,6 @@ def _connect_reports(context: zmq.Context[zmq.Socket[bytes]], config: ProcessCon
     reports.setsockopt(zmq.LINGER, LINGER_MS)
     reports.connect(config.reports_endpoint)
     return reports
-
-
-def end_with_parent() -> None:
-    """From now on this process ends when its stdin does. What comes there is read and forgotten."""
-    threading.Thread(target=_exit_at_eof, name="parent-watch", daemon=True).start()
 
 
 def _exit_at_eof() -> None:

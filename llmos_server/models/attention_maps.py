@@ -60,7 +60,10 @@ def transformers_maps(model: Any, token_ids: Sequence[int]) -> Maps:
     maps = getattr(output, "attentions", None)
     if not maps or any(layer is None or layer.dim() != 4 for layer in maps):
         raise UnsupportedModel(f"{model.config.model_type}: Transformers' code doesn't tell its attention.")
-    yield from (layer[0].float() for layer in maps)
+    layers = list(maps)
+    del model, output, maps  # Who asks for the next layer may take a minute.
+    while layers:
+        yield layers.pop(0)[0].float()
 
 
 @torch.inference_mode()

@@ -6,16 +6,18 @@ import asyncio
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
+import torch
 
 from llmos_server.contracts import ModelVersion
 from llmos_server.engine.attention_client import AttentionReader
-from llmos_server.engine.attention_worker import AttentionFound, AttentionJob, compute
+from llmos_server.engine.attention_worker import AttentionFound, AttentionJob, KeptMaps, open_maps
 from llmos_server.errors import EngineBusy, EngineFailed, InvalidRequest, UnsupportedModel
 
 WAIT = 20.0
@@ -25,18 +27,26 @@ VERSION = ModelVersion(
 READ = "import json, sys, os, time; job = json.loads(sys.stdin.readline());"
 
 
-def reader(script: str, seconds: float = WAIT) -> AttentionReader:
-    return AttentionReader(seconds, (sys.executable, "-c", READ + script))
+def reader(script: str, seconds: float = WAIT, idle_seconds: float = WAIT) -> AttentionReader:
+    return AttentionReader(seconds, idle_seconds=idle_seconds, argv=(sys.executable, "-c", READ + script))
 
 
-def answering(counter: Path) -> str:
-    """Writes two heads of zeros and ones; notes each start."""
+def answering(notes: Path) -> str:
+    """Notes its process and each layer that it is asked for; writes two heads, of zeros and of ones."""
     head = msgspec.json.encode(AttentionFound(num_heads=2)).decode()
-    return (
-        f"open({str(counter)!r}, 'a').write(f'{{job[\"layer\"]}} ');"
-        f"n = len(job['token_ids']) ** 2 * 4; sys.stdout.write({head!r} + chr(10)); sys.stdout.flush();"
-        "sys.stdout.buffer.write(bytes(n) + b'\\0\\0\\x80\\x3f' * (n // 4))"
-    )
+    return f"""
+n = len(job["token_ids"]) ** 2 * 4
+for layer in sys.stdin:
+    print(os.getpid(), layer.strip(), file=open({str(notes)!r}, "a"))
+    sys.stdout.buffer.write({head!r}.encode() + b"\\n" + bytes(n) + b"\\0\\0\\x80\\x3f" * (n // 4))
+    sys.stdout.flush()
+"""
+
+
+def noted(notes: Path) -> tuple[list[int], list[int]]:
+    """Processes, each once, and layers."""
+    lines = [line.split() for line in notes.read_text().splitlines()]
+    return list(dict.fromkeys(int(pid) for pid, _ in lines)), [int(layer) for _, layer in lines]
 
 
 async def wait_until_gone(pid: int) -> None:
@@ -45,25 +55,42 @@ async def wait_until_gone(pid: int) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_the_numbers_come_back_and_the_last_ones_are_kept(tmp_path: Path) -> None:
-    maps = reader(answering(tmp_path / "starts"))
+async def test_one_process_answers_for_all_layers_of_a_prompt(tmp_path: Path) -> None:
+    maps = reader(answering(tmp_path / "notes"))
     found = await maps.read(VERSION, [1, 2, 3], 4)
     assert found.dtype == np.float32
     assert found.tolist() == [[[0.0] * 3] * 3, [[1.0] * 3] * 3]
-    assert await maps.read(VERSION, [1, 2, 3], 4) is found
-    await maps.read(VERSION, [1, 2, 3], 5)
-    await maps.read(VERSION, [1, 2], 5)
-    await maps.read(msgspec.structs.replace(VERSION, digest="sha256:2"), [1, 2], 5)
-    await maps.read(VERSION, [1, 2, 3], 4)
-    assert (tmp_path / "starts").read_text() == "4 5 5 5 4 "
+    await asyncio.gather(*(maps.read(VERSION, [1, 2, 3], layer) for layer in (5, 0)))
+    pids, layers = noted(tmp_path / "notes")
+    assert (len(pids), layers) == (1, [4, 5, 0])
+    await maps.read(VERSION, [1, 2], 0)
+    await wait_until_gone(pids[0])
+    await maps.read(msgspec.structs.replace(VERSION, digest="sha256:2"), [1, 2], 0)
+    assert len(noted(tmp_path / "notes")[0]) == 3
+    await maps.stop()
+    await wait_until_gone(noted(tmp_path / "notes")[0][2])
+    with pytest.raises(EngineBusy):
+        await maps.read(VERSION, [1, 2], 0)
 
 
-async def test_one_at_a_time(tmp_path: Path) -> None:
-    busy = tmp_path / "busy"
-    script = f"os.mkdir({str(busy)!r}); time.sleep(0.05); os.rmdir({str(busy)!r});" + answering(tmp_path / "starts")
-    maps = reader(script)
-    await asyncio.gather(*(maps.read(VERSION, [1], layer) for layer in range(3)))
-    assert (tmp_path / "starts").read_text() == "0 1 2 "
+async def test_a_process_that_nobody_asks_ends_and_is_started_again(tmp_path: Path) -> None:
+    maps = reader(answering(tmp_path / "notes"), idle_seconds=0.01)
+    await maps.read(VERSION, [1], 0)
+    await wait_until_gone(noted(tmp_path / "notes")[0][0])
+    await maps.read(VERSION, [1], 0)
+    assert len(noted(tmp_path / "notes")[0]) == 2
+    await maps.stop()
+
+
+async def test_one_that_died_meanwhile_is_started_again(tmp_path: Path) -> None:
+    maps = reader(answering(tmp_path / "notes"))
+    await maps.read(VERSION, [1], 0)
+    [pid] = noted(tmp_path / "notes")[0]
+    os.kill(pid, 9)
+    await wait_until_gone(pid)
+    await maps.read(VERSION, [1], 0)
+    assert len(noted(tmp_path / "notes")[0]) == 2
+    await maps.stop()
 
 
 async def test_why_it_cant_be_computed_is_told() -> None:
@@ -116,40 +143,55 @@ async def test_it_ends_with_who_asked_and_with_the_server(tmp_path: Path, how: s
 
 def job(version: ModelVersion, **changes: Any) -> AttentionJob:
     known = {name: getattr(version, name) for name in ("folder", "weights", "kind", "num_parameters")}
-    return AttentionJob(**{**known, "token_ids": [1, 2, 3], "layer": 0, "threads": 1, **changes})
+    return AttentionJob(**{**known, "token_ids": [1, 2, 3], "threads": 1, **changes})
 
 
 @pytest.mark.real_model
 async def test_the_real_process(smollm2: ModelVersion) -> None:
-    found = await AttentionReader(120.0).read(smollm2, [1, 2, 3], 2)
-    assert found.tolist() == compute(job(smollm2, layer=2)).tolist()
-    assert found.shape == (9, 3, 3)
-
-
-@pytest.mark.real_model
-def test_a_layer_that_there_isnt(smollm2: ModelVersion) -> None:
+    maps = AttentionReader(120.0)
+    expected = list(open_maps(job(smollm2)))
+    for layer in (2, 0, 29):
+        found = await maps.read(smollm2, [1, 2, 3], layer)
+        assert found.tolist() == expected[layer].tolist()
+        assert found.shape == (9, 3, 3)
     with pytest.raises(InvalidRequest, match="layers 0 to 29, not 30") as caught:
-        compute(job(smollm2, layer=30))
+        await maps.read(smollm2, [1, 2, 3], 30)
     assert caught.value.param == "layer"
 
 
 @pytest.mark.real_model
 def test_what_doesnt_fit_the_memory_is_refused_before_it_is_read(minilm: ModelVersion) -> None:
     with pytest.raises(UnsupportedModel, match="needs 4000000000000000 bytes"):
-        compute(job(minilm, num_parameters=10**15))
+        open_maps(job(minilm, num_parameters=10**15))
+
+
+def test_layers_are_kept_within_bounds_and_computed_anew_beyond() -> None:
+    computed: list[int] = []
+
+    def create() -> Iterator[torch.Tensor]:
+        for layer in range(4):
+            computed.append(layer)
+            yield torch.full((1, 2, 2), layer, dtype=torch.float32)
+
+    maps = KeptMaps(create, max_bytes=2 * 16)
+    for layer in (2, 1, 2, 3, 2):
+        assert maps.get(layer)[0, 0, 0] == layer
+    assert computed == [0, 1, 2, 3]
+    assert maps.get(0)[0, 0, 0] == 0
+    assert computed == [0, 1, 2, 3, 0]
+    with pytest.raises(InvalidRequest, match="layers 0 to 3, not 4"):
+        maps.get(4)
 
 
 def test_it_ends_with_its_parent(tmp_path: Path) -> None:
-    """Started by hand, with a job for which a child of its own is not needed: stdin closes, and it is gone."""
-    fifo = tmp_path / "config.json"
-    os.mkfifo(fifo)  # Reading the config waits for ever.
+    os.mkfifo(tmp_path / "config.json")  # Reading the config waits for ever.
     argv = (sys.executable, "-P", "-m", "llmos_server.engine.attention_worker")
     process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdin is not None
-    asked = job(VERSION, folder=str(tmp_path), weights=[], num_parameters=1)
-    process.stdin.write(msgspec.json.encode(asked) + b"\n")
-    process.stdin.close()
     assert process.stdout is not None
+    asked = job(VERSION, folder=str(tmp_path), weights=[], num_parameters=1)
+    process.stdin.write(msgspec.json.encode(asked) + b"\n0\n")
+    process.stdin.close()
     assert process.stdout.read() == b""
     assert process.wait(60) == 0
     process.stdout.close()

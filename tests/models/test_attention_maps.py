@@ -49,7 +49,7 @@ def test_the_own_decoder(any_checkpoint: Any) -> None:
     assert torch.allclose(found.sum(-1), torch.ones(()), atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["gpt2", "gemma2", "qwen3_moe", "deepseek_v3"])
+@pytest.mark.parametrize("name", ["gpt2", "gemma2", "qwen3_moe", "deepseek_v3", "gpt_oss"])
 def test_other_architectures(name: str, tmp_path: Path) -> None:
     model = create(name)
     model.save_pretrained(tmp_path)
