@@ -13,6 +13,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 import tui_data
+import tui_snapshots
 from llmos_tui import connection, feeds
 from llmos_tui.app import LLMOSApp
 from llmos_tui.client import Client
@@ -66,6 +67,12 @@ def open_app(server: FakeServer) -> Open:
             yield pilot
 
     return open_app
+
+
+@pytest.fixture
+def sees() -> Callable[[Pilot[None]], str]:
+    """All words on the screen, as lines."""
+    return tui_snapshots.shown_text
 
 
 @pytest.fixture

@@ -125,7 +125,7 @@ async def test_columns_that_matter_less_go_first(width: int, titles: list[str]) 
         (words.size(4_000_000_000), "4.0 GB"),
         (words.size(12), "12 B"),
         (words.size(None), "-"),
-        (words.count(950), "950"),
+        (words.count(9500), "9500"),
         (words.count(12_345), "12.3k"),
         (words.rate(0.44), "0.4"),
         (words.seconds(0.00085), "850 µs"),

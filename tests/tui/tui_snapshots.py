@@ -28,6 +28,14 @@ def texts(svg: str) -> str:
     return "\n".join(re.findall(r"<text[^>]*>(.*?)</text>", svg)).replace("&#160;", " ")
 
 
+def shown_text(pilot: Pilot[object]) -> str:
+    """All that is drawn, as lines of text."""
+    screen = pilot.app.screen
+    width, height = pilot.app.size
+    strips = screen._compositor.render_strips()
+    return "\n".join("".join(segment.text for segment in strip)[:width].rstrip() for strip in strips[:height])
+
+
 async def settle(pilot: Pilot[object]) -> None:
     """All that was sent has come and is drawn, and no cursor blinks."""
     for _ in range(3):

@@ -17,18 +17,20 @@ def size(num_bytes: float | None) -> str:
 
 
 def count(number: float | None) -> str:
-    """950, 12.3k, 4.1M."""
+    """9500, 12.3k, 4.1M."""
     if number is None:
         return "-"
+    if abs(number) < 10_000:
+        return f"{number:.0f}"
     for unit in ("", "k", "M", "G"):
         if abs(number) < 1000 or unit == "G":
             break
         number /= 1000
-    return f"{number:.0f}{unit}" if number >= 100 or not unit else f"{number:.1f}{unit}"
+    return f"{number:.0f}{unit}" if abs(number) >= 100 else f"{number:.1f}{unit}"
 
 
 def rate(number: float) -> str:
-    """Of a second: 0.4, 24, 1.2k."""
+    """Of a second: 0.4, 24, 12.3k."""
     return f"{number:.1f}" if number < 10 else count(number)
 
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 from llmos_tui.client import Client, Params, in_path
 from llmos_tui.wire.common import Anything
-from llmos_tui.wire.live import InFlight, InFlightList, Overview, PageMap
+from llmos_tui.wire.live import Aborted, InFlight, InFlightList, Overview, PageMap
 
 
 async def check_health(client: Client) -> None:
@@ -37,8 +37,8 @@ async def get_request(client: Client, id: str) -> InFlight:
     return await client.get(f"/admin/v1/requests/{in_path(id)}", InFlight)
 
 
-async def abort_request(client: Client, id: str) -> None:
-    await client.send("DELETE", f"/admin/v1/requests/{in_path(id)}", Anything)
+async def abort_request(client: Client, id: str) -> Aborted:
+    return await client.send("DELETE", f"/admin/v1/requests/{in_path(id)}", Aborted)
 
 
 async def follow_pages(client: Client, model: str, interval: float) -> AsyncIterator[PageMap]:

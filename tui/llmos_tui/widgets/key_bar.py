@@ -24,7 +24,7 @@ class KeyBar(Footer):
     KeyBar { layout: vertical; height: auto; max-height: 4; }
     KeyBar KeyRow { height: 1; width: 100%; }
     KeyBar FooterKey.-in-group { margin: 0; }
-    KeyBar FooterLabel { margin: 0 1; }
+    KeyBar.-compact FooterLabel { margin: 0 2 0 1; }
     """
 
     def __init__(self) -> None:
@@ -51,7 +51,9 @@ class KeyBar(Footer):
         first_of_action: dict[str, ActiveBinding] = {}
         for active in self.screen.active_bindings.values():
             if active.binding.show and active.binding.id:
-                first_of_action.setdefault(active.binding.action, active)
+                known = first_of_action.get(active.binding.action)
+                if known is None or self._length(active) < self._length(known):
+                    first_of_action[active.binding.action] = active
         units: list[tuple[list[Widget], int]] = []
         for group, actives in groupby(first_of_action.values(), lambda active: active.binding.group):
             keys = [self._key(active, has_words=group is None) for active in actives]
@@ -59,20 +61,26 @@ class KeyBar(Footer):
                 units += [([key], len(key.key_display) + len(key.description) + 2) for key in keys]
             else:
                 width = sum(len(key.key_display) for key in keys) + len(group.description) + 2
-                units.append(([*keys, FooterLabel(group.description)], width))
+                units.append(([*keys, FooterLabel(group.description)], width + 1))
         return units
 
     def _key(self, active: ActiveBinding, *, has_words: bool) -> FooterKey:
         binding = active.binding
-        return FooterKey(
+        key = FooterKey(
             binding.key,
             self.app.get_key_display(binding),
             binding.description if has_words else "",
             binding.action,
             disabled=not active.enabled,
             tooltip=active.tooltip or binding.description,
-            classes="" if has_words else "-in-group",
-        ).data_bind(compact=Footer.compact)
+            classes="-compact" if has_words else "-compact -in-group",
+        )
+        key.set_reactive(FooterKey.compact, True)
+        return key
+
+    def _length(self, active: ActiveBinding) -> int:
+        """Of several keys for one action the shortest is shown."""
+        return len(self.app.get_key_display(active.binding))
 
     def on_resize(self, event: events.Resize) -> None:
         if event.size.width != self._drawn_width:

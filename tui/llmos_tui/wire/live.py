@@ -105,6 +105,13 @@ class InFlightList(Wire, frozen=True, kw_only=True):
     num_more: int = 0
 
 
+class Aborted(Wire, frozen=True, kw_only=True):
+    """A request was ended."""
+
+    id: str = ""
+    aborted: bool = True
+
+
 class PageMap(Wire, frozen=True, kw_only=True):
     """A letter a page in the order of their numbers: "." free, "c" cached, "u" used by one, "s" shared."""
 
