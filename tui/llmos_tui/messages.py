@@ -31,11 +31,14 @@ class RequestsArrived(Latest):
 
 
 class PagesArrived(Latest):
-    """The page map of one model."""
+    """The page map of one model, by the name that it was asked for."""
 
-    def __init__(self, pages: PageMap) -> None:
-        self.pages = pages
+    def __init__(self, model: str, pages: PageMap) -> None:
+        self.model, self.pages = model, pages
         super().__init__()
+
+    def can_replace(self, message: Message) -> bool:
+        return isinstance(message, PagesArrived) and message.model == self.model
 
 
 class FeedRefused(Message):

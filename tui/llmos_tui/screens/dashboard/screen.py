@@ -100,7 +100,8 @@ class DashboardScreen(LLMOSScreen):
         yield Feed(lambda client: follow_requests(client, interval), RequestsArrived)
         self._followed = self._with_pages()
         for name in self._followed:
-            yield Feed(partial(follow_pages, model=name, interval=max(interval, PAGES_SECONDS)), PagesArrived)
+            follow = partial(follow_pages, model=name, interval=max(interval, PAGES_SECONDS))
+            yield Feed(follow, partial(PagesArrived, name))
 
     # News
 
@@ -112,7 +113,7 @@ class DashboardScreen(LLMOSScreen):
             self.restart_feeds()
 
     def on_pages_arrived(self, message: PagesArrived) -> None:
-        self._maps[message.pages.model] = message.pages
+        self._maps[message.model] = message.pages
         self._draw()
 
     def on_requests_arrived(self, message: RequestsArrived) -> None:

@@ -1,0 +1,77 @@
+"""The terminal interface reads what the server writes: each of its structs against the server's own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from llmos_tui.wire import live
+from llmos_tui.wire.common import Wire
+
+from llmos_server.api.schemas import admin_live
+
+PAIRS: list[tuple[type[msgspec.Struct], type[Wire]]] = [
+    (admin_live.Histogram, live.Histogram),
+    (admin_live.Pages, live.Pages),
+    (admin_live.LiveModel, live.LiveModel),
+    (admin_live.Overview, live.Overview),
+    (admin_live.PageMap, live.PageMap),
+]
+
+
+def sample(of: Any, *, is_full: bool) -> Any:
+    """A value of this type as JSON has it. is_full: with what may be null or empty."""
+    info = of if isinstance(of, msgspec.inspect.Type) else msgspec.inspect.type_info(of)
+    match info:
+        case msgspec.inspect.StructType():
+            return {field.encode_name: sample(field.type, is_full=is_full) for field in info.fields}
+        case msgspec.inspect.UnionType():
+            has_null = any(isinstance(each, msgspec.inspect.NoneType) for each in info.types)
+            if has_null and not is_full:
+                return None
+            return sample(
+                next(each for each in info.types if not isinstance(each, msgspec.inspect.NoneType)), is_full=is_full
+            )
+        case msgspec.inspect.ListType() | msgspec.inspect.VarTupleType():
+            return [sample(info.item_type, is_full=is_full)] if is_full else []
+        case msgspec.inspect.DictType():
+            return {"name": sample(info.value_type, is_full=is_full)} if is_full else {}
+        case msgspec.inspect.LiteralType():
+            return info.values[0]
+        case msgspec.inspect.IntType():
+            return 7
+        case msgspec.inspect.FloatType():
+            return 0.5
+        case msgspec.inspect.BoolType():
+            return True
+        case msgspec.inspect.NoneType():
+            return None
+        case msgspec.inspect.StrType():
+            return "text"
+        case msgspec.inspect.AnyType():
+            return {"any": [1]}
+    raise AssertionError(f"no sample of {info}")
+
+
+@pytest.mark.parametrize("is_full", [True, False])
+@pytest.mark.parametrize(("server", "tui"), PAIRS, ids=lambda kind: kind.__name__)
+def test_what_the_server_writes_is_read(server: type[msgspec.Struct], tui: type[Wire], is_full: bool) -> None:
+    """Each field that the interface knows comes from the server under this name, with the same value."""
+    written = msgspec.json.encode(msgspec.convert(sample(server, is_full=is_full), server))
+    read = msgspec.json.decode(written, type=tui)
+    values = msgspec.json.decode(written)
+    for field in msgspec.structs.fields(tui):
+        assert field.name in values, field.name
+        assert msgspec.to_builtins(read)[field.name] == _known(values[field.name], field.type), field.name
+
+
+def _known(value: Any, kind: Any) -> Any:
+    """Without what the interface's struct doesn't have."""
+    return msgspec.to_builtins(msgspec.convert(value, kind))
+
+
+def test_every_struct_of_the_server_has_its_pair() -> None:
+    """A new one has to be shown, or named here as not shown."""
+    kinds = {kind for kind in vars(admin_live).values() if isinstance(kind, type) and issubclass(kind, msgspec.Struct)}
+    assert kinds - {msgspec.Struct} - {server for server, _ in PAIRS} == set()
