@@ -17,7 +17,11 @@ class InvalidRequest(LLMOSError):
 
 
 class ModelNotFound(LLMOSError):
-    """No served model has this name."""
+    """No served model has this name. remedy: the part of the message that says what to do next."""
+
+    def __init__(self, message: str, *, remedy: str = "") -> None:
+        super().__init__(message)
+        self.remedy = remedy
 
 
 class PullError(LLMOSError):

@@ -43,7 +43,7 @@ from llmos_server.api.endpoints.systemone import decide
 from llmos_server.api.endpoints.tokenize import detokenize, tokenize
 from llmos_server.api.endpoints.tool_list import list_tools
 from llmos_server.api.endpoints.usage import all_usage, own_usage, usage_of_request
-from llmos_server.api.error_response import to_response
+from llmos_server.api.error_response import error_body, to_response
 from llmos_server.api.flights import Flights
 from llmos_server.api.guard import Guard
 from llmos_server.api.http.access import identify
@@ -237,7 +237,9 @@ def create_api(
         logging_config=None,
         debug=False,
     )
-    app.asgi_handler = services.metrics.count_requests(RequestContext(Guard(app.asgi_handler, settings, cors)))
+    app.asgi_handler = services.metrics.count_requests(
+        RequestContext(Guard(app.asgi_handler, settings, cors), error_body)
+    )
     return app
 
 

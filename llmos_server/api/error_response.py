@@ -11,29 +11,28 @@ from litestar.exceptions import HTTPException, ValidationException
 from llmos_server.api.anthropic.errors import error_body as anthropic_error
 from llmos_server.api.errors import WireError, describe, report
 from llmos_server.api.http.context import request_id_of
+from llmos_server.api.http.families import ANTHROPIC, MCP, OLLAMA, Family, family_of
 from llmos_server.api.mcp_serving.error_form import mcp_error
 from llmos_server.api.ollama import ndjson as ollama
-from llmos_server.api.wrong_urls import remedy_for
+from llmos_server.api.wrong_urls import ABSENT, remedy_for
 
 ErrorForm = Callable[[WireError, str], bytes]
 """A body in JSON. Takes the request's id, too."""
 
-FORMS: dict[str, ErrorForm] = {"/v1/messages": anthropic_error, "/api/": ollama.error_body, "/mcp": mcp_error}
-"""Of other APIs than OpenAI's, by the begin of their paths."""
+FORMS: dict[Family, ErrorForm] = {ANTHROPIC: anthropic_error, OLLAMA: ollama.error_body, MCP: mcp_error}
+"""Of other APIs than OpenAI's."""
 
 
 def error_body(path: str, wire: WireError, request_id: str) -> bytes:
-    for begin, form in FORMS.items():
-        if path.startswith(begin):
-            return form(wire, request_id)
-    return wire.body()
+    form = FORMS.get(family_of(path))
+    return wire.body() if form is None else form(wire, request_id)
 
 
 def _describe_http(request: Request[Any, Any, Any], error: HTTPException) -> WireError:
     """Errors of Litestar itself: routing and reading the request."""
     place = f"{request.method} {request.url.path}"
     headers = {str(name): str(value) for name, value in (error.headers or {}).items()}
-    if error.status_code == 404:
+    if error.status_code == 404 or request.url.path in ABSENT:
         return WireError(404, f"There is no {place}. {remedy_for(request.url.path)}", code="unknown_url")
     if error.status_code == 405:
         message = f"{place}: this URL takes another method. See /docs."

@@ -17,6 +17,7 @@ from litestar.openapi.plugins import OpenAPIRenderPlugin
 
 from llmos_server.api.bodies.body import WireBody
 from llmos_server.api.http.event_stream import EVENT_STREAM
+from llmos_server.api.http.families import ANTHROPIC, OLLAMA, Family, family_of
 from llmos_server.api.ollama.ndjson import MEDIA_TYPE as LINES
 from llmos_server.api.schemas.anthropic import AnthropicError, MessageEvent
 from llmos_server.api.schemas.chat import ChatCompletionChunk
@@ -43,8 +44,8 @@ STREAMED_LINES: dict[str, type[Any]] = {
     "/api/pull": OllamaProgress,
 }
 """The same of streams that are a JSON object a line."""
-ERRORS: dict[str, type[Any]] = {"/v1/messages": AnthropicError, "/api/": OllamaError}
-"""Begin of paths -> what errors look like, where it isn't OpenAI's."""
+ERRORS: dict[Family, type[Any]] = {ANTHROPIC: AnthropicError, OLLAMA: OllamaError}
+"""What errors look like, where it isn't OpenAI's."""
 
 _REF = "#/components/schemas/{name}"
 _STATE_KEY = "openapi_document"
@@ -153,7 +154,7 @@ def _event(path: str) -> Document:
 
 
 def _error_type(path: str) -> type[Any]:
-    return next((kind for begin, kind in ERRORS.items() if path.startswith(begin)), ErrorResponse)
+    return ERRORS.get(family_of(path), ErrorResponse)
 
 
 def _error(path: str, description: str) -> Document:

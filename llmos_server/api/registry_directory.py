@@ -76,7 +76,8 @@ class RegistryDirectory:
             with suppress(InvalidRequest):
                 self._fleet.remove(self._registry.resolve(name), ModelNotFound(f"The model {name!r} was removed."))
             known = ", ".join([*(model.id for model in self.list()), *self._aliases]) or "none"
-            raise ModelNotFound(f"The model {name!r} isn't served here. Served names: {known}. {error}") from None
+            remedy = getattr(error, "remedy", "") or error
+            raise ModelNotFound(f"The model {name!r} isn't served here. Served names: {known}. {remedy}") from None
 
     def _describe(self, version: ModelVersion) -> ListedModel:
         version = self._with_elements(version)

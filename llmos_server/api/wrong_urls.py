@@ -29,7 +29,16 @@ _REMEDIES = (
 )
 
 
+ABSENT = {
+    "/v1/responses/compact": 'Responses can\'t be compacted here: send fewer items, or truncation: "auto" to leave out '
+    "the oldest turns."
+}
+"""What isn't here, below URLs that are: path -> what to do instead."""
+
+
 def remedy_for(path: str) -> str:
+    if path in ABSENT:
+        return ABSENT[path]
     if path.startswith(_OF_V1):
         return "The base URL lacks its end: it ends in /v1."
     for prefix, remedy in _REMEDIES:

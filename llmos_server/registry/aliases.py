@@ -31,7 +31,8 @@ class Aliases:
         """
         parsed = parse_name(self._replace(name))
         if isinstance(parsed, SkillName):
-            raise _not_yet(name, "skills can't be served yet")
+            reason = "a skill is a model in chats only: /v1/chat/completions, /v1/messages, /api/chat and /api/generate"
+            raise _not_yet(name, reason)
         if not isinstance(parsed, FileReference | PypiReference) and parsed.adapter is not None:
             raise _not_yet(name, f"adapters (here {parsed.adapter!r}) can't be served yet; use the base model's name")
         if getattr(parsed, "alias", None) is not None:

@@ -219,4 +219,5 @@ def _digest(fetched: Fetched, path: Path, progress: Progress) -> str:
 def _not_found(name: str, known: Iterable[str]) -> ModelNotFound:
     near = difflib.get_close_matches(name, set(known) - {name}, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
-    return ModelNotFound(f"The model {name!r} is not here. Fetch it with: llmos pull {name}{hint and '.' + hint}")
+    remedy = f"Fetch it with: llmos pull {name}{hint and '.' + hint}"
+    return ModelNotFound(f"The model {name!r} is not here. {remedy}", remedy=remedy)

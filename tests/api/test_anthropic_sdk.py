@@ -32,7 +32,7 @@ def client(api):
 
 async def test_a_message(client):
     message = await client.messages.create(model="tiny", max_tokens=20, messages=USER, system="Be brief.")
-    assert [block.to_dict() for block in message.content] == [{"type": "text", "text": "Hello", "citations": None}]
+    assert [block.to_dict() for block in message.content] == [{"type": "text", "text": "Hello"}]
     assert (message.stop_reason, message.stop_sequence, message.role, message.model) == (
         "end_turn",
         None,
@@ -126,9 +126,16 @@ async def test_keys(make_api, fakes):
     assert (await client_of(api, secret).messages.create(model="tiny", max_tokens=9, messages=USER)).content
 
 
-async def test_the_models(api):
-    """capabilities is LLMOS's list, which strict validation doesn't take."""
-    client = anthropic.AsyncAnthropic(base_url="http://127.0.0.1:8000", api_key="any", http_client=api.http)
-    models = [model async for model in await client.models.list(limit=20)]
-    assert [(model.id, model.type, model.created_at.year) for model in models] == [("tiny", "model", 2023)]
-    assert (await client.models.retrieve("gpt-4o-mini")).display_name == "tiny"
+async def test_the_models(api, client):
+    """Strictly what the SDK knows; OpenAI's clients go on to read LLMOS's capabilities."""
+    [model] = [model async for model in client.models.list(limit=1000)]
+    assert (model.id, model.type, model.created_at.year) == ("tiny", "model", 2023)
+    assert (model.capabilities, model.max_input_tokens) == (None, api.generator.info.max_model_len)
+    assert (await client.models.retrieve("gpt-4o-mini")).to_dict() == model.to_dict()
+    assert "chat" in (await api.http.get("/v1/models/tiny")).json()["capabilities"]
+
+
+async def test_a_text_block_has_no_null_that_other_clients_refuse(client):
+    """The Vercel AI SDK takes a list of citations, or none at all."""
+    raw = await client.messages.with_raw_response.create(model="tiny", max_tokens=20, messages=USER)
+    assert raw.http_response.json()["content"] == [{"type": "text", "text": "Hello"}]

@@ -57,9 +57,20 @@ def test_the_sync_sdk_streams(make_api):
         assert "".join(chunk.choices[0].delta.content or "" for chunk in stream) == "Hello"
 
 
-async def test_an_unstreamed_request_that_outlasts_the_grace_time_is_told(endless):
-    """The web server cancels it then, which must not look like a crash."""
-    asked = asyncio.create_task(endless.chat(max_tokens=10**6))
+SHORT = {"model": "tiny", "messages": USER, "stream": False}
+ERROR_FORMS = {
+    "/v1/chat/completions": {"error": {"message", "type", "param", "code"}},
+    "/v1/messages": {"type": set(), "error": {"type", "message", "details"}, "request_id": set()},
+    "/api/chat": {"error": set()},
+}
+"""Path -> fields of an error there, and theirs."""
+
+
+@pytest.mark.parametrize("path", ERROR_FORMS)
+async def test_an_unstreamed_request_that_outlasts_the_grace_time_is_told(endless, path):
+    """The web server cancels it then, which must not look like a crash. In the form of its API."""
+    body = SHORT if path.startswith("/api") else {**SHORT, "max_tokens": 10**6}
+    asked = asyncio.create_task(endless.post(path, body))
     async with asyncio.timeout(WAIT):
         while not endless.generator.generations:
             await asyncio.sleep(0.005)
@@ -68,7 +79,9 @@ async def test_an_unstreamed_request_that_outlasts_the_grace_time_is_told(endles
     assert reply.status_code == 503
     assert reply.headers["Retry-After"] == "5"
     assert reply.headers["X-Request-Id"]
-    assert "shutting down" in reply.json()["error"]["message"]
+    assert "shutting down" in reply.text
+    form = {name: set(part) if isinstance(part, dict) else set() for name, part in reply.json().items()}
+    assert form == ERROR_FORMS[path]
     assert endless.generator.generations[0].aborted.is_set()
 
 

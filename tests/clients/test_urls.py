@@ -37,6 +37,7 @@ async def test_probes(http: httpx2.AsyncClient, path: str) -> None:
         ("GET", "/apiary", "/docs lists"),
         ("GET", "/admin/keys", "under /admin/v1"),
         ("GET", "/administrator", "/docs lists"),
+        ("POST", "/v1/responses/compact", "send fewer items"),
     ],
 )
 async def test_a_wrong_url_says_what_to_do(http: httpx2.AsyncClient, method: str, path: str, remedy: str) -> None:

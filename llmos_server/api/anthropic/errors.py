@@ -25,7 +25,7 @@ TOO_LONG = "prompt is too long: "
 """Clients look for these words, and for the figures behind them, and shorten the conversation."""
 _FIGURES = re.compile(r"is (\d+) tokens long; .* at most (\d+) fits")
 ALIAS = (
-    ' Where the client can ask for no other name, make it an alias: [models] aliases = { "NAME" = "a served name" }.'
+    '. Where the client can ask for no other name, make it an alias: [models] aliases = { "NAME" = "a served name" }.'
 )
 
 
@@ -35,7 +35,8 @@ def error_object(wire: WireError, request_id: str) -> AnthropicError:
     param = wire.param if wire.param is None else wire.param[:MAX_PARAM_LENGTH]
     details = AnthropicErrorDetails(error_code=wire.code, param=param)
     end = ALIAS if wire.code == "model_not_found" else ""
-    error = AnthropicErrorObject(type=kind, message=clip(begin + wire.message + end), details=details)
+    message = wire.message.removesuffix(".") if end else wire.message
+    error = AnthropicErrorObject(type=kind, message=clip(begin + message + end), details=details)
     return AnthropicError(error=error, request_id=request_id)
 
 

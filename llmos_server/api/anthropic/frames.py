@@ -85,7 +85,7 @@ class MessageFrames:
         elif piece.kind == "thinking":
             block |= {"thinking": "", "signature": ""}
         else:
-            block |= {"text": "", "citations": None}
+            block["text"] = ""
         delta, grows = _DELTAS[piece.kind]
         head = f'{{"type":"content_block_delta","index":{self._index},"delta":{{"type":"{delta}","{grows}":'
         self._head = b"event: content_block_delta\ndata: " + head.encode()

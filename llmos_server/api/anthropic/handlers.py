@@ -11,10 +11,13 @@ from litestar.types import ASGIApp
 
 from llmos_server.api.anthropic import fields
 from llmos_server.api.anthropic.answer import to_message
+from llmos_server.api.anthropic.conversation import refusal
 from llmos_server.api.anthropic.errors import error_event
 from llmos_server.api.anthropic.frames import PING, MessageFrames
 from llmos_server.api.anthropic.renaming import renamed
 from llmos_server.api.anthropic.request import Translated, to_chat
+from llmos_server.api.anthropic.skills import answer_by_skill
+from llmos_server.api.anthropic.thinking import plan_thinking
 from llmos_server.api.bodies.body import WireBody
 from llmos_server.api.bodies.unknown_fields import tell_unknown
 from llmos_server.api.chats.prompt_size import count_prompt
@@ -33,6 +36,7 @@ from llmos_server.api.schemas.anthropic import (
     TokenCount,
 )
 from llmos_server.api.services import services_of
+from llmos_server.api.skills.chat import is_skill
 from llmos_server.contracts import EngineInfo
 
 
@@ -55,6 +59,8 @@ class CountTokensBody(WireBody[CountTokensRequest]):
     responses={200: ResponseSpec(AnthropicMessage, description="The whole answer.")},
 )
 async def create_message(request: AnyRequest, data: JSONBody[MessagesRequest]) -> ASGIApp:
+    if is_skill(data.model):
+        return await answer_by_skill(request, data)
     translated = await _translate(request, data)
     start = await _start(request, data, translated)
     shows_thinking = data.thinking is None or data.thinking.display != "omitted"
@@ -69,7 +75,7 @@ async def create_message(request: AnyRequest, data: JSONBody[MessagesRequest]) -
 async def _translate(request: AnyRequest, data: PromptFields) -> Translated:
     """The model says what a request means; filters may name another one later, which then has to make do with it."""
     served = await find_model(request, data.model)
-    translated = to_chat(data, served, services_of(request).settings.max_tool_output)
+    translated = to_chat(data, plan_thinking(data, served), services_of(request).settings.max_tool_output)
     if translated.ignored:
         tell_unknown(request, translated.ignored)
     return translated
@@ -98,6 +104,8 @@ async def _start(request: AnyRequest, data: MessagesRequest, translated: Transla
     responses={200: ResponseSpec(TokenCount, description="The number; nothing runs.")},
 )
 async def count_message_tokens(request: AnyRequest, data: JSONBody[CountTokensRequest]) -> ASGIApp:
+    if is_skill(data.model):
+        raise refusal("model", "a skill writes its prompts by itself, so there is none to count; leave the count out")
     translated = await _translate(request, data)
 
     async def count() -> TokenCount:

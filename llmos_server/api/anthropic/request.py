@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from llmos_server.api.anthropic.conversation import Conversation, missing, refusal
-from llmos_server.api.anthropic.thinking import plan_thinking
+from llmos_server.api.anthropic.thinking import ThinkingPlan
 from llmos_server.api.schemas.anthropic import MessagesRequest, OutputFormat, PromptFields, ToolChoice, ToolParam
 from llmos_server.api.schemas.chat import ChatCompletionRequest
 from llmos_server.api.schemas.structured import JsonSchemaFormat, ResponseFormat
 from llmos_server.api.schemas.tools import FunctionDefinition, ToolDefinition
-from llmos_server.api.served import ServedModel
 
 _MODES = {"auto": "auto", "any": "required", "none": "none"}
 
@@ -23,14 +22,13 @@ class Translated(NamedTuple):
     """Paths of what has no effect."""
 
 
-def to_chat(data: PromptFields, served: ServedModel, max_tool_output: int) -> Translated:
+def to_chat(data: PromptFields, thinking: ThinkingPlan, max_tool_output: int) -> Translated:
     """max_tool_output: characters that one tool's result may have. Raises InvalidRequest that names the place."""
     conversation = Conversation(max_tool_output)
     if data.system is not None:
         conversation.add_system(data.system)
     for place, message in enumerate(data.messages):
         conversation.add(message, f"messages[{place}]")
-    thinking = plan_thinking(data, served)
     choice = data.tool_choice
     is_continued = conversation.is_continued
     chat = ChatCompletionRequest(

@@ -18,6 +18,10 @@ class ThinkingPlan(NamedTuple):
     """Paths of what has no effect with this model."""
 
 
+NO_THINKING = ThinkingPlan({}, None, [])
+"""Of what has no chat template."""
+
+
 def plan_thinking(data: PromptFields, served: ServedModel) -> ThinkingPlan:
     variables = served.renderer.template_variables
     ignored: list[str] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import msgspec
 from litestar import get
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath
@@ -35,7 +36,8 @@ def describe_models(request: AnyRequest) -> ModelList:
     directory = services_of(request).directory
     visible = [served for served in directory.list() if may_use(request, served)]
     skills = [_describe_skill(directory, offer) for offer in list_skills(request)]
-    models = [*(describe_model(directory, served) for served in visible), *skills]
+    found = [*(describe_model(directory, served) for served in visible), *skills]
+    models = [_for_client(request, model) for model in found]
     first, last = (models[0].id, models[-1].id) if models else (None, None)
     return ModelList(data=models, first_id=first, last_id=last)
 
@@ -51,8 +53,17 @@ async def retrieve_model(request: AnyRequest, model_id: FromPath[str]) -> ASGIAp
     directory = services_of(request).directory
     name = str(model_id).removeprefix("/")
     if name.startswith(PREFIX):
-        return json_response(request, _describe_skill(directory, find_skill(request, name.removeprefix(PREFIX))))
-    return json_response(request, describe_model(directory, await find_model(request, name)))
+        model = _describe_skill(directory, find_skill(request, name.removeprefix(PREFIX)))
+    else:
+        model = describe_model(directory, await find_model(request, name))
+    return json_response(request, _for_client(request, model))
+
+
+def _for_client(request: AnyRequest, model: Model) -> Model:
+    """Anthropic's clients, who alone send this header, read another thing in capabilities."""
+    if "anthropic-version" not in request.headers:
+        return model
+    return msgspec.structs.replace(model, capabilities=None, max_input_tokens=model.max_model_len)
 
 
 def _describe_skill(directory: Directory, offer: Offer) -> Model:

@@ -6,6 +6,7 @@ import asyncio
 import re
 import time
 import uuid
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
@@ -14,15 +15,14 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from llmos_server.access.keys import hide_secrets
-from llmos_server.api.errors import describe
+from llmos_server.api.errors import WireError, describe
 from llmos_server.api.flights import Flight, note_flight
+from llmos_server.api.http.families import family_of
 from llmos_server.errors import EngineBusy
 
 log = structlog.get_logger(__name__)
 
 REQUEST_ID = "X-Request-Id"
-ANTHROPIC, ANTHROPIC_REQUEST_ID = "/v1/messages", "Request-Id"
-"""Where Anthropic's clients look for the id."""
 IGNORED = "X-LLMOS-Ignored"
 DROPPED = "X-LLMOS-Dropped-Messages"
 TRUNCATED = "X-LLMOS-Truncated-Inputs"
@@ -32,6 +32,9 @@ RATE_LIMITS = [
     for name in ("limit-tokens", "remaining-tokens", "reset-tokens", "limit-requests", "remaining-requests")
 ]
 EXPOSED_HEADERS = [REQUEST_ID, IGNORED, DROPPED, TRUNCATED, "Retry-After", *RATE_LIMITS]
+
+ErrorBody = Callable[[str, WireError, str], bytes]
+"""Of a path, what went wrong and the request's id: a body in the form of the API that the path is of."""
 
 MAX_IGNORED_NAMES = 20
 MAX_IGNORED_NAME_LENGTH = 64
@@ -48,8 +51,9 @@ class RequestContext:
     HEAD is answered as GET without the body: Litestar itself knows only handlers of their own for it.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, error_body: ErrorBody) -> None:
         self._app = app
+        self._error_body = error_body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP:
@@ -59,8 +63,8 @@ class RequestContext:
         sent = given.get(REQUEST_ID.lower().encode(), b"").decode("latin-1")
         request_id = sent if _SANE_REQUEST_ID.fullmatch(sent) else f"req_{uuid.uuid4().hex}"
         headers: dict[str, str] = {REQUEST_ID: request_id}
-        if scope["path"].startswith(ANTHROPIC):
-            headers[ANTHROPIC_REQUEST_ID] = request_id
+        if (own := family_of(scope["path"]).id_header) is not None:
+            headers[own] = request_id
         scope["state"][_HEADERS_KEY] = headers
         flight = Flight(request_id, scope["path"].rstrip("/"), given.get(b"user-agent", b"").decode("latin-1"))
         note_flight(scope, flight)
@@ -85,7 +89,7 @@ class RequestContext:
         except asyncio.CancelledError:  # The web server does this to what still runs after the grace time.
             if status:
                 raise
-            await _refuse_at_shutdown(send_with_headers)
+            await self._refuse_at_shutdown(scope["path"], request_id, send_with_headers)
         finally:
             tell = log.debug if scope["path"] in _QUIET_PATHS else log.info
             seconds = round(time.perf_counter() - started, 4)
@@ -95,13 +99,13 @@ class RequestContext:
             tell("request", method=scope["method"], path=path, status=status, seconds=seconds, **who)
             structlog.contextvars.reset_contextvars(**bound)
 
-
-async def _refuse_at_shutdown(send: Send) -> None:
-    wire = describe(EngineBusy("The server is shutting down; send the request again later.", retry_after=5.0))
-    headers = {"content-type": "application/json", **wire.headers}
-    raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-    await send({"type": "http.response.start", "status": wire.status, "headers": raw})
-    await send({"type": "http.response.body", "body": wire.body(), "more_body": False})
+    async def _refuse_at_shutdown(self, path: str, request_id: str, send: Send) -> None:
+        wire = describe(EngineBusy("The server is shutting down; send the request again later.", retry_after=5.0))
+        headers = {"content-type": "application/json", **wire.headers}
+        raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+        await send({"type": "http.response.start", "status": wire.status, "headers": raw})
+        body = self._error_body(path, wire, request_id)
+        await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
 def response_headers(connection: Any) -> dict[str, str]:

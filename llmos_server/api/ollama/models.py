@@ -34,8 +34,9 @@ from llmos_server.api.skills.chat import is_skill
 from llmos_server.chat.model_files import read_chat_template
 from llmos_server.fleet_contracts import ModelStatus
 
-VERSION = "0.13.0"
-"""Whose API this is. Clients ask for a least one, and know nothing of this server's own numbers."""
+VERSION = "0.14.0"
+"""Of Ollama, whose API this is: the first with the Responses API (Codex asks for 0.13.4) and Anthropic's, which are
+here, too. Clients ask for a least one, and know nothing of this server's own numbers."""
 
 NEVER = datetime(2300, 1, 1, tzinfo=UTC).timestamp()
 """Within what any client's arithmetic can hold."""

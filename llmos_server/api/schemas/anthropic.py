@@ -105,7 +105,7 @@ class MessagesRequest(PromptFields, kw_only=True, forbid_unknown_fields=True):
 
 class TextBlock(Struct, kw_only=True, tag_field="type", tag="text"):
     text: str
-    citations: None = None
+    """Without citations: clients take a list of them, or none at all, but no null."""
 
 
 class ThinkingBlock(Struct, kw_only=True, tag_field="type", tag="thinking"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 
 class Model(Struct, kw_only=True):
@@ -21,12 +21,15 @@ class Model(Struct, kw_only=True):
     lifecycle: Literal["active"] = "active"
     max_model_len: int | None
     """Extension: most tokens of prompt and answer together, or of one text to embed; null until known."""
-    capabilities: list[str]
-    """Extension: "chat" (by a template), "completions", "logprobs", "streaming", "tokenize"; "skill"; "embeddings"."""
+    capabilities: list[str] | None
+    """Extension: "chat" (by a template), "completions", "logprobs", "streaming", "tokenize"; "skill"; "embeddings".
+    Null for Anthropic's clients, to whom it means something else."""
     aliases: list[str]
     """Extension: other names that reach this model."""
     state: str
     """Extension: unloaded, loading, ready, restarting, failed or stopped."""
+    max_input_tokens: int | UnsetType | None = UNSET
+    """For Anthropic's clients: max_model_len in their words."""
 
 
 class ModelList(Struct, kw_only=True):

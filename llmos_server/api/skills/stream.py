@@ -38,6 +38,7 @@ async def open_run_stream(run: SkillRun, frames: RunFrames, form: StreamForm = O
         settings,
         media_type=form.media_type,
         has_comments=form.has_comments,
+        ping=form.ping,
     )
 
 
