@@ -26,6 +26,7 @@ from llmos_server.api.admin.pages import get_pages
 from llmos_server.api.admin.plugins import list_plugins
 from llmos_server.api.admin.prune import prune_objects
 from llmos_server.api.admin.settings import list_settings
+from llmos_server.api.admin.skills import admin_list_skills, disable_skill, enable_skill
 from llmos_server.api.agents.plugin_tools import PluginToolProvider
 from llmos_server.api.agents.skill_tools import SkillProvider
 from llmos_server.api.anthropic.handlers import count_message_tokens, create_message
@@ -144,6 +145,9 @@ HANDLERS = [
     prune_objects,
     list_settings,
     read_logs,
+    admin_list_skills,
+    disable_skill,
+    enable_skill,
     own_usage,
     usage_of_request,
     all_usage,

@@ -15,6 +15,7 @@ from llmos_server.api.flights import Flights
 from llmos_server.api.live.live import Live
 from llmos_server.api.metrics.server_metrics import Metrics
 from llmos_server.api.served import Directory
+from llmos_server.api.skill_history import SkillHistory
 from llmos_server.api.watchers import Watchers
 from llmos_server.calibration.file import CalibrationFile
 from llmos_server.contracts import Finding
@@ -64,6 +65,7 @@ class Services:
     """All settings that hold, without secrets."""
     logbook: LogBook | None = None
     """Where the log is read back."""
+    skill_history: SkillHistory = field(default_factory=SkillHistory)
     watchers: Watchers = field(default_factory=Watchers)
 
 

@@ -1,4 +1,4 @@
-"""The verbs about skills: skills list, show, run, eval, new."""
+"""The verbs about skills: skills list, show, run, eval, new, disable, enable."""
 
 from __future__ import annotations
 
@@ -213,6 +213,26 @@ def new(
     for path in create_skill(name, folder):
         print(path)
     print(f"\nNext: cd {folder / name} && pip install -e . && pytest; then restart the server.")
+
+
+@skills.command
+def disable(name: SkillName, /, *, url: UrlFlag = None) -> None:
+    """Disable a skill of a running server, for everybody and wherever it could be reached, until it is enabled.
+
+    Example: llmos skills disable code
+    """
+    on_server(_root(url), "POST", f"/admin/v1/skills/{quote(name, safe='')}/disable")
+    print(f"Skill {name}: disabled")
+
+
+@skills.command
+def enable(name: SkillName, /, *, url: UrlFlag = None) -> None:
+    """Enable a skill that was disabled.
+
+    Example: llmos skills enable code
+    """
+    on_server(_root(url), "POST", f"/admin/v1/skills/{quote(name, safe='')}/enable")
+    print(f"Skill {name}: enabled")
 
 
 def _root(url: str | None) -> str:

@@ -79,13 +79,14 @@ class Failures:
     def note(self, plugin: str, hook: str, name: str, kind: FailureKind, error: BaseException | None = None) -> None:
         """One line that names the culprit. The exception's own words may hold a prompt: level debug has them."""
         self.counts[plugin, hook, kind] += 1
-        where = _place(error) if error is not None else {}
+        where = place_of(error) if error is not None else {}
         log.warning("plugin failed", plugin=plugin, hook=hook, name=name, kind=kind, **where)
         if error is not None:
             log.debug("plugin failed", plugin=plugin, hook=hook, name=name, exc_info=error)
 
 
-def _place(error: BaseException) -> dict[str, str]:
+def place_of(error: BaseException) -> dict[str, str]:
+    """Its type, and the file and line that raised it; not its words."""
     frames = traceback.extract_tb(error.__traceback__)
     where = {"at": f"{frames[-1].filename}:{frames[-1].lineno}"} if frames else {}
     return {"error": type(error).__name__, **where}

@@ -18,6 +18,7 @@ from llmos_server.store.presence import create_presence
 from llmos_server.store.removals import UsageRemovals
 from llmos_server.store.responses import ResponseRepository
 from llmos_server.store.skill_scores import SkillScoreRepository
+from llmos_server.store.skill_switches import SkillSwitchRepository
 from llmos_server.store.usage import UsageRepository
 
 log = structlog.get_logger(__name__)
@@ -37,12 +38,14 @@ class Store:
         self.object_removals = ObjectRemovals(database)
         self.pinned_models = PinnedModelRepository(database)
         self.skill_scores = SkillScoreRepository(database)
+        self.skill_switches = SkillSwitchRepository(database)
         self.responses = ResponseRepository(database, self.presence, storage)
         self.conversations = ConversationRepository(database, storage)
 
     async def serve(self) -> None:
         """At a server's start: others see that it runs."""
         await self.presence.start()
+        await self.skill_switches.refresh()
         await self.fail_unfinished()
 
     async def fail_unfinished(self) -> None:

@@ -107,4 +107,14 @@ class PinnedModel(DefaultBase):
     """Unix milliseconds."""
 
 
+class DisabledSkill(DefaultBase):
+    """A skill that an administrator has disabled."""
+
+    __tablename__ = "disabled_skills"
+
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    created: Mapped[int] = mapped_column(BigInteger)
+    """Unix milliseconds."""
+
+
 METADATA: MetaData = DefaultBase.metadata

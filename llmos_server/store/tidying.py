@@ -41,4 +41,5 @@ class Tidying:
         if now >= self._next:
             self._next = now + SECONDS_BETWEEN_ROUNDS
             await self._store.fail_unfinished()
+            await self._store.skill_switches.refresh()
             await self._store.database.forget()

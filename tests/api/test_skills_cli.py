@@ -114,6 +114,14 @@ def test_what_cant_be_run_is_told(run: Run, server: Any, words: tuple[str, ...],
     assert told in err
 
 
+def test_a_disabled_skill_isnt_run_until_it_is_enabled(run: Run, server: Any) -> None:
+    assert run("skills", "disable", "head-line")[:2] == (0, "Skill head-line: disabled\n")
+    assert "is disabled by this server's administrator" in run("skills", "run", "head-line", "x")[2]
+    assert run("skills", "enable", "head-line")[:2] == (0, "Skill head-line: enabled\n")
+    assert run("skills", "run", "head-line", "x")[0] == 0
+    assert "There is no skill 'none'" in run("skills", "disable", "none")[2]
+
+
 def test_an_evaluation_is_printed_and_kept_and_runs_tell_of_it(run: Run, server: Any) -> None:
     status, out, err = run("skills", "eval", "head-line", "--model", "tiny", "--model", "gpt-4o-mini")
     assert status == 0, err

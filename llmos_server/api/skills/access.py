@@ -7,6 +7,7 @@ from typing import Any
 from llmos_server.api.errors import NotFound
 from llmos_server.api.http.access import may_run_skill, require_skill
 from llmos_server.api.services import services_of
+from llmos_server.errors import Forbidden
 from llmos_server.plugins.loading import Offer
 
 HOOK = "register_skills"
@@ -15,7 +16,8 @@ PREFIX = "skill:"
 
 
 def find_skill(connection: Any, name: str, *, param: str | None = None) -> Offer:
-    """param: the field that named it. Raises NotFound, which lists those that the key may run, and Forbidden."""
+    """param: the field that named it. Raises NotFound, which lists those that the key may run, and Forbidden, also for
+    one that is disabled."""
     host = services_of(connection).plugins
     offer = host.find(HOOK, name)
     if offer is None:
@@ -26,9 +28,25 @@ def find_skill(connection: Any, name: str, *, param: str | None = None) -> Offer
             code="skill_not_found",
         )
     require_skill(connection, name, param=param)
+    if _is_disabled(connection, name):
+        raise disabled(name, param=param)
     return offer
 
 
 def list_skills(connection: Any) -> list[Offer]:
     """Those that the request's key may run, in the order of loading."""
-    return [offer for offer in services_of(connection).plugins.offers(HOOK) if may_run_skill(connection, offer.name)]
+    offers = services_of(connection).plugins.offers(HOOK)
+    return [
+        offer for offer in offers if may_run_skill(connection, offer.name) and not _is_disabled(connection, offer.name)
+    ]
+
+
+def disabled(name: str, *, param: str | None = None) -> Forbidden:
+    return Forbidden(
+        f"The skill {name!r} is disabled by this server's administrator.", param=param, code="skill_disabled"
+    )
+
+
+def _is_disabled(connection: Any, name: str) -> bool:
+    store = services_of(connection).store
+    return store is not None and store.skill_switches.was_disabled(name)

@@ -18,17 +18,16 @@ from llmos_server.api.http.responses import ERRORS, json_response
 from llmos_server.api.schemas.skills import (
     SkillDetails,
     SkillEvent,
-    SkillInfo,
     SkillList,
     SkillResult,
     SkillRunBody,
     SkillRunRequest,
 )
 from llmos_server.api.skills.access import find_skill, list_skills
+from llmos_server.api.skills.describing import describe_skill
 from llmos_server.api.skills.input import SkillBody, read_input
 from llmos_server.api.skills.run import create_run
 from llmos_server.api.skills.stream import open_run_stream
-from llmos_server.plugins.loading import Offer
 from llmos_server.skills.forms import input_schema, output_schema, to_tool
 from llmos_server.skills.skill import Skill
 
@@ -60,7 +59,7 @@ async def run_skill(request: AnyRequest, name: FromPath[str], data: JSONBody[Ski
     responses={200: ResponseSpec(SkillList, description="In the order of loading.")},
 )
 async def get_skills(request: AnyRequest) -> ASGIApp:
-    return json_response(request, SkillList(data=[SkillInfo(**_describe(offer)) for offer in list_skills(request)]))
+    return json_response(request, SkillList(data=list(map(describe_skill, list_skills(request)))))
 
 
 @get(
@@ -75,27 +74,13 @@ async def get_skill(request: AnyRequest, name: FromPath[str]) -> ASGIApp:
     return json_response(
         request,
         SkillDetails(
-            **_describe(offer),
+            **msgspec.structs.asdict(describe_skill(offer)),
             input_schema=input_schema(skill),
             output_schema=output_schema(skill),
             chat_defaults=dict(skill.chat_defaults),
             tool=to_tool(skill),
         ),
     )
-
-
-def _describe(offer: Offer) -> dict[str, Any]:
-    skill: Skill[Any, Any] = offer.value
-    return {
-        "name": skill.name,
-        "version": skill.version,
-        "description": skill.description,
-        "plugin": offer.plugin,
-        "text_field": skill.text_field,
-        "model_kinds": sorted(skill.model_kinds, reverse=True),
-        "metric": skill.metric,
-        "minimum_score": skill.minimum_score,
-    }
 
 
 class EventFrames:

@@ -16,9 +16,11 @@ from llmos_server.api.errors import QueueFull
 from llmos_server.api.generation.plans import new_id
 from llmos_server.api.generation.starting import AnyRequest
 from llmos_server.api.http.access import find_model
+from llmos_server.api.http.context import request_id_of
 from llmos_server.api.schemas.skills import SkillResult
 from llmos_server.api.served import ServedModel
 from llmos_server.api.services import Services, services_of
+from llmos_server.api.skills.access import disabled
 from llmos_server.api.skills.context import RunContext
 from llmos_server.api.skills.evaluations import tell_score
 from llmos_server.api.skills.events import RunEvents
@@ -54,7 +56,9 @@ class SkillRun:
         engine raises."""
         services = services_of(self.request)
         try:
+            await self._check_enabled(services)
             self._check_switch(services)
+            services.skill_history.begin(self.skill.name)
             with take_place(self.request, uses_tokens=True) as lease, self.served.engine.hold():
                 return await self._run(services, lease)
         finally:
@@ -126,6 +130,12 @@ class SkillRun:
         if written and not (isinstance(result, str) and result.startswith(written)):
             raise InvalidOutput("a result that doesn't begin with what it has written")
 
+    async def _check_enabled(self, services: Services) -> None:
+        """Here, too, and by the database: the run may be one of an agent's, that began before, and the administrator
+        may have asked another server on the same database."""
+        if services.store is not None and await services.store.skill_switches.is_disabled(self.skill.name):
+            raise disabled(self.skill.name)
+
     def _check_switch(self, services: Services) -> None:
         """A run that raises costs nobody else anything; those that keep their thread are what a skill is switched off
         for."""
@@ -140,6 +150,7 @@ class SkillRun:
     def _failed(self, services: Services, kind: FailureKind, what: str, error: Exception) -> PluginFailed:
         plugin, hook, name = self.offer.plugin, self.offer.hook, self.skill.name
         services.plugins.failures.note(plugin, hook, name, kind, error)
+        services.skill_history.fail(name, kind, error, request_id_of(self.request))
         if kind in ("timeout", "blocked"):
             services.plugins.failures.switch(plugin, hook, name).failed()
         return PluginFailed(f"The skill {name} of the plugin {plugin} {what}.")
