@@ -176,17 +176,19 @@ class DatabaseSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class StorageSettings:
-    """The [storage] section: responses and conversations that clients have stored."""
+    """The [storage] section: responses, conversations and feedback that clients have stored."""
 
     enabled: bool = True
-    """False: no response and no conversation is kept; what was kept before can be read and deleted."""
+    """False: no response, no conversation and no feedback is kept; what was kept before can be read and deleted."""
     response_days: AtLeastZero = 30
     """Responses that are older are removed; 0 keeps all. One that a younger one goes on from stays as long as that."""
     conversation_days: AtLeastZero = 0
     """Conversations that were not changed for longer are removed; 0 keeps all."""
+    feedback_days: AtLeastZero = 0
+    """Feedback that is older is removed; 0 keeps all."""
     max_object_bytes: AtLeastOne = 16 * 2**20
-    """Of one response with its input, of one conversation with its items, and of a chain of responses that a request
-    goes on from; as JSON."""
+    """Of one response with its input, of one conversation with its items, of one feedback, and of a chain of responses
+    that a request goes on from; as JSON."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -52,6 +52,7 @@ async def fill(store: Store, *owners: str) -> None:
     for owner in owners:
         await store.responses.save(owner, {"id": f"r_{owner}", "status": "completed", "output": []}, [])
         await store.conversations.create(owner, {"of": owner}, [{"id": "i"}])
+        await store.feedback.add(owner, "tiny", 1, {"answer": "x"})
 
 
 def counts(text: str) -> dict[str, int]:
@@ -65,14 +66,19 @@ def test_all_of_one_key_goes_and_nobody_elses(run, in_store) -> None:
     laptop, other = ids["laptop"], ids["other"]
     in_store(lambda store: fill(store, laptop, other, ""))
     run("keys", "revoke", "laptop")
-    assert counts(run("keys", "erase", "laptop", "--dry-run", "--json")) == {"responses": 1, "conversations": 1}
+    assert counts(run("keys", "erase", "laptop", "--dry-run", "--json")) == {
+        "responses": 1,
+        "conversations": 1,
+        "feedback": 1,
+    }
     table = run("keys", "erase", "laptop")
     assert [line.split()[:2] for line in table.splitlines()] == [
         ["KIND", "REMOVED"],
         ["responses", "1"],
         ["conversations", "1"],
+        ["feedback", "1"],
     ]
-    assert counts(run("keys", "erase", laptop, "--json")) == {"responses": 0, "conversations": 0}
+    assert counts(run("keys", "erase", laptop, "--json")) == {"responses": 0, "conversations": 0, "feedback": 0}
     assert counts(run("prune", "--key", "", "--kind", "responses", "--json")) == {"responses": 1}
     assert in_store(lambda store: store.responses.get(other, f"r_{other}")) is not None
     assert {key["name"] for key in json.loads(run("keys", "list", "--json"))} == {"laptop", "other"}
@@ -80,10 +86,10 @@ def test_all_of_one_key_goes_and_nobody_elses(run, in_store) -> None:
 
 def test_by_age(run, in_store) -> None:
     in_store(lambda store: fill(store, "a"))
-    assert counts(run("prune", "--json")) == {"responses": 0, "conversations": 0}
-    assert counts(run("prune", "--older-than", "1h", "--json")) == {"responses": 0, "conversations": 0}
+    assert counts(run("prune", "--json")) == {"responses": 0, "conversations": 0, "feedback": 0}
+    assert counts(run("prune", "--older-than", "1h", "--json")) == {"responses": 0, "conversations": 0, "feedback": 0}
     assert "WOULD GO" in run("prune", "--older-than", "0m", "--dry-run")
-    assert counts(run("prune", "--older-than", "0m", "--json")) == {"responses": 1, "conversations": 1}
+    assert counts(run("prune", "--older-than", "0m", "--json")) == {"responses": 1, "conversations": 1, "feedback": 1}
 
 
 def test_what_cannot_be_meant_is_refused(run) -> None:

@@ -68,8 +68,10 @@ from llmos_server.api.stored.conversations import (
     create_conversation,
     delete_conversation,
     get_conversation,
+    list_conversations,
     update_conversation,
 )
+from llmos_server.api.stored.feedback import create_feedback, delete_feedback, get_feedback, list_feedback
 from llmos_server.api.stored.responses import cancel_response, delete_response, get_response, list_input_items
 from llmos_server.calibration.file import CalibrationFile
 from llmos_server.chat.pool import TextPool
@@ -100,6 +102,7 @@ HANDLERS = [
     cancel_response,
     list_input_items,
     create_conversation,
+    list_conversations,
     get_conversation,
     update_conversation,
     delete_conversation,
@@ -107,6 +110,10 @@ HANDLERS = [
     list_items,
     get_item,
     delete_item,
+    create_feedback,
+    list_feedback,
+    get_feedback,
+    delete_feedback,
     create_embeddings,
     run_skill,
     get_skills,

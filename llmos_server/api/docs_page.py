@@ -64,12 +64,14 @@ FIELD_TABLES: dict[str, Table] = {
     "/v1/conversations": stored.CREATE_CONVERSATION,
     "/v1/conversations/{conversation_id}": stored.UPDATE_CONVERSATION,
     "/v1/conversations/{conversation_id}/items": stored.CREATE_ITEMS,
+    "/v1/llmos/feedback": stored.CREATE_FEEDBACK,
 }
 TAGS = (
     "Generation",
     "Responses",
     "Anthropic",
     "Conversations",
+    "Feedback",
     "Embeddings",
     "Decisions",
     "Skills",

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, delete, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from llmos_server.settings import StorageSettings
@@ -20,6 +20,7 @@ Items = Sequence[Mapping[str, Any]]
 _ROW, _ITEM = ConversationRow, ConversationItemRow
 _ONE = (_ROW.owner == bindparam("of_owner"), _ROW.id == bindparam("of_id"))
 _BY_ID = select(_ROW.id, _ROW.pairs, _ROW.created).where(*_ONE)
+_LISTED = (_ROW.id, _ROW.pairs, _ROW.created, _ROW.changed, _ROW.num_items)
 _ONE_ITEM = (
     _ITEM.owner == bindparam("of_owner"),
     _ITEM.conversation_id == bindparam("of_id"),
@@ -32,6 +33,17 @@ class Conversation(msgspec.Struct, frozen=True, kw_only=True):
     metadata: dict[str, str]
     created: int
     """Unix milliseconds."""
+
+
+class ListedConversation(Conversation, frozen=True, kw_only=True):
+    changed: int
+    """Unix milliseconds: when it, or an item, was last added, changed or taken away."""
+    num_items: int
+
+
+class ConversationPage(msgspec.Struct, frozen=True):
+    conversations: Sequence[ListedConversation]
+    has_more: bool
 
 
 class ItemPage(msgspec.Struct, frozen=True):
@@ -63,6 +75,24 @@ class ConversationRepository:
             return None
         row = await self._database.first(_BY_ID, _values(owner, conversation_id))
         return None if row is None else _to_conversation(row)
+
+    async def list(
+        self, owner: str, *, after: str | None = None, limit: int = 20, order: str = "desc"
+    ) -> ConversationPage | None:
+        """By age; "desc" is the newest first. after: a conversation's id, the last one of the page before. None for an
+        unknown `after`."""
+        query = select(*_LISTED).where(_ROW.owner == owner)
+        async with self._database.read() as connection:
+            if after is not None:
+                start = (await connection.execute(_BY_ID, _values(owner, after))).first() if can_be_id(after) else None
+                if start is None:
+                    return None
+                query = query.where(_behind(start, order))
+            columns = (_ROW.created, _ROW.id)
+            query = query.order_by(*(columns if order == "asc" else [column.desc() for column in columns]))
+            rows = (await connection.execute(query.limit(limit + 1))).all()
+        kept = [_to_listed(row) for row in rows[:limit]]
+        return ConversationPage(kept, has_more=len(kept) < len(rows))
 
     async def update(self, owner: str, conversation_id: str, metadata: Mapping[str, str]) -> Conversation | None:
         """All its metadata anew; None when there is no such conversation."""
@@ -144,3 +174,16 @@ def _values(owner: str, conversation_id: str) -> dict[str, str]:
 
 def _to_conversation(row: Any) -> Conversation:
     return Conversation(id=row.id, metadata=from_text(row.pairs), created=row.created)
+
+
+def _to_listed(row: Any) -> ListedConversation:
+    return ListedConversation(
+        id=row.id, metadata=from_text(row.pairs), created=row.created, changed=row.changed, num_items=row.num_items
+    )
+
+
+def _behind(start: Any, order: str) -> ColumnElement[bool]:
+    """Those after it in this order."""
+    if order == "asc":
+        return or_(_ROW.created > start.created, and_(_ROW.created == start.created, _ROW.id > start.id))
+    return or_(_ROW.created < start.created, and_(_ROW.created == start.created, _ROW.id < start.id))

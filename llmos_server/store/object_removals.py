@@ -1,4 +1,4 @@
-"""Stored responses and conversations that go for their age, or because their key's are erased; a few in a write."""
+"""Stored responses, conversations and feedback that go: for their age, or with all of their key's; a few in a write."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from sqlalchemy.orm import aliased
 
 from llmos_server.store.database import Database
 from llmos_server.store.owners import EVERYBODY, Owner, of_owner
-from llmos_server.store.state_tables import ConversationRow, ResponseRow
+from llmos_server.store.state_tables import ConversationRow, FeedbackRow, ResponseRow
 
-ObjectKind = Literal["responses", "conversations"]
+ObjectKind = Literal["responses", "conversations", "feedback"]
+ObjectTable = type[ResponseRow] | type[ConversationRow] | type[FeedbackRow]
 
-_TABLES: dict[str, type[ResponseRow] | type[ConversationRow]] = {
+_TABLES: dict[str, ObjectTable] = {
     "responses": ResponseRow,
     "conversations": ConversationRow,
+    "feedback": FeedbackRow,
 }
 
 
@@ -66,10 +68,13 @@ class ObjectRemovals:
     async def remove_old_conversations(self, before: int, limit: int) -> int:
         return (await self.remove("conversations", EVERYBODY, before, limit)).num_objects
 
+    async def remove_old_feedback(self, before: int, limit: int) -> int:
+        return (await self.remove("feedback", EVERYBODY, before, limit)).num_objects
 
-def _age(table: type[ResponseRow] | type[ConversationRow]) -> Any:
+
+def _age(table: ObjectTable) -> Any:
     """A conversation that is used stays young."""
-    return table.created if issubclass(table, ResponseRow) else table.changed
+    return table.changed if issubclass(table, ConversationRow) else table.created
 
 
 def _has_next() -> ColumnElement[bool]:

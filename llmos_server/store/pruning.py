@@ -15,7 +15,7 @@ from llmos_server.store.periods import parse_since
 from llmos_server.store.store import Store
 from llmos_server.store.usage import DAY_MILLISECONDS
 
-KINDS: tuple[ObjectKind, ...] = ("responses", "conversations")
+KINDS: tuple[ObjectKind, ...] = ("responses", "conversations", "feedback")
 BATCH = 100
 
 
@@ -78,7 +78,12 @@ def _named(keys: Sequence[StoredKey], name: str) -> list[StoredKey]:
 
 
 def _days(settings: StorageSettings, kind: ObjectKind) -> int:
-    return settings.response_days if kind == "responses" else settings.conversation_days
+    days = {
+        "responses": settings.response_days,
+        "conversations": settings.conversation_days,
+        "feedback": settings.feedback_days,
+    }
+    return days[kind]
 
 
 async def _remove(removals: ObjectRemovals, kind: ObjectKind, owner: Owner, before: int | None) -> Removed:

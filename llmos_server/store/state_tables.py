@@ -1,4 +1,4 @@
-"""The tables of what clients have stored: responses, and conversations with their items. Content is JSON as text."""
+"""The tables of what clients have stored: responses, conversations with items, feedback. Content is JSON as text."""
 
 from __future__ import annotations
 
@@ -38,7 +38,10 @@ class ResponseRow(Owned, DefaultBase):
 
 class ConversationRow(Owned, DefaultBase):
     __tablename__ = "conversations"
-    __table_args__ = (Index("ix_conversations_changed", "changed"),)
+    __table_args__ = (
+        Index("ix_conversations_changed", "changed"),
+        Index("ix_conversations_owner_created", "owner", "created", "id"),
+    )
 
     owner: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
     id: Mapped[str] = mapped_column(String(MAX_ID_LENGTH), primary_key=True)
@@ -72,3 +75,20 @@ class ConversationItemRow(Owned, DefaultBase):
     position: Mapped[int] = mapped_column(BigInteger)
     item: Mapped[str] = mapped_column(Text)
     num_bytes: Mapped[int] = mapped_column(BigInteger)
+
+
+class FeedbackRow(Owned, DefaultBase):
+    """What somebody said about an answer."""
+
+    __tablename__ = "feedback"
+    __table_args__ = (Index("ix_feedback_created", "created", "id"),)
+
+    owner: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
+    id: Mapped[str] = mapped_column(String(MAX_ID_LENGTH), primary_key=True)
+    model: Mapped[str] = mapped_column(Text)
+    rating: Mapped[int | None] = mapped_column(Integer)
+    content: Mapped[str] = mapped_column(Text)
+    """All of it, model and rating included."""
+    num_bytes: Mapped[int] = mapped_column(BigInteger)
+    created: Mapped[int] = mapped_column(BigInteger)
+    """Unix milliseconds."""

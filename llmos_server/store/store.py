@@ -10,6 +10,7 @@ import structlog
 from llmos_server.settings import Settings, StorageSettings
 from llmos_server.store.conversations import ConversationRepository
 from llmos_server.store.database import Database
+from llmos_server.store.feedback import FeedbackRepository
 from llmos_server.store.keys import KeyRepository
 from llmos_server.store.migrate import migrate
 from llmos_server.store.object_removals import ObjectRemovals
@@ -41,6 +42,7 @@ class Store:
         self.skill_switches = SkillSwitchRepository(database)
         self.responses = ResponseRepository(database, self.presence, storage)
         self.conversations = ConversationRepository(database, storage)
+        self.feedback = FeedbackRepository(database, storage)
 
     async def serve(self) -> None:
         """At a server's start: others see that it runs."""

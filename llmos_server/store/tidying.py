@@ -11,7 +11,7 @@ from llmos_server.store.store import Store
 
 SECONDS_BETWEEN_ROUNDS = 60.0
 OBJECT_BATCH = 100
-"""Responses in one write, or conversations: each may be large."""
+"""Responses in one write, or conversations, or feedback: each may be large."""
 OBJECT_SECONDS = 3600.0
 
 
@@ -28,6 +28,7 @@ class Tidying:
             Retention(store.removals.remove_before, settings.database.usage_days, clock),
             of_objects("responses", objects.remove_old_responses, storage.response_days),
             of_objects("conversations", objects.remove_old_conversations, storage.conversation_days),
+            of_objects("feedback", objects.remove_old_feedback, storage.feedback_days),
         ]
         self._store = store
         self._clock = clock

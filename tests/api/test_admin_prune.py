@@ -33,8 +33,13 @@ async def test_one_keys_objects(server):
     for owner in ("a", ""):
         await server.store.responses.save(owner, {"id": "r", "status": "completed"}, [])
         await server.store.conversations.create(owner, {})
+        await server.store.feedback.add(owner, "tiny", None, {"answer": "x"})
     counted = (await prune(server, key="", dry_run=True)).json()
-    assert [(one["kind"], one["num_objects"]) for one in counted["data"]] == [("responses", 1), ("conversations", 1)]
+    assert [(one["kind"], one["num_objects"]) for one in counted["data"]] == [
+        ("responses", 1),
+        ("conversations", 1),
+        ("feedback", 1),
+    ]
     assert counted["dry_run"] is True
     done = (await prune(server, key="", kinds=["conversations", "conversations"])).json()
     assert [(one["kind"], one["num_objects"]) for one in done["data"]] == [("conversations", 1)]

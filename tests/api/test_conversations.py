@@ -45,6 +45,20 @@ async def test_from_its_creation_to_its_end(server):
         await conversations.items.list(made.id)
 
 
+async def test_ones_own_are_listed(server):
+    made = [await make(server, metadata={"title": str(number)}, items=[HELLO] * number) for number in range(3)]
+    page = (await server.call("GET", f"{URL}?limit=2")).json()
+    assert (page["object"], page["has_more"], page["last_id"]) == ("list", True, page["data"][-1]["id"])
+    rest = (await server.call("GET", f"{URL}?limit=2&after={page['last_id']}")).json()
+    listed = [*page["data"], *rest["data"]]
+    assert {one["id"] for one in listed} == set(made)
+    assert {one["metadata"]["title"]: one["num_items"] for one in listed} == {"0": 0, "1": 1, "2": 2}
+    assert all(one["changed_at"] >= one["created_at"] for one in listed)
+    oldest_first = (await server.call("GET", f"{URL}?order=asc")).json()["data"]
+    assert [one["id"] for one in oldest_first] == [one["id"] for one in listed][::-1]
+    assert (await refuse(server, f"{URL}?after=none", None, "GET"))["param"] == "after"
+
+
 async def test_its_items(server):
     conversations = server.sdk().conversations
     made = await conversations.create(items=[HELLO])

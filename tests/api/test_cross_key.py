@@ -10,6 +10,8 @@ from stored_api import HELLO, open_stored_api
 
 RESPONSE, ITEM = f"resp_{'ab' * 16}", f"msg_{'ab' * 16}0001"
 
+FEEDBACK = {"model": "tiny", "messages": [{"role": "user", "content": "Hi"}], "answer": "Hello", "rating": 1}
+
 ROUTES: dict[tuple[str, str], Any] = {
     ("GET", "/v1/responses/{response_id}"): None,
     ("DELETE", "/v1/responses/{response_id}"): None,
@@ -23,6 +25,8 @@ ROUTES: dict[tuple[str, str], Any] = {
     ("GET", "/v1/conversations/{conversation_id}/items/{item_id}"): None,
     ("DELETE", "/v1/conversations/{conversation_id}/items/{item_id}"): None,
     ("GET", "/v1/usage/{request_id}"): None,
+    ("GET", "/v1/llmos/feedback/{feedback_id}"): None,
+    ("DELETE", "/v1/llmos/feedback/{feedback_id}"): None,
 }
 """With a body that its owner could send."""
 
@@ -50,12 +54,14 @@ async def fill(server: Any) -> dict[str, str]:
     response = {"id": RESPONSE, "object": "response", "status": "completed", "background": True, "output": []}
     await server.store.responses.save(owner, response, [{**HELLO, "id": ITEM}])
     made = await server.store.conversations.create(owner, {}, [{**HELLO, "id": ITEM}])
+    given = await server.store.feedback.add(owner, "tiny", 1, FEEDBACK)
     await server.store.usage.write([usage_row(owner)])
     return {
         "response_id": RESPONSE,
         "conversation_id": made.id,
         "item_id": ITEM,
         "request_id": "req_of_a",
+        "feedback_id": given.id,
     }
 
 
@@ -102,6 +108,18 @@ async def test_another_keys_id_in_a_body_is_as_good_as_none(server, path, field)
     assert refused.json()["error"]["message"].replace(ids[name], "none_such") == unknown.json()["error"]["message"]
     allowed = await server.call("POST", path, body(ids[name]), name="a")
     assert allowed.status_code == 200, allowed.text
+
+
+@pytest.mark.parametrize("path", ["/v1/conversations", "/v1/llmos/feedback"])
+async def test_lists_hold_ones_own_alone(server, path):
+    await fill(server)
+    assert len((await server.call("GET", path, name="a")).json()["data"]) == 1
+    assert (await server.call("GET", path, name="b")).json()["data"] == []
+    [first] = (await server.call("GET", path, name="a")).json()["data"]
+    stolen = await server.call("GET", f"{path}?after={first['id']}", name="b")
+    unknown = await server.call("GET", f"{path}?after=none", name="b")
+    assert (stolen.status_code, unknown.status_code) == (400, 400)
+    assert stolen.json()["error"]["message"].replace(first["id"], "none") == unknown.json()["error"]["message"]
 
 
 async def test_no_route_is_missing(server):

@@ -20,17 +20,20 @@ from llmos_server.api.schemas.chat import ChatCompletionRequest, ChatMessage, Co
 from llmos_server.api.schemas.common import StreamOptions
 from llmos_server.api.schemas.completions import CompletionRequest
 from llmos_server.api.schemas.embeddings import EmbeddingRequest
+from llmos_server.api.schemas.feedback import CreateFeedbackRequest
 from llmos_server.api.schemas.relevance import ClassifyRequest, RerankRequest, ScoreRequest, TextDocument
 from llmos_server.api.schemas.responses import ReasoningConfig, ResponseRequest, TextConfig, TextFormat
 from llmos_server.api.schemas.structured import JsonSchemaFormat, ResponseFormat, StructuredOutputs
 from llmos_server.api.schemas.systemone import DecisionQuestion, SystemOneRequest
 from llmos_server.api.schemas.tokenize import DetokenizeRequest, TokenizeRequest
 from llmos_server.api.schemas.tools import FunctionDefinition, ToolDefinition
+from llmos_server.api.stored import fields as stored_fields
 
 STRUCTS = [
     (fields.CHAT, ChatCompletionRequest),
     (fields.COMPLETION, CompletionRequest),
     (fields.MESSAGE, ChatMessage),
+    (stored_fields.CREATE_FEEDBACK, CreateFeedbackRequest),
     (fields.PART, ContentPart),
     (fields.STREAM_OPTIONS, StreamOptions),
     (fields.TOOL, ToolDefinition),

@@ -28,6 +28,7 @@ OWNERS = st.sampled_from(["", "a", "b"])
 NAMES = st.sampled_from(["r1", "r2", "r3", "r4"])
 PREVIOUS = st.none() | NAMES
 ITEMS = st.sampled_from(["i1", "i2", "i3", "i4", "i5"])
+RATINGS = st.none() | st.sampled_from([-1, 0, 1])
 TEXTS = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)
 
 
@@ -44,6 +45,7 @@ class Objects(RuleBasedStateMachine):
         self.run(migrate(self.store.database))
         self.prefix = uuid.uuid4().hex[:8] if self.url else ""
         self.responses: dict[tuple[str, str], tuple[dict[str, Any], list[Any]]] = {}
+        self.feedback: dict[str, tuple[str, str, int | None]] = {}
         self.conversations: dict[str, tuple[str, dict[str, str], list[dict[str, Any]]]] = {}
 
     def run(self, work: Any) -> Any:
@@ -149,10 +151,58 @@ class Objects(RuleBasedStateMachine):
 
     @rule(owner=OWNERS)
     def erase(self, owner: str) -> None:
-        for kind in ("responses", "conversations"):
+        for kind in ("responses", "conversations", "feedback"):
             self.run(self.store.object_removals.remove(kind, self.of(owner), None, 100))
         self.responses = {key: kept for key, kept in self.responses.items() if key[0] != owner}
         self.conversations = {key: kept for key, kept in self.conversations.items() if kept[0] != owner}
+        self.feedback = {key: kept for key, kept in self.feedback.items() if kept[0] != owner}
+
+    @precondition(lambda self: len(self.feedback) < 8)
+    @rule(owner=OWNERS, text=TEXTS, rating=RATINGS)
+    def give_feedback(self, owner: str, text: str, rating: int | None) -> None:
+        made = self.run(self.store.feedback.add(self.of(owner), "tiny", rating, {"answer": text}))
+        self.feedback[made.id] = (owner, text, rating)
+        assert self.run(self.store.feedback.get(self.of(owner), made.id)) == made
+
+    @precondition(lambda self: self.feedback)
+    @rule(data=st.data(), owner=OWNERS)
+    def take_feedback_back(self, data: Any, owner: str) -> None:
+        chosen = list(self.feedback)[data.draw(st.integers(0, len(self.feedback) - 1))]
+        is_mine = self.feedback[chosen][0] == owner
+        found = self.run(self.store.feedback.get(self.of(owner), chosen))
+        assert (found and found.content) == ({"answer": self.feedback[chosen][1]} if is_mine else None)
+        assert self.run(self.store.feedback.delete(self.of(owner), chosen)) is is_mine
+        if is_mine:
+            del self.feedback[chosen]
+
+    @rule(owner=OWNERS, order=st.sampled_from(["asc", "desc"]), limit=st.integers(1, 4), rating=RATINGS)
+    def pages_of_feedback(self, owner: str, order: str, limit: int, rating: int | None) -> None:
+        expected = [name for name, (of, _, rated) in self.feedback.items() if of == owner and rating in (None, rated)]
+        list_page = self.store.feedback.list
+        found: list[Any] = []
+        after, has_more = None, True
+        while has_more:
+            page = self.run(list_page(self.of(owner), after=after, limit=limit, order=order, rating=rating))
+            found, has_more = [*found, *page.rows], page.has_more
+            after = page.rows[-1].id if page.rows else None
+        assert {row.id for row in found} == set(expected)
+        assert len(found) == len(expected)
+        times = [(row.created, row.id) for row in found]
+        assert times == sorted(times, reverse=order == "desc")
+
+    @rule(owner=OWNERS, order=st.sampled_from(["asc", "desc"]), limit=st.integers(1, 3))
+    def pages_of_conversations(self, owner: str, order: str, limit: int) -> None:
+        expected = {name: len(items) for name, (of, _, items) in self.conversations.items() if of == owner}
+        found: list[Any] = []
+        after, has_more = None, True
+        while has_more:
+            page = self.run(self.store.conversations.list(self.of(owner), after=after, limit=limit, order=order))
+            found, has_more = [*found, *page.conversations], page.has_more
+            after = page.conversations[-1].id if page.conversations else None
+        assert {one.id: one.num_items for one in found} == expected
+        assert len(found) == len(expected)
+        times = [(one.created, one.id) for one in found]
+        assert times == sorted(times, reverse=order == "desc")
 
     @precondition(lambda self: self.conversations)
     @rule(data=st.data(), order=st.sampled_from(["asc", "desc"]), limit=st.none() | st.integers(1, 4))

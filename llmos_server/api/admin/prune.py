@@ -25,7 +25,7 @@ log = structlog.get_logger(__name__)
 
 
 class PruneRequest(Struct, kw_only=True, forbid_unknown_fields=True):
-    kinds: Annotated[list[Literal["responses", "conversations"]], Meta(max_length=2)] | None = None
+    kinds: Annotated[list[Literal["responses", "conversations", "feedback"]], Meta(max_length=3)] | None = None
     older_than: str | None = None
     key: str | None = None
     dry_run: bool | None = None

@@ -18,8 +18,8 @@ def require_keeping(connection: Any, param: str | None = None) -> None:
     """Raises InvalidRequest. param: the request's field that asks for it."""
     if not keeps_objects(connection):
         raise InvalidRequest(
-            "This server keeps no responses and no conversations (setting storage.enabled). Send what the model has to "
-            "know with each request.",
+            "This server keeps no responses, no conversations and no feedback (setting storage.enabled). Send what the "
+            "model has to know with each request.",
             param=param,
             code="storage_disabled",
         )

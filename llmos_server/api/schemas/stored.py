@@ -56,6 +56,22 @@ class Conversation(Struct, kw_only=True):
     metadata: dict[str, str]
 
 
+class ListedConversation(Conversation, kw_only=True):
+    changed_at: int
+    """Unix seconds: when it, or an item, was last added, changed or taken away."""
+    num_items: int
+
+
+class ConversationList(Struct, kw_only=True):
+    """A page. The ids are null when it is empty."""
+
+    object: Literal["list"] = "list"
+    data: list[ListedConversation]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
 class DeletedConversation(Struct, kw_only=True):
     id: str
     object: Literal["conversation.deleted"] = "conversation.deleted"

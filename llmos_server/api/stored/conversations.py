@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from litestar import delete, get, post
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import FromPath, JSONBody
+from litestar.params import FromPath, FromQuery, JSONBody
 from litestar.types import ASGIApp
 
 from llmos_server.api.agents.keeping import require_keeping
@@ -15,13 +15,17 @@ from llmos_server.api.http.access import principal_of
 from llmos_server.api.http.responses import ERRORS, json_response
 from llmos_server.api.schemas.stored import (
     Conversation,
+    ConversationList,
     CreateConversationRequest,
     DeletedConversation,
+    ListedConversation,
     UpdateConversationRequest,
 )
 from llmos_server.api.services import store_of
 from llmos_server.api.stored.fields import CREATE_CONVERSATION, UPDATE_CONVERSATION
+from llmos_server.api.stored.query import PAGE, check_names, read_page
 from llmos_server.api.stored.shapes import read_new_items
+from llmos_server.errors import InvalidRequest
 from llmos_server.store import conversations as stored
 
 TAGS = ["Conversations"]
@@ -51,6 +55,31 @@ async def create_conversation(request: AnyRequest, data: JSONBody[CreateConversa
     items = read_new_items(data.items or [])
     made = await store_of(request).conversations.create(principal_of(request).key_id, data.metadata or {}, items)
     return json_response(request, describe(made))
+
+
+@get(
+    "/v1/conversations",
+    tags=TAGS,
+    summary="The conversations of this key, a page at a time",
+    description="OpenAI has no such list. Without items; a title is a matter of metadata.",
+    responses={200: ResponseSpec(ConversationList, description="The newest first."), **ERROR_SPECS},
+)
+async def list_conversations(
+    request: AnyRequest,
+    after: FromQuery[str | None] = None,
+    limit: FromQuery[str | None] = None,
+    order: FromQuery[str | None] = None,
+) -> ASGIApp:
+    check_names(request, PAGE)
+    page = read_page(request)
+    found = await store_of(request).conversations.list(
+        principal_of(request).key_id, after=page.after, limit=page.limit, order=page.order
+    )
+    if found is None:
+        raise InvalidRequest(f"after: no conversation of yours has the id {page.after!r}.", param="after")
+    data = [_describe_listed(one) for one in found.conversations]
+    first, last = (data[0].id, data[-1].id) if data else (None, None)
+    return json_response(request, ConversationList(data=data, first_id=first, last_id=last, has_more=found.has_more))
 
 
 @get("/v1/conversations/{conversation_id:str}", tags=TAGS, summary="A conversation", responses=OK)
@@ -109,3 +138,13 @@ def missing(conversation_id: str) -> NotFound:
 
 def describe(found: stored.Conversation) -> Conversation:
     return Conversation(id=found.id, created_at=found.created // 1000, metadata=found.metadata)
+
+
+def _describe_listed(found: stored.ListedConversation) -> ListedConversation:
+    return ListedConversation(
+        id=found.id,
+        created_at=found.created // 1000,
+        changed_at=found.changed // 1000,
+        metadata=found.metadata,
+        num_items=found.num_items,
+    )
