@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+import structlog
+
 from llmos_server.errors import InvalidRequest, StoreUnavailable
 from llmos_server.fleet_contracts import EngineFleet
 from llmos_server.store.pinned_models import PinnedModelRepository
+
+log = structlog.get_logger(__name__)
 
 
 class Pins:
@@ -45,9 +49,15 @@ class Pins:
 
     async def forget(self, name: str) -> None:
         """Of a model that was removed: one that comes later by the same name isn't pinned, unless the settings say so.
-        Raises StoreUnavailable."""
-        if self._kept is not None and name not in self._settings:
-            await self.unpin(name)
+        It is gone in any case, so that a database that can't be used is only logged."""
+        if self._kept is None:
+            return
+        try:
+            await self._kept.remove(name)
+        except StoreUnavailable:
+            log.warning("a removed model stays pinned", model=name)
+            return
+        self._fleet.pin(name, is_pinned=name in self._settings)
 
     def _repository(self) -> PinnedModelRepository:
         if self._kept is None:

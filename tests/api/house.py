@@ -17,7 +17,7 @@ from llmos_server.api.registry_directory import RegistryDirectory
 from llmos_server.api.renderers import RendererCache
 from llmos_server.engine.fleet_engine import EngineFleet
 from llmos_server.engine.footprint import Footprint
-from llmos_server.errors import UnsupportedModel
+from llmos_server.errors import StoreUnavailable, UnsupportedModel
 from llmos_server.registry.progress import QuietProgress
 from llmos_server.registry.registry import Registry
 from llmos_server.settings import ApiSettings
@@ -32,6 +32,7 @@ class FakePinned:
 
     def __init__(self) -> None:
         self.names: set[str] = set()
+        self.is_broken = False
 
     async def list(self) -> list[str]:
         return sorted(self.names)
@@ -40,6 +41,8 @@ class FakePinned:
         self.names.add(name)
 
     async def remove(self, name: str) -> None:
+        if self.is_broken:
+            raise StoreUnavailable("The disk is full.")
         self.names.discard(name)
 
 

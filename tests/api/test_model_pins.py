@@ -52,9 +52,19 @@ async def test_pins_are_kept_over_restarts_and_go_with_their_model(house: Any, m
         assert (await house.http.post("/admin/v1/models/pin", json={"model": name})).status_code == 200
     assert (await house.http.delete(f"/admin/v1/models/{house.b}")).status_code == 200
     assert await house.pinned.list() == [house.a]
+    assert (await row(house, house.pull("b")))["is_pinned"] is False
     house.fleet.pin(house.a, is_pinned=False)
     await Pins(house.fleet, house.pinned).restore()
     assert (await row(house, house.a))["is_pinned"] is True
+
+
+async def test_a_pin_that_cant_be_taken_back_holds_and_keeps_no_model_from_being_removed(house: Any) -> None:
+    await house.http.post("/admin/v1/models/pin", json={"model": house.a})
+    house.pinned.is_broken = True
+    reply = await house.http.post("/admin/v1/models/unpin", json={"model": house.a})
+    assert (reply.status_code, reply.json()["error"]["code"]) == (503, "database_unavailable")
+    assert (await row(house, house.a))["is_pinned"] is True
+    assert (await house.http.delete(f"/admin/v1/models/{house.a}")).status_code == 200
 
 
 async def test_what_the_settings_pin_stays_pinned(make_house: Callable[..., Any]) -> None:
