@@ -197,8 +197,7 @@ class PageLayout(msgspec.Struct, frozen=True):
 
     stats: EngineStats
     pages: str
-    """A letter for each, by number: "." free, "c" cached, "u" used by one sequence, "s" shared by several,
-    of which one may be a copy that is about to be made."""
+    """A letter for each, by number: "." free, "c" cached, "u" used by one, "s" shared (by copies to come, too)."""
 
 
 class EncodeRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -280,6 +279,8 @@ class Generation(Protocol):
     """A request that was handed to an engine. Iterate it; abort it when nobody wants the rest."""
 
     request_id: str
+    has_begun: bool
+    """The engine has given it its first step."""
 
     def __aiter__(self) -> AsyncIterator[list[ChoiceDelta]]: ...
 

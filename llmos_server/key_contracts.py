@@ -48,7 +48,7 @@ class StoredKey(msgspec.Struct, frozen=True, kw_only=True):
 
 
 UsageStatus = Literal["stop", "length", "abort", "error"]
-"""abort: the client left. error: the engine failed."""
+"""abort: the client left, or the request was ended from outside. error: the engine failed."""
 
 
 class UsageRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -175,6 +175,7 @@ class ScriptedGeneration:
     def __init__(self, generator: ScriptedGenerator, request: GenerateRequest) -> None:
         self.request_id = request.request_id
         self.request = request
+        self.has_begun = False
         self.aborted = threading.Event()
         """Every choice was given up, by its index or altogether."""
         self.aborted_choices: set[int] = set()
@@ -194,6 +195,7 @@ class ScriptedGeneration:
     async def _run(self, generator: ScriptedGenerator) -> AsyncIterator[list[ChoiceDelta]]:
         if generator.gate is not None:
             await generator.gate.wait()
+        self.has_begun = True
         choices = [self._choice(generator, index) for index in range(self.request.n)]
         open_choices = dict(enumerate(choices))
         num_steps = 0

@@ -25,6 +25,7 @@ from llmos_server.api.admin.model_handlers import MODEL_HANDLERS
 from llmos_server.api.admin.pages import get_pages
 from llmos_server.api.admin.plugins import list_plugins
 from llmos_server.api.admin.prune import prune_objects
+from llmos_server.api.admin.requests import abort_request, get_request, list_requests
 from llmos_server.api.admin.settings import list_settings
 from llmos_server.api.admin.skills import admin_list_skills, disable_skill, enable_skill
 from llmos_server.api.agents.plugin_tools import PluginToolProvider
@@ -147,6 +148,9 @@ HANDLERS = [
     list_plugins,
     list_mcp_servers,
     get_overview,
+    list_requests,
+    get_request,
+    abort_request,
     get_pages,
     follow_overview,
     prune_objects,
@@ -221,7 +225,7 @@ def create_api(
         runner=SkillRunner(plugins.settings.max_runs),
         version=server_version,
         flights=flights,
-        live=Live(directory, OverviewMaker(directory, metrics_of_all, fleet, flights, server_version)),
+        live=Live(directory, OverviewMaker(directory, metrics_of_all, fleet, flights, server_version), flights),
         calibrations=calibrations or CalibrationFile(None),
         mcp=mcp,
         agents=agents or AgentsSettings(),

@@ -44,6 +44,13 @@ class QueueFull(EngineBusy):
     """A ready engine has as many requests waiting as it may."""
 
 
+class AbortedByAdministrator(LLMOSError):
+    """Someone who may has ended the request."""
+
+    def __init__(self) -> None:
+        super().__init__("An administrator of this server has ended this request.")
+
+
 class UnsupportedMediaType(InvalidRequest):
     """The body says that it is something else than JSON."""
 
@@ -116,6 +123,10 @@ def describe(error: BaseException) -> WireError:
         return WireError(503, str(error), type="service_unavailable_error", code="plugin_failed", headers=retry)
     if isinstance(error, AgentTimedOut):
         return WireError(504, str(error), type="server_error", code="agent_timeout")
+    if isinstance(error, AbortedByAdministrator):
+        headers = {"X-Should-Retry": "false"}  # OpenAI's and Anthropic's SDKs would send it again.
+        kind = "service_unavailable_error"
+        return WireError(503, str(error), type=kind, code="aborted_by_administrator", headers=headers)
     if isinstance(error, LLMOSError):
         return WireError(500, str(error), type="server_error", code="server_error")
     if isinstance(error, ClientDisconnected):
@@ -137,7 +148,7 @@ def _retry_after(seconds: float) -> dict[str, str]:
 
 def report(error: BaseException, wire: WireError) -> None:
     """To the log: a traceback for what nobody foresaw, one line for a server's failure, nothing for a client's."""
-    if isinstance(error, EngineBusy):
+    if isinstance(error, EngineBusy | AbortedByAdministrator):
         log.debug("request refused", error=str(error), code=wire.code)  # The request's own line tells the status.
         return
     if wire.code == "internal_error":

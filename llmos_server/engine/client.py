@@ -29,6 +29,7 @@ from llmos_server.engine.messages import (
     PagesMapped,
     Report,
     RequestFailed,
+    RequestsBegun,
     StepOutput,
     WorkerConfig,
 )
@@ -45,7 +46,10 @@ NOT_FINITE = (
 )
 
 
-class EngineClient(WorkerClient[EngineInfo, StepOutput | RequestFailed | PagesMapped]):
+Told = StepOutput | RequestsBegun | RequestFailed | PagesMapped
+
+
+class EngineClient(WorkerClient[EngineInfo, Told]):
     """Implements contracts.Generator for one model."""
 
     def __init__(
@@ -136,7 +140,12 @@ class EngineClient(WorkerClient[EngineInfo, StepOutput | RequestFailed | PagesMa
             connection.send(AbortRequest(epoch=connection.epoch, request_id=generation.request_id, index=index))
         self._close_if_done(generation)
 
-    def _route(self, report: StepOutput | RequestFailed | PagesMapped) -> None:
+    def _route(self, report: Told) -> None:
+        if isinstance(report, RequestsBegun):
+            for request_id in report.request_ids:
+                if (begun := self._open.get(request_id)) is not None:
+                    begun.has_begun = True
+            return
         if isinstance(report, PagesMapped):
             if self._asked_layout is not None:
                 self._asked_layout.set_result(report.layout)

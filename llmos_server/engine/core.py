@@ -39,6 +39,8 @@ class EngineCore:
         self._clock = clock
         self._grammars = Grammars(compiler)
         self._failed: dict[str, InvalidRequest] = {}
+        self.on_begin: Callable[[list[str]], None] = lambda _: None
+        """Called before a step, with the ids of the requests that it is the first one of."""
 
     @property
     def has_work(self) -> bool:
@@ -66,6 +68,8 @@ class EngineCore:
         """Advance every planned sequence; at most one delta per choice."""
         self._queue_prepared(0.0 if self._scheduler.has_work else COMPILE_WAIT)
         plan = self._scheduler.schedule(self._clock())
+        if begun := self._scheduler.take_begun():
+            self.on_begin(begun)
         if not plan.chunks:
             return []
         plan.masks = self._grammars.start(plan)

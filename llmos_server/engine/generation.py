@@ -16,6 +16,7 @@ class EngineGeneration:
 
     def __init__(self, request: GenerateRequest, on_abort: Callable[[EngineGeneration, int | None], None]) -> None:
         self.request_id = request.request_id
+        self.has_begun = False
         self.is_given = bool(request.continuations)
         """Its answers are part of the request."""
         self._on_abort = on_abort

@@ -80,6 +80,13 @@ class StepOutput(msgspec.Struct, frozen=True, tag="step"):
     """Ids of requests that have ended without a result, because the model's numbers for them were not finite."""
 
 
+class RequestsBegun(msgspec.Struct, frozen=True, tag="begun"):
+    """The step that is computed now is the first one of these."""
+
+    epoch: int
+    request_ids: list[str]
+
+
 class RequestFailed(msgspec.Struct, frozen=True, tag="request_failed"):
     """One request could not be run, or not to its end, by its own fault; the others go on."""
 
@@ -119,7 +126,7 @@ class Heartbeat(msgspec.Struct, frozen=True, tag="heartbeat"):
     """For how long the present step, or batch of an encoder, has been running; 0 between two."""
 
 
-Report = Ready[EngineInfo] | LoadFailed | StepOutput | RequestFailed | PagesMapped | Heartbeat
+Report = Ready[EngineInfo] | LoadFailed | StepOutput | RequestsBegun | RequestFailed | PagesMapped | Heartbeat
 """From a decoder's worker."""
 
 EncoderReport = Ready[EncoderInfo] | LoadFailed | Encoded | Broken | RequestFailed | Heartbeat

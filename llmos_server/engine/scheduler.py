@@ -70,12 +70,12 @@ class Scheduler:
         self._turns = Turns(self._owners)
         self._requests: dict[str, list[Sequence]] = {}
         self._broken: list[str] = []
+        self._begun: list[str] = []
         self._step_started = 0.0
         self._num_added = 0
         self._num_preemptions = 0
         self._num_steps = 0
-        self._prefix_queries = 0
-        self._prefix_hits = 0
+        self._prefix_queries = self._prefix_hits = 0
 
     @property
     def has_work(self) -> bool:
@@ -172,6 +172,11 @@ class Scheduler:
         """Ids of the requests that ended since the last call because their logits were not finite."""
         broken, self._broken = self._broken, []
         return broken
+
+    def take_begun(self) -> list[str]:
+        """Ids of the requests that got their first step since the last call."""
+        begun, self._begun = self._begun, []
+        return begun
 
     def stats(self) -> EngineStats:
         return EngineStats(
@@ -293,6 +298,7 @@ class Scheduler:
         sequence.status = Status.RUNNING
         self.running.append(sequence)
         if sequence.first_scheduled is None:
+            self._begun.append(sequence.request.request_id)
             for choice in [sequence, *sequence.followers]:
                 choice.first_scheduled = now
                 choice.num_cached_tokens = sequence.num_computed_tokens
@@ -374,12 +380,7 @@ class Scheduler:
             leader.followers.remove(sequence)
 
     def _hand_over(self, leader: Sequence, heir: Sequence) -> None:
-        heir.followers = leader.followers[1:]
-        heir.status = leader.status
-        heir.pages, leader.pages = leader.pages, []
-        heir.num_computed_tokens, leader.num_computed_tokens = leader.num_computed_tokens, 0
-        heir.num_registered_pages, leader.num_registered_pages = leader.num_registered_pages, 0
-        heir.page_digests = leader.page_digests
+        leader.hand_over(heir)
         if leader.status is Status.RUNNING:
             self.running[self.running.index(leader)] = heir
         else:

@@ -116,6 +116,15 @@ class Sequence:
         """Log-probabilities of the prompt need its rows, so such a request is computed from the start at first."""
         return self.num_output_tokens > 0 or self.request.sampling.prompt_logprobs is None
 
+    def hand_over(self, heir: Sequence) -> None:
+        """What this one, the leader, has computed, to the next choice of its request."""
+        heir.followers = self.followers[1:]
+        heir.status = self.status
+        heir.pages, self.pages = self.pages, []
+        heir.num_computed_tokens, self.num_computed_tokens = self.num_computed_tokens, 0
+        heir.num_registered_pages, self.num_registered_pages = self.num_registered_pages, 0
+        heir.page_digests = self.page_digests
+
 
 @dataclass(frozen=True, slots=True)
 class Ahead:

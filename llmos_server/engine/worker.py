@@ -19,6 +19,7 @@ from llmos_server.engine.messages import (
     PagesMapped,
     Ready,
     RequestFailed,
+    RequestsBegun,
     Shutdown,
     WorkerConfig,
 )
@@ -63,6 +64,7 @@ def run_worker(config: WorkerConfig, create_runner: CreateRunner) -> None:
         link.send(Ready(epoch=link.epoch, info=info))
         reports = StepReports(link.send, link.epoch, config.stream_interval_ms / 1000)
         core = EngineCore(scheduler, runner, info, compiler=create_compiler(config, info))
+        core.on_begin = lambda ids: link.send(RequestsBegun(epoch=link.epoch, request_ids=ids))
         _serve(core, link, reports)
         core.close()
 

@@ -125,6 +125,7 @@ async def make_api(fakes: ModuleType) -> AsyncIterator[Callable[..., Api]]:
             calibrations: Any = None,
             gate: Any = None,
             tool_providers: Any = None,
+            usage: Any = None,
             **engine: Any,
         ) -> Api:
             """encoder: served as "small", beside the generator, where embeddings go without a model's name.
@@ -147,6 +148,7 @@ async def make_api(fakes: ModuleType) -> AsyncIterator[Callable[..., Api]]:
                 calibrations=calibrations,
                 gate=gate,
                 tool_providers=tool_providers,
+                usage=usage,
                 on_startup=[partial(migrate, store.database)] if store else [],
                 on_shutdown=[store.close] if store else [],
             )

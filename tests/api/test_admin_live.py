@@ -10,9 +10,9 @@ import pytest
 
 from llmos_server.access.gate import Gate
 from llmos_server.api.http.following import seconds_to_next
-from llmos_server.api.live.live import MAX_WATCHERS
 from llmos_server.api.schemas.admin_live import Overview, PageMap
 from llmos_server.api.services import STATE_KEY
+from llmos_server.api.watchers import MAX_WATCHERS
 
 TOKEN = "llmos-admin-" + "t" * 43
 ADMIN = {"Authorization": f"Bearer {TOKEN}"}
@@ -192,12 +192,12 @@ async def test_watchers_share_samples_and_nobody_watching_costs_nothing(api):
 
 
 async def test_watchers_are_bounded(api):
-    live = live_of(api)
+    watchers = api.app.state[STATE_KEY].watchers
     for _ in range(MAX_WATCHERS):
-        live.enter()
+        watchers.enter()
     reply = await api.http.get("/admin/v1/live", headers=ADMIN)
     assert (reply.status_code, reply.json()["error"]["code"]) == (429, "queue_full")
-    live.leave()
+    watchers.leave()
     async with Watcher(api.app, "/admin/v1/live") as watcher:
         assert await watcher.events(1)
     async with Watcher(api.app, "/admin/v1/live") as watcher:  # The one before has given its place back.

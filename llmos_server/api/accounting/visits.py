@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from llmos_server.access.limits import Lease
-from llmos_server.api.flights import flight_of
+from llmos_server.api.flights import Use, flight_of
 from llmos_server.api.http.access import principal_of
 from llmos_server.api.http.context import request_id_of, response_headers
 from llmos_server.api.services import services_of
@@ -34,15 +34,20 @@ class Visit:
         self._book = services.usage
         self._headers = response_headers(request)
         self._arrival = time.perf_counter()
-        flight_of(request).board(services.flights)
+        self._flight = flight_of(request)
+        self._flight.board(services.flights)
         self._has_own_lease = lease is None
         self._lease = services.limiter.enter(self.principal) if lease is None else lease
         self._headers.update(self._lease.headers())
+        self._flight.has_place = True
+        self.use = Use(model_id)
 
     def __enter__(self) -> Visit:
+        self._flight.uses.append(self.use)
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._flight.uses.remove(self.use)
         if self._has_own_lease:
             self._lease.close()
 
@@ -51,6 +56,7 @@ class Visit:
         self._lease.check_tokens()
         self._lease.charge(num_tokens)
         self._headers.update(self._lease.headers())
+        self.use.phase = "running"
 
     def take_back(self, num_tokens: int) -> None:
         """The charge of a prompt that the engine did not admit."""
@@ -70,6 +76,9 @@ class Visit:
         queue_seconds: float | None = None,
     ) -> None:
         """One row in the ledger; seconds are counted from when the visit was opened."""
+        self._flight.prompt_tokens += prompt_tokens
+        self._flight.cached_tokens += cached_tokens
+        self._flight.completion_tokens += completion_tokens
         self._book.book(
             UsageRow(
                 request_id=self._request_id,
@@ -95,9 +104,11 @@ def take_place(request: Any, *, uses_tokens: bool = False) -> Iterator[Lease]:
     if (taken := state.get(_LEASE_KEY)) is not None:
         yield taken
         return
-    flight_of(request).board(services_of(request).flights)
+    flight = flight_of(request)
+    flight.board(services_of(request).flights)
     lease = services_of(request).limiter.enter(principal_of(request), uses_tokens=uses_tokens)
     state[_LEASE_KEY] = lease
+    flight.has_place = True
     response_headers(request).update(lease.headers())
     try:
         yield lease

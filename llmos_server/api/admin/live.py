@@ -37,7 +37,5 @@ async def get_overview(request: AnyRequest) -> ASGIApp:
     responses={200: ResponseSpec(Overview, description="An event's data.", media_type=EVENT_STREAM)},
 )
 async def follow_overview(request: AnyRequest, interval: FromQuery[str | None] = None) -> ASGIApp:
-    services = services_of(request)
     check_names(request, ("interval",))
-    seconds = read_interval(interval)
-    return open_live(services.live, services.settings, "overview", services.live.overview.sample, seconds)
+    return open_live(request, "overview", services_of(request).live.overview.sample, read_interval(interval))

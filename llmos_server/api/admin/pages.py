@@ -37,5 +37,5 @@ async def get_pages(
     _ = served.generator
     sampler = services.live.pages(served.id)
     if read_bool(request, "follow"):
-        return open_live(services.live, services.settings, "pages", sampler.sample, read_interval(interval))
+        return open_live(request, "pages", sampler.sample, read_interval(interval))
     return json_bytes_response(request, await sampler.fresh())

@@ -7,10 +7,8 @@ from collections.abc import AsyncGenerator, Callable
 from llmos_server.api.errors import WireError, describe
 from llmos_server.api.generation.starting import OPENAI, AnyRequest, StreamForm
 from llmos_server.api.http.event_stream import EventStream
-from llmos_server.api.http.opening import SHUTTING_DOWN
 from llmos_server.api.schemas.admin_models import PullEvent
 from llmos_server.api.services import model_admin_of, services_of
-from llmos_server.errors import EngineBusy
 
 
 def open_pull_stream(
@@ -24,8 +22,8 @@ def open_pull_stream(
         while (event := await events.get()) is not None:
             yield write(event)
 
-    def expire() -> None:
-        events.put_nowait(describe(EngineBusy(SHUTTING_DOWN)))
+    def expire(told: Exception) -> None:
+        events.put_nowait(describe(told))
         events.put_nowait(None)
 
     return EventStream(

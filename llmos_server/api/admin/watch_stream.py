@@ -38,7 +38,7 @@ def open_watch_stream(request: AnyRequest, look: Look, seconds: float) -> EventS
 
     return EventStream(
         body(),
-        expire=stopping.set,
+        expire=lambda _: stopping.set(),
         close=services.watchers.leave,
         ping_seconds=services.settings.ping_seconds,
         grace_seconds=0,

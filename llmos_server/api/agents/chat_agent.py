@@ -47,7 +47,7 @@ async def answer_by_loop(request: Any, data: AgentChatRequest) -> ASGIApp:
     run = _ChatRun(request, data)
     if data.stream:
         settings = services_of(request).settings
-        return await open_events(request.receive, asyncio.ensure_future(run.begun()), run, settings)
+        return await open_events(request, asyncio.ensure_future(run.begun()), run, settings)
     await run_until_disconnect(request.receive, run.to_end())
     return json_response(request, to_completion(run.answer, run.deltas))
 
@@ -92,7 +92,7 @@ class _ChatRun:
         self._first: Answer | None = None
         self._model: ChatModel | None = None
         self._wake = asyncio.Event()
-        self._is_expired = False
+        self._told: Exception | None = None
         self._place = ExitStack()
         self._lease = self._place.enter_context(take_place(request, uses_tokens=True))
         self._task = asyncio.create_task(self._run())
@@ -141,12 +141,12 @@ class _ChatRun:
             assert frames is not None
             yield frames.end() + DONE
         except (Exception, asyncio.CancelledError) as caught:
-            if isinstance(caught, asyncio.CancelledError) and not self._is_expired:
+            if isinstance(caught, asyncio.CancelledError) and self._told is None:
                 raise
-            yield frame(tell_failure(caught, is_expired=self._is_expired).body())
+            yield frame(tell_failure(caught, self._told).body())
 
-    def expire(self) -> None:
-        self._is_expired = True
+    def expire(self, told: Exception) -> None:
+        self._told = told
         self._task.cancel()
 
     def close(self) -> None:

@@ -66,6 +66,7 @@ async def plan_chat(services: Services, served: ServedModel, data: ChatCompletio
         call_checks=answer.call_checks,
         create_parser=answer.create_parser,
         shown_ids=answer.shown_ids,
+        tools=tuple(tool.function.name for tool in data.tools or [] if tool.function is not None),
     )
 
 

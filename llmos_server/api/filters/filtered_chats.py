@@ -8,6 +8,7 @@ import msgspec
 
 from llmos_server.api.bodies.body import convert
 from llmos_server.api.filters.filtering import REQUESTS, Form, pass_filters
+from llmos_server.api.flights import flight_of
 from llmos_server.api.generation.answer_guard import AnswerGuard
 from llmos_server.api.http.access import principal_of
 from llmos_server.api.schemas.chat import ChatCompletionRequest
@@ -30,6 +31,7 @@ async def filter_request(
 ) -> tuple[R, AnswerGuard | None]:
     """The request as its filters leave it, and what guards its answer, if anything does. Raises as pass_filters."""
     host = services_of(connection).plugins
+    flight_of(connection).board(services_of(connection).flights)
     if not host.offers(REQUESTS) and not host.offers(ANSWERS):
         return data, None
     seen = _to_filtered(data, endpoint, principal_of(connection).key_id)

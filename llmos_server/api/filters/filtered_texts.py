@@ -12,6 +12,7 @@ import msgspec
 from llmos_server.api.bodies.body import convert
 from llmos_server.api.decisions.decision_prompts import as_text
 from llmos_server.api.filters.filtering import REQUESTS, Form, pass_filters
+from llmos_server.api.flights import flight_of
 from llmos_server.api.http.access import principal_of
 from llmos_server.api.schemas.embeddings import EmbeddingRequest
 from llmos_server.api.schemas.relevance import ClassifyRequest, RerankRequest, ScoreRequest
@@ -52,6 +53,7 @@ async def filter_texts(
 ) -> R:
     """The request as its filters leave it. Raises as pass_filters."""
     host = services_of(connection).plugins
+    flight_of(connection).board(services_of(connection).flights)
     if not host.offers(REQUESTS):
         return data
     fields = _fields_of(data)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from llmos_server.api.flights import Details, Progress
 from llmos_server.api.generation.answer_guard import AnswerGuard
 from llmos_server.api.generation.merging import Merged
 from llmos_server.api.generation.plans import Plan
@@ -74,6 +75,7 @@ class Answer:
         self._num_open = plan.num_choices
         self._closed = False
         self._failed = False
+        self._given_up = False
         self._cut = False
         self._prompts = [
             PromptState(generation, self._create_decoders(place), self._create_parsers(), [0.0] * plan.n)
@@ -120,7 +122,7 @@ class Answer:
                 texts = await self.guard.apply(texts)
                 self._end_filtered(texts)
         except Exception:
-            self._failed = True
+            self._failed = not self._given_up
             raise
         return [await self._checks[text.index].feed(text) for text in texts] if self._checks else texts
 
@@ -155,6 +157,23 @@ class Answer:
         """Of prompt `place`; there before the first text of its choices is."""
         return self._prompts[place].logprobs or []
 
+    def progress(self) -> Progress:
+        """From what is counted anyway."""
+        now = time.perf_counter()
+        first = min((state.first_token for state in self._prompts if state.first_token), default=None)
+        return Progress(
+            prompt_tokens=self.plan.num_prompt_tokens,
+            cached_tokens=None if first is None else self.num_cached_tokens,
+            completion_tokens=self.num_completion_tokens,
+            num_choices=self.plan.num_choices,
+            has_begun=any(state.generation.has_begun for state in self._prompts),
+            ttft_seconds=None if first is None else first - self._arrival,
+            decode_seconds=0.0 if first is None else now - first,
+        )
+
+    def details(self) -> Details:
+        return self.plan.details()
+
     def usage(self) -> Usage:
         prompt, completion = self.plan.num_prompt_tokens, self.num_completion_tokens
         usage = Usage(
@@ -170,6 +189,7 @@ class Answer:
 
     def abort(self) -> None:
         """Stop what still runs; next() then soon raises, unless all choices have ended."""
+        self._given_up = True
         for state in self._prompts:
             state.generation.abort()
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from llmos_server.api.errors import QueueFull
+from llmos_server.api.flights import Details
 from llmos_server.api.generation.sampling import random_seed
 from llmos_server.api.served import ServedModel
 from llmos_server.chat.answer_parser import AnswerParser
@@ -44,6 +45,20 @@ class Plan:
     """Of each choice's text to reasoning, content and tool calls; None where all is content."""
     shown_ids: frozenset[int] = frozenset()
     """Special tokens that the parser reads."""
+
+    tools: tuple[str, ...] = ()
+    """Names of those that the model is told of."""
+
+    def details(self) -> Details:
+        """For administrators: neither texts nor what stands in a grammar, in stop strings or in biases."""
+        sampling = msgspec.structs.asdict(self.sampling)
+        hidden = ("grammar", "logit_bias", "stop_token_ids")
+        shown = {name: value for name, value in sampling.items() if name not in hidden}
+        if not self.seeded:
+            del shown["seed"]
+        shown |= {"n": self.n, "priority": self.priority, "num_stop": len(self.stop)}
+        shown["num_logit_bias"] = len(self.sampling.logit_bias)
+        return Details(shown, bool(self.sampling.grammar), list(self.tools))
 
     @property
     def num_choices(self) -> int:

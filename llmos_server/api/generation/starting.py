@@ -83,6 +83,7 @@ class Start:
             asked = time.perf_counter()
             info = await wait_ready(self.served, self.services.settings.load_timeout_seconds)
             load_seconds = time.perf_counter() - asked
+            visit.use.phase = "queued"
             plan = await self.make_plan(info)
             metrics = self.services.metrics.of(self.served.id)
             visit.charge_prompt(plan.num_prompt_tokens)
@@ -96,6 +97,7 @@ class Start:
             answer.load_seconds = load_seconds
             answer.on_tokens = visit.charge
             answer.guard = self.guard
+            visit.use.answer = answer
             holds.callback(_book, visit, answer)
             answer.on_close = holds.pop_all().close
             return answer
@@ -159,7 +161,7 @@ async def open_stream(
     first = asyncio.ensure_future(start.run_to_first_text())
     stream = StreamedAnswer(first, make_frames, settings.load_timeout_seconds, form)
     return await open_events(
-        request.receive,
+        request,
         first,
         stream,
         settings,
@@ -184,7 +186,7 @@ class StreamedAnswer:
         self._make_frames = make_frames
         self._load_timeout = load_timeout
         self._form = form
-        self._expired = False
+        self._told: Exception | None = None
 
     async def body(self) -> AsyncGenerator[bytes, None]:
         """After a failure, an error event and not the form's end."""
@@ -202,11 +204,11 @@ class StreamedAnswer:
                 texts = await answer.next()
             yield frames.step(texts) + frames.end() + self._form.done
         except Exception as caught:
-            yield self._form.error(tell_failure(caught, is_expired=self._expired))
+            yield self._form.error(tell_failure(caught, self._told))
 
-    def expire(self) -> None:
-        """Make the body end soon, with an error."""
-        self._expired = True
+    def expire(self, told: Exception) -> None:
+        """Make the body end soon, with this error."""
+        self._told = told
         if answer := self._answer():
             answer.abort()
         else:

@@ -8,6 +8,7 @@ from typing import Any
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
+from llmos_server.api.flights import flight_of
 from llmos_server.api.http.context import note_key
 from llmos_server.api.served import ListedModel, ServedModel
 from llmos_server.api.services import services_of
@@ -29,6 +30,7 @@ async def identify(connection: Connection, handler: BaseRouteHandler) -> None:
     principal = await services_of(connection).gate.identify(_presented(connection), is_local=_is_local(connection))
     connection.scope["state"][_STATE_KEY] = principal
     note_key(connection, principal.key_id)
+    flight_of(connection).key = principal.name
 
 
 async def require_admin(connection: Connection, _: BaseRouteHandler) -> None:
@@ -103,6 +105,7 @@ async def find_model(connection: Any, name: str | None) -> ServedModel:
             param="model",
             code="model_not_allowed",
         )
+    flight_of(connection).model = served.id
     return served
 
 

@@ -36,6 +36,8 @@ EXPOSED_HEADERS = [REQUEST_ID, IGNORED, DROPPED, TRUNCATED, "Retry-After", *RATE
 ErrorBody = Callable[[str, WireError, str], bytes]
 """Of a path, what went wrong and the request's id: a body in the form of the API that the path is of."""
 
+STOPPING = "The server is shutting down; send the request again later."
+
 MAX_IGNORED_NAMES = 20
 MAX_IGNORED_NAME_LENGTH = 64
 
@@ -66,7 +68,14 @@ class RequestContext:
         if (own := family_of(scope["path"]).id_header) is not None:
             headers[own] = request_id
         scope["state"][_HEADERS_KEY] = headers
-        flight = Flight(request_id, scope["path"].rstrip("/"), given.get(b"user-agent", b"").decode("latin-1"))
+        task = asyncio.current_task()
+        assert task is not None
+        client = given.get(b"user-agent", b"").decode("latin-1")
+
+        def end(_: Exception) -> None:
+            task.cancel()
+
+        flight = Flight(request_id, scope["path"].rstrip("/"), client, end)
         note_flight(scope, flight)
         status = 0
         is_head = scope["method"] == "HEAD"
@@ -84,12 +93,16 @@ class RequestContext:
         started = time.perf_counter()
         bound = structlog.contextvars.bind_contextvars(request_id=request_id)
         try:
-            with flight.kept():
+            with flight.exchange():
                 await self._app({**scope, "method": "GET"} if is_head else scope, receive, send_with_headers)
-        except asyncio.CancelledError:  # The web server does this to what still runs after the grace time.
-            if status:
+        except asyncio.CancelledError:
+            # Ended from outside, or by the web server, which does this to what still runs after the grace time.
+            if flight.told is not None:
+                task.uncancel()
+            elif status:
                 raise
-            await self._refuse_at_shutdown(scope["path"], request_id, send_with_headers)
+            if not status:
+                await self._refuse(flight.told or EngineBusy(STOPPING, retry_after=5.0), scope, send_with_headers)
         finally:
             tell = log.debug if scope["path"] in _QUIET_PATHS else log.info
             seconds = round(time.perf_counter() - started, 4)
@@ -99,12 +112,12 @@ class RequestContext:
             tell("request", method=scope["method"], path=path, status=status, seconds=seconds, **who)
             structlog.contextvars.reset_contextvars(**bound)
 
-    async def _refuse_at_shutdown(self, path: str, request_id: str, send: Send) -> None:
-        wire = describe(EngineBusy("The server is shutting down; send the request again later.", retry_after=5.0))
+    async def _refuse(self, error: Exception, scope: Scope, send: Send) -> None:
+        wire = describe(error)
         headers = {"content-type": "application/json", **wire.headers}
         raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
         await send({"type": "http.response.start", "status": wire.status, "headers": raw})
-        body = self._error_body(path, wire, request_id)
+        body = self._error_body(scope["path"], wire, scope["state"][_HEADERS_KEY][REQUEST_ID])
         await send({"type": "http.response.body", "body": body, "more_body": False})
 
 

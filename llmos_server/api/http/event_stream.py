@@ -12,8 +12,12 @@ import msgspec
 from litestar.types import Receive, Scope, Send
 from sse_starlette import EventSourceResponse
 
+from llmos_server.api.flights import flight_in
+from llmos_server.errors import EngineBusy
+
 EVENT_STREAM = "text/event-stream"
 DONE = b"data: [DONE]\n\n"
+SHUTTING_DOWN = "The server is shutting down and the grace time is over. Send the request again later."
 CLOSING_SECONDS = 2.0
 """After the grace time, for the last event to be sent."""
 
@@ -55,14 +59,15 @@ class EventStream:
     ping_seconds: 0 sends no pings, which are comments of server-sent events.
 
     The client leaves: the body is cancelled at once. The server stops: the body may go on for the grace time, then
-    `expire` is called and has to make it end. `close` is called last in every case, also when the body never began.
+    `expire` is called and has to make it end; so it is, at once, when an administrator ends the request. It takes what
+    the client is to be told. `close` is called last in every case, also when the body never began.
     """
 
     def __init__(
         self,
         body: AsyncGenerator[bytes, None],
         *,
-        expire: Callable[[], None],
+        expire: Callable[[Exception], None],
         close: Callable[[], None],
         ping_seconds: float,
         grace_seconds: float,
@@ -92,7 +97,8 @@ class EventStream:
             shutdown_grace_period=self._grace_seconds + CLOSING_SECONDS,
         )
         try:
-            await response(scope, receive, send)  # type: ignore[arg-type]
+            with flight_in(scope).streamed(self._expire):
+                await response(scope, receive, send)  # type: ignore[arg-type]
         finally:
             watch.cancel()
             await self._body.aclose()
@@ -101,4 +107,4 @@ class EventStream:
     async def _expire_after_grace(self, stopping: anyio.Event) -> None:
         await stopping.wait()
         await asyncio.sleep(self._grace_seconds)
-        self._expire()
+        self._expire(EngineBusy(SHUTTING_DOWN))

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import Any
 
 from llmos_server.api.errors import describe, report
 from llmos_server.api.http.event_stream import EventStream, named_frame
-from llmos_server.api.live.live import Live
+from llmos_server.api.services import services_of
 from llmos_server.errors import InvalidRequest
-from llmos_server.settings import ApiSettings
 
 DEFAULT_SECONDS = 1.0
 MIN_SECONDS, MAX_SECONDS = 0.1, 60.0
@@ -27,18 +27,16 @@ def read_interval(text: str | None) -> float:
     return seconds
 
 
-def open_live(
-    live: Live, settings: ApiSettings, name: str, take: Callable[[], Awaitable[bytes]], interval: float
-) -> EventStream:
+def open_live(request: Any, name: str, take: Callable[[], Awaitable[bytes]], interval: float) -> EventStream:
     """name: of the events, whose data, JSON, is what `take` gives. Ends with an event "error" when that raises, and at
     once when the server stops. Raises QueueFull."""
-    stopped = asyncio.Event()
-    live.enter()
+    services, stopped = services_of(request), asyncio.Event()
+    services.watchers.enter()
     return EventStream(
         _events(name, take, interval, stopped),
-        expire=stopped.set,
-        close=live.leave,
-        ping_seconds=settings.ping_seconds,
+        expire=lambda _: stopped.set(),
+        close=services.watchers.leave,
+        ping_seconds=services.settings.ping_seconds,
         grace_seconds=0.0,
     )
 

@@ -6,15 +6,11 @@ import asyncio
 from collections.abc import AsyncGenerator
 from typing import Any, Protocol
 
-from litestar.types import Receive
-
 from llmos_server.api.errors import WireError, describe, report
+from llmos_server.api.flights import flight_of
 from llmos_server.api.http.disconnect import wait_until_disconnect
 from llmos_server.api.http.event_stream import EVENT_STREAM, EventStream
-from llmos_server.errors import EngineBusy
 from llmos_server.settings import ApiSettings
-
-SHUTTING_DOWN = "The server is shutting down and the grace time is over. Send the request again later."
 
 
 class Streamed(Protocol):
@@ -24,8 +20,8 @@ class Streamed(Protocol):
         """Ends by itself, after a failure, too, with an event that tells it."""
         ...
 
-    def expire(self) -> None:
-        """Make the body end soon, with an error."""
+    def expire(self, told: Exception) -> None:
+        """Make the body end soon, with this error."""
         ...
 
     def close(self) -> None:
@@ -34,7 +30,7 @@ class Streamed(Protocol):
 
 
 async def open_events(
-    receive: Receive,
+    request: Any,
     first: asyncio.Future[Any],
     streamed: Streamed,
     settings: ApiSettings,
@@ -45,8 +41,9 @@ async def open_events(
 ) -> EventStream:
     """Waits a while for `first`, the first thing there is to tell, and raises what it raises by then. has_comments: the
     form has a place for pings. ping: see EventStream."""
+    flight_of(request).is_stream = True
     try:
-        if await wait_until_disconnect(receive, first, timeout=settings.ping_seconds / 2):
+        if await wait_until_disconnect(request.receive, first, timeout=settings.ping_seconds / 2):
             first.result()
     except BaseException:
         streamed.close()
@@ -62,9 +59,10 @@ async def open_events(
     )
 
 
-def tell_failure(caught: BaseException, *, is_expired: bool) -> WireError:
-    """What the last event of a stream that has failed tells; reported, too. is_expired: Streamed.expire made it end."""
-    error = EngineBusy(SHUTTING_DOWN) if is_expired else caught
+def tell_failure(caught: BaseException, told: Exception | None) -> WireError:
+    """What the last event of a stream that has failed tells; reported, too. told: what Streamed.expire was called with,
+    if it was."""
+    error = told or caught
     wire = describe(error)
     report(error, wire)
     return wire

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 from litestar.types import Message, Send
 
-from llmos_server.api.http.opening import SHUTTING_DOWN
+from llmos_server.api.http.event_stream import SHUTTING_DOWN
 from llmos_server.api.mcp_serving.error_form import INTERNAL_ERROR
 
 
@@ -25,8 +25,9 @@ class WatchedSend:
         await self({"type": "http.response.body", "body": body, "more_body": False})
 
 
-def farewell(request: bytes) -> bytes:
-    """The event that ends this JSON-RPC request: only event streams are open for long."""
-    error = {"code": INTERNAL_ERROR, "message": SHUTTING_DOWN}
+def farewell(request: bytes, told: Exception | None) -> bytes:
+    """The event that ends this JSON-RPC request: only event streams are open for long. told: None at the server's
+    end."""
+    error = {"code": INTERNAL_ERROR, "message": SHUTTING_DOWN if told is None else str(told)}
     answer = {"jsonrpc": "2.0", "id": msgspec.json.decode(request).get("id"), "error": error}
     return b"event: message\r\ndata: " + msgspec.json.encode(answer) + b"\r\n\r\n"

@@ -14,6 +14,7 @@ from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.shared.exceptions import MCPError
 
 from llmos_server.api.endpoints.models import describe_models
+from llmos_server.api.flights import flight_of
 from llmos_server.api.generation.starting import AnyRequest
 from llmos_server.api.http.access import principal_of
 from llmos_server.api.mcp_serving.farewell import WatchedSend, farewell
@@ -45,10 +46,10 @@ def answer(request: AnyRequest, body: bytes) -> ASGIApp:
         try:
             async with manager.run():
                 await manager.handle_request(scope, _Replay(body, receive), watched)  # type: ignore[arg-type]
-        except asyncio.CancelledError:  # The web server does this to what still runs after the grace time.
+        except asyncio.CancelledError:  # Of what still runs after the grace time, or was ended by an administrator.
             if not watched.is_open:
                 raise
-            await watched.end(farewell(body))
+            await watched.end(farewell(body, flight_of(request).told))
 
     return app
 

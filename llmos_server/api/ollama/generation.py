@@ -6,6 +6,7 @@ from litestar.types import ASGIApp
 
 from llmos_server.api.accounting.visits import take_place
 from llmos_server.api.bodies.unknown_fields import tell_unknown
+from llmos_server.api.flights import Use, flight_of
 from llmos_server.api.generation.answers import Answer
 from llmos_server.api.generation.starting import AnyRequest, Start, collect, open_stream
 from llmos_server.api.http.access import principal_of
@@ -58,7 +59,7 @@ async def load(request: AnyRequest, served: ServedModel, keep_alive: KeepAlive |
     """Raises EngineBusy, EngineFailed."""
     if keep_alive is not None:
         tell_unknown(request, ["keep_alive"])
-    with take_place(request), served.engine.hold():
+    with take_place(request), served.engine.hold(), flight_of(request).using(Use(served.id)):
         timeout = services_of(request).settings.load_timeout_seconds
         await run_until_disconnect(request.receive, served.engine.wait_ready(timeout))
 

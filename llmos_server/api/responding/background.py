@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 
+from llmos_server.api.flights import flight_of
 from llmos_server.api.responding.preparing import Prepared
 from llmos_server.api.responding.run import ResponseRun
 from llmos_server.api.responding.stream import follow
@@ -42,6 +43,7 @@ async def start_in_background(run: ResponseRun, prepared: Prepared) -> None:
         jobs.remove(state.owner, response_id)
         run.give_back_place()
         raise
+    flight_of(run.request).end_job = run.expire
     task = run.start()
     task.add_done_callback(lambda _: jobs.remove(state.owner, response_id))
 

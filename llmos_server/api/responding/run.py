@@ -19,8 +19,9 @@ from llmos_server.api.agents.asking import ChatModel
 from llmos_server.api.agents.looping import create_loop, create_model
 from llmos_server.api.agents.renaming import renamed
 from llmos_server.api.errors import describe, report
+from llmos_server.api.flights import flight_of
 from llmos_server.api.generation.answers import Answer
-from llmos_server.api.http.opening import SHUTTING_DOWN
+from llmos_server.api.http.event_stream import SHUTTING_DOWN
 from llmos_server.api.responding.event_log import EventLog
 from llmos_server.api.responding.output import Output
 from llmos_server.api.responding.preparing import Prepared
@@ -56,6 +57,7 @@ class ResponseRun:
         self._lease: Lease | None = None
         self._is_announced = False
         self._ends_as: Ending | None = None
+        self._told: Exception | None = None
 
     @property
     def is_told(self) -> bool:
@@ -72,6 +74,7 @@ class ResponseRun:
     def take_place(self) -> None:
         """Of its key, until the run has ended. start() does it, too. Raises RateLimited."""
         self._lease = self._place.enter_context(take_place(self.request, uses_tokens=True))
+        self._place.enter_context(flight_of(self.request).kept())
 
     def give_back_place(self) -> None:
         """Of a run that won't be started."""
@@ -90,8 +93,9 @@ class ResponseRun:
             self._ends_as = ends_as
             self._task.cancel()
 
-    def expire(self) -> None:
-        """The server's grace time is over: end soon, with an error."""
+    def expire(self, told: Exception) -> None:
+        """End soon, with this error: the server's grace time is over, or an administrator has ended the request."""
+        self._told = self._told or told
         self.cancel("failed")
 
     async def wait(self) -> None:
@@ -113,7 +117,7 @@ class ResponseRun:
             if self._ends_as is None:
                 raise
             if self._ends_as == "failed":
-                await self._fail(EngineBusy(SHUTTING_DOWN))
+                await self._fail(self._told or EngineBusy(SHUTTING_DOWN))
             else:
                 await self._end("cancelled")
         except Exception as error:

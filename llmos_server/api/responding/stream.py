@@ -25,8 +25,8 @@ class ResponseStream:
         async for frames in follow(self._run, 0):
             yield frames
 
-    def expire(self) -> None:
-        self._run.expire()
+    def expire(self, told: Exception) -> None:
+        self._run.expire(told)
 
     def close(self) -> None:
         if not self._outlives:
@@ -37,7 +37,7 @@ async def open_response_stream(run: ResponseRun, *, outlives: bool = False) -> E
     """Of a run that was started."""
     first = asyncio.ensure_future(_begun(run))
     settings = services_of(run.request).settings
-    return await open_events(run.request.receive, first, ResponseStream(run, outlives=outlives), settings)
+    return await open_events(run.request, first, ResponseStream(run, outlives=outlives), settings)
 
 
 async def _begun(run: ResponseRun) -> None:

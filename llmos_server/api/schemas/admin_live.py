@@ -114,5 +114,10 @@ class PageMap(Struct, kw_only=True):
     time: float
     page_size: int
     num_pages: int
+    num_free: int
+    num_cached: int
+    num_used: int
+    num_shared: int
+    """As Pages; of the same moment."""
     map: str
     """A letter for each page, by number: "." free, "c" cached, "u" used by one sequence, "s" shared by several."""

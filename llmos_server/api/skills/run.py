@@ -13,6 +13,7 @@ from msgspec import UNSET
 from llmos_server.access.limits import Lease
 from llmos_server.api.accounting.visits import take_place
 from llmos_server.api.errors import QueueFull
+from llmos_server.api.flights import Use, flight_of
 from llmos_server.api.generation.plans import new_id
 from llmos_server.api.generation.starting import AnyRequest
 from llmos_server.api.http.access import find_model
@@ -65,7 +66,8 @@ class SkillRun:
             self.events.end()
 
     async def _run(self, services: Services, lease: Lease) -> SkillResult:
-        info = await self.served.engine.wait_ready(services.settings.load_timeout_seconds)
+        with flight_of(self.request).using(Use(self.served.id)):
+            info = await self.served.engine.wait_ready(services.settings.load_timeout_seconds)
         version = self.served.version
         digest = version.digest if version is not None else info.model_digest
         session = SkillSession(self.request, self.skill, self.served, info, lease)

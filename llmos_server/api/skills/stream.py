@@ -32,7 +32,7 @@ async def open_run_stream(run: SkillRun, frames: RunFrames, form: StreamForm = O
     settings = services_of(run.request).settings
     stream = _StreamedRun(run, frames, form.done)
     return await open_events(
-        run.request.receive,
+        run.request,
         stream.first,
         stream,
         settings,
@@ -52,7 +52,7 @@ class _StreamedRun:
         self._run = run
         self._frames = frames
         self._done = done
-        self._is_expired = False
+        self._told: Exception | None = None
 
     async def _wait_first(self, run: SkillRun) -> None:
         """A run that ends at once is over by then. Raises what ended it."""
@@ -70,12 +70,12 @@ class _StreamedRun:
             result = await self.task
             yield self._frames.result(result, self._run.events.written) + self._done
         except (Exception, asyncio.CancelledError) as caught:
-            if isinstance(caught, asyncio.CancelledError) and not self._is_expired:
+            if isinstance(caught, asyncio.CancelledError) and self._told is None:
                 raise
-            yield self._frames.error(tell_failure(caught, is_expired=self._is_expired))
+            yield self._frames.error(tell_failure(caught, self._told))
 
-    def expire(self) -> None:
-        self._is_expired = True
+    def expire(self, told: Exception) -> None:
+        self._told = told
         self.task.cancel()
 
     def close(self) -> None:

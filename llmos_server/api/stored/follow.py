@@ -25,7 +25,7 @@ def follow(request: AnyRequest, stored: StoredResponse, starting_after: int) -> 
     settings = services.settings
     return EventStream(
         job.follow(starting_after),
-        expire=lambda: None,  # At the server's end the job itself is stopped, which ends its events.
+        expire=lambda _: None,  # At the server's end the job itself is stopped, which ends its events.
         close=lambda: None,
         ping_seconds=settings.ping_seconds,
         grace_seconds=settings.grace_seconds,
