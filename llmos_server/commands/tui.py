@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from llmos_server.commands.shared import ConfigFlag, UrlFlag, read_settings
+from llmos_server.commands.shared import ConfigFlag, Switch, UrlFlag, read_settings
 from llmos_server.errors import LLMOSError
 
 if TYPE_CHECKING:
     from llmos_tui.app import LLMOSApp
+    from llmos_tui.browser.server import BrowserServer
     from llmos_tui.plugin_screens import PluginOffer
     from llmos_tui.starting import LocalServer
 
@@ -34,6 +38,12 @@ def tui(
         Parameter(help="An administrator's key; else LLMOS_API_KEY; else, on this machine, LLMOS_HOME/admin.token."),
     ] = None,
     rate: Annotated[float, Parameter(help="Seconds between two updates of what is live, 0.1 to 60.")] = 1.0,
+    serve: Annotated[bool, Switch, Parameter(help="Show it in browsers, to whoever has the key.")] = False,
+    host: Annotated[str, Parameter(help="With --serve: the address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, Parameter(help="With --serve: the port to listen on.")] = 8010,
+    public_url: Annotated[
+        str | None, Parameter(help="With --serve: the URL in the browser, where that isn't http://HOST:PORT.")
+    ] = None,
     url: UrlFlag = None,
     config: ConfigFlag = None,
 ) -> None:
@@ -43,17 +53,16 @@ def tui(
     """
     if not RATES[0] <= rate <= RATES[1]:
         raise LLMOSError(f"--rate {rate:g} has to be from {RATES[0]:g} to {RATES[1]:g} seconds.")
-    create_app(url, key, rate, config).run()
+    if serve:
+        create_browser_server(url, key, rate, config, host, port, public_url).run()
+    else:
+        create_app(url, key, rate, config).run()
 
 
 def create_app(url: str | None, key: str | None, rate: float, config: Path | None) -> LLMOSApp:
-    try:
+    with _packages_named():
         from llmos_tui.app import LLMOSApp
         from llmos_tui.client import Client
-    except ModuleNotFoundError as error:
-        raise TuiMissing(
-            f"The terminal interface needs the package {error.name}. Install it with: pip install 'llmos[tui]'"
-        ) from None
     from llmos_server.http_client import key_for
 
     settings = read_settings(config)
@@ -63,9 +72,52 @@ def create_app(url: str | None, key: str | None, rate: float, config: Path | Non
         client,
         preferences=settings.home / "tui.json",
         local_server=None if is_named else _local_server(settings, config),
-        plugin_screens=_plugin_screens(config),
+        plugin_screens=plugin_screens(config),
         interval=rate,
     )
+
+
+def create_browser_server(
+    url: str | None,
+    key: str | None,
+    rate: float,
+    config: Path | None,
+    host: str,
+    port: int,
+    public_url: str | None,
+) -> BrowserServer:
+    """Each terminal is this program once more, with the URL and the key that this one has."""
+    with _packages_named():
+        from llmos_tui.browser.server import BrowserServer
+        from llmos_tui.browser.sessions import Sessions
+    from llmos_server.hosts import is_loopback
+    from llmos_server.http_client import key_for
+
+    if public_url is None and not is_loopback(host):
+        raise LLMOSError(
+            f"Others can reach {host!r}: say with --public-url under which URL (best https, by a proxy; over http "
+            "the key can be read on its way)."
+        )
+    root, _ = _server_of(url, read_settings(config))
+    if key:
+        os.environ["LLMOS_API_KEY"] = key  # For the terminals; on a command line others could read it.
+    if not key_for(root):
+        raise LLMOSError("Who opens it has to show a key, and there is none here: name it by --key or LLMOS_API_KEY.")
+    words = [sys.executable, "-m", "llmos_server", "tui", "--url", root, "--rate", str(rate)]
+    words += ["--config", str(config)] if config else []
+    public = public_url or f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    return BrowserServer("exec " + shlex.join(words), host, port, public, Sessions(lambda: key_for(root)))
+
+
+@contextmanager
+def _packages_named() -> Iterator[None]:
+    """What is missing, in words."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise TuiMissing(
+            f"The terminal interface needs the package {error.name}. Install it with: pip install 'llmos[tui]'"
+        ) from None
 
 
 def _server_of(url: str | None, settings: Settings) -> tuple[str, bool]:
@@ -85,7 +137,7 @@ def _local_server(settings: Settings, config: Path | None) -> LocalServer:
     return LocalServer(command, settings.home / "logs" / "serve-from-tui.log")
 
 
-def _plugin_screens(config: Path | None) -> list[PluginOffer]:
+def plugin_screens(config: Path | None) -> list[PluginOffer]:
     """Those of plugins that load; what is refused is told on stderr, before the screen is ours."""
     from llmos_tui.plugin_screens import PluginOffer
 

@@ -120,8 +120,10 @@ class Command:
 
 @dataclass(frozen=True, kw_only=True)
 class Screen:
-    """A screen of the terminal interface."""
+    """A screen of the terminal interface, `llmos tui`."""
 
     name: str
     create: Callable[[], Any]
+    """Returns a Textual widget. Import Textual in here: the server loads plugins without it."""
     bindings: Mapping[str, str] = field(default_factory=dict)
+    """Key -> "action: what it does", for action_... methods of the widget."""

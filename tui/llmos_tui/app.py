@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from textual.actions import ActionParseResult
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.dom import DOMNode
 from textual.screen import Screen
 
 from llmos_tui.client import Client
 from llmos_tui.connection import Connection, State, Watch
-from llmos_tui.plugin_screens import PluginOffer, guard, is_in_plugin
+from llmos_tui.plugin_screens import PluginBody, PluginOffer, PluginScreen, plugin_behind
 from llmos_tui.preferences import load_preferences, save_preferences
 from llmos_tui.screens.base import LLMOSScreen
 from llmos_tui.screens.catalogue import PLACES, Place, plugin_places
@@ -21,6 +24,9 @@ from llmos_tui.screens.help import HelpScreen
 from llmos_tui.screens.start_server import StartServerScreen
 from llmos_tui.starting import LocalServer
 from llmos_tui.themes import THEMES
+
+PARENT_SECONDS = 2.0
+"""Between two looks whether the web server still lives."""
 
 SCREENS_GROUP = Binding.Group("Screens", compact=True)
 
@@ -35,6 +41,10 @@ def _place_binding(place: Place) -> Binding:
         id=f"app.show-{place.name}",
         group=SCREENS_GROUP,
     )
+
+
+def _name_of_failed(name: str) -> str:
+    return f"{name}-failed"
 
 
 class LLMOSApp(App[None]):
@@ -84,6 +94,8 @@ class LLMOSApp(App[None]):
         self._local_server = local_server
         self.watch_server = Watch(client, self._connection_changed)
         self.places: tuple[Place, ...] = (*PLACES, *plugin_places(plugin_screens))
+        self._failed: set[str] = set()
+        """Places of plugins' screens that raised."""
         for place in self.places:
             self.install_screen(place.create, name=place.name)  # type: ignore[arg-type]
 
@@ -98,6 +110,14 @@ class LLMOSApp(App[None]):
         self.theme = self._preferences.theme if self._preferences.theme in known else THEMES[0].name
         self.push_screen(self.places[0].name)
         self.run_worker(self.watch_server.run(), group="watch", exit_on_error=True)
+        if self.is_web:
+            self._web_server = os.getppid()
+            self.set_interval(PARENT_SECONDS, self._leave_with_parent)
+
+    def _leave_with_parent(self) -> None:
+        """In a browser the terminal is the web server's child; nobody sees it any more when that is gone."""
+        if os.getppid() != self._web_server:
+            self.exit()
 
     async def on_unmount(self) -> None:
         await self.client.close()
@@ -127,7 +147,7 @@ class LLMOSApp(App[None]):
         """From a dialog the keys of screens don't lead away: it wants its answer first."""
         if self.screen.is_modal or getattr(self.screen, "place_name", None) == name:
             return
-        self.switch_screen(name)
+        self.switch_screen(_name_of_failed(name) if name in self._failed else name)
 
     def action_next_plugin_place(self) -> None:
         names = [place.name for place in self.places if place.is_plugin]
@@ -182,7 +202,29 @@ class LLMOSApp(App[None]):
 
     def _handle_exception(self, error: Exception) -> None:
         """A plugin's screen that fails is shown as failed; all else ends the program, as it should."""
-        if (body := is_in_plugin()) is not None:
-            guard(body, error)
+        if (body := plugin_behind(error)) is not None:
+            self._replace_plugin_screen(body, error)
             return
         super()._handle_exception(error)
+
+    async def run_action(
+        self, action: str | ActionParseResult, default_namespace: DOMNode | None = None, namespaces: Any = None
+    ) -> bool:
+        """Actions run in the program's own loop, which one that raises would end."""
+        try:
+            return await super().run_action(action, default_namespace, namespaces)
+        except Exception as error:
+            if (body := plugin_behind(error)) is None:
+                raise
+            self._replace_plugin_screen(body, error)
+            return True
+
+    def _replace_plugin_screen(self, body: PluginBody, error: Exception) -> None:
+        """By one that tells the failure: the loops of what raised have ended, the screen's own maybe among them."""
+        name = body.place_name
+        if name in self._failed:
+            return
+        self._failed.add(name)
+        self.install_screen(PluginScreen(body.offer, name, error), name=_name_of_failed(name))
+        if getattr(self.screen, "place_name", None) == name:
+            self.switch_screen(_name_of_failed(name))

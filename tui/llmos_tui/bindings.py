@@ -69,11 +69,11 @@ def _key(binding: object) -> Key:
 
 
 def keys_on(nodes: Iterable[DOMNode]) -> Iterator[tuple[str, list[Key]]]:
-    """(title, keys) of each kind of node that has keys of ours, each kind once."""
+    """(title, keys) of each kind of node that has keys of ours, each kind once; `own_keys` are those of one node."""
     seen = set()
     for node in nodes:
         if type(node) in seen:
             continue
         seen.add(type(node))
-        if keys := keys_of_class(type(node)):
+        if keys := [*getattr(node, "own_keys", ()), *keys_of_class(type(node))]:
             yield node.BINDING_GROUP_TITLE or type(node).__name__, keys

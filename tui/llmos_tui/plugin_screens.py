@@ -9,8 +9,10 @@ from typing import Any
 from textual._context import active_message_pump
 from textual.app import ComposeResult
 from textual.binding import Binding
+from textual.message_pump import MessagePump
 from textual.widget import Widget
 
+from llmos_tui.bindings import Key
 from llmos_tui.screens.base import LLMOSScreen
 from llmos_tui.widgets.error_panel import ErrorPanel
 
@@ -33,46 +35,46 @@ class PluginBody(Widget):
     PluginBody { height: 1fr; }
     """
 
-    def __init__(self, offer: PluginOffer) -> None:
+    def __init__(self, offer: PluginOffer, place_name: str, failure: BaseException | None = None) -> None:
         super().__init__()
         self.offer = offer
-        self.has_failed = False
+        self.place_name = place_name
+        self.own_keys: list[Key] = []
+        self.BINDING_GROUP_TITLE = offer.name
+        self._failure = failure
 
     def compose(self) -> ComposeResult:
+        if self._failure is not None:
+            yield self._error_panel(self._failure)
+            return
         try:
             given = self.offer.create()
         except Exception as error:
-            yield self._failed(error)
+            yield self._error_panel(error)
             return
         if isinstance(given, Widget):
             self._bind(given)
             yield given
         else:
-            yield self._failed(TypeError(f"create() has to return a Textual widget, and returned {given!r:.100}"))
+            yield self._error_panel(TypeError(f"create() has to return a Textual widget, and returned {given!r:.100}"))
 
     def _bind(self, given: Widget) -> None:
         for key, told in self.offer.bindings.items():
-            action, _, words = told.partition(":")
-            description = words.strip() or action.replace("_", " ").capitalize()
-            id = f"plugin.{self.offer.plugin}.{action.strip()}"
-            binding = Binding(key, action.strip(), description, tooltip=f"{description} ({self.offer.plugin})", id=id)
+            action, _, words = (part.strip() for part in told.partition(":"))
+            description = words or action.replace("_", " ").capitalize()
+            id = f"plugin.{self.offer.plugin}.{action}"
+            binding = Binding(key, action, description, tooltip=f"{description} ({self.offer.plugin})", id=id)
+            self.own_keys.append(Key(key, action, description, binding.tooltip, id, is_shown=True))
             for each in Binding.make_bindings([binding]):
                 given._bindings.key_to_bindings.setdefault(each.key, []).append(each)
         given.can_focus = given.can_focus or bool(self.offer.bindings)
 
-    def _failed(self, error: BaseException) -> ErrorPanel:
-        self.has_failed = True
+    def _error_panel(self, error: BaseException) -> ErrorPanel:
         return ErrorPanel(
             f"The screen {self.offer.name} of the plugin {self.offer.plugin} failed",
             f"{type(error).__name__}: {error}",
             "The other screens go on. Tell the plugin's author, or disable it: plugins.disabled in config.toml.",
         )
-
-    async def show_failure(self, error: BaseException) -> None:
-        if not self.has_failed:
-            panel = self._failed(error)
-            await self.remove_children()
-            await self.mount(panel)
 
 
 class PluginScreen(LLMOSScreen):
@@ -80,29 +82,37 @@ class PluginScreen(LLMOSScreen):
 
     BINDING_GROUP_TITLE = "Plugin"
 
-    def __init__(self, offer: PluginOffer, place_name: str) -> None:
+    def __init__(self, offer: PluginOffer, place_name: str, failure: BaseException | None = None) -> None:
+        """failure: shown in place of the widget."""
         super().__init__(place_name)
         self._offer = offer
+        self._failure = failure
 
     def compose_body(self) -> ComposeResult:
-        yield PluginBody(self._offer)
+        yield PluginBody(self._offer, self.place_name, self._failure)
 
     def came_online(self) -> None:
-        for widget in self.query(PluginBody):
-            if widget.children and widget.children[0].can_focus:
-                widget.children[0].focus()
+        for body in self.query(PluginBody):
+            if body.children and body.children[0].can_focus:
+                body.children[0].focus()
 
 
-def is_in_plugin() -> PluginBody | None:
-    """The plugin's part of the screen that the code of this moment works for, if any."""
-    pump = active_message_pump.get(None)
-    while pump is not None:
-        if isinstance(pump, PluginBody):
-            return pump
-        pump = pump._parent
+def plugin_behind(error: BaseException) -> PluginBody | None:
+    """The plugin's part of the screen that an error comes from, if any: by who works now, else by whose code raised it,
+    as drawing, actions and workers are done by others for it."""
+    if (body := _body_of(active_message_pump.get(None))) is not None:
+        return body
+    for each in (error, error.__cause__, getattr(error, "error", None)):
+        trace = each.__traceback__ if isinstance(each, BaseException) else None
+        while trace is not None:
+            owner = trace.tb_frame.f_locals.get("self")
+            if isinstance(owner, Widget) and (body := _body_of(owner)) is not None:
+                return body
+            trace = trace.tb_next
     return None
 
 
-def guard(body: PluginBody, error: BaseException) -> None:
-    """Show it in place of the widget, as soon as its screen gets to it."""
-    body.screen.call_next(body.show_failure, error)
+def _body_of(pump: MessagePump | None) -> PluginBody | None:
+    while pump is not None and not isinstance(pump, PluginBody):
+        pump = pump._parent
+    return pump
