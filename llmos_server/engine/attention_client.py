@@ -21,6 +21,8 @@ from llmos_server.errors import EngineFailed, InvalidRequest
 ARGV = (sys.executable, "-P", "-m", "llmos_server.engine.attention_worker")
 IDLE_SECONDS = 60.0
 """How long the process of the last prompt waits for another layer: most of a first answer is the start of Python."""
+LEFT_SECONDS = 1.0
+"""How long it lives when nobody waits for its answer: who goes quickly from layer to layer leaves one for the next."""
 
 Maps = npt.NDArray[np.float32]
 Prompt = tuple[str, tuple[int, ...]]
@@ -30,10 +32,18 @@ Prompt = tuple[str, tuple[int, ...]]
 class AttentionReader:
     """One process, for one prompt at a time; others wait. The server's own loop uses it."""
 
-    def __init__(self, seconds: float, *, idle_seconds: float = IDLE_SECONDS, argv: Sequence[str] = ARGV) -> None:
+    def __init__(
+        self,
+        seconds: float,
+        *,
+        idle_seconds: float = IDLE_SECONDS,
+        left_seconds: float = LEFT_SECONDS,
+        argv: Sequence[str] = ARGV,
+    ) -> None:
         """seconds: how long one answer may take."""
         self._seconds = seconds
         self._idle_seconds = idle_seconds
+        self._left_seconds = left_seconds
         self._argv = argv
         self._turn = asyncio.Lock()
         self._running: AttentionProcess | None = None
@@ -41,7 +51,8 @@ class AttentionReader:
         self._is_stopped = False
 
     async def read(self, version: ModelVersion, token_ids: Sequence[int], layer: int) -> Maps:
-        """float32 [heads, queries, keys] of one layer, from 0 on. Cancelling ends the process.
+        """float32 [heads, queries, keys] of one layer, from 0 on. Cancelling ends the process, unless somebody asks for
+        the same prompt within LEFT_SECONDS.
 
         Raises InvalidRequest for a layer that there isn't and a model that can't be looked at, EngineFailed when it
         takes too long or its process dies, EngineBusy when the server stops.
@@ -51,19 +62,22 @@ class AttentionReader:
             try:
                 async with asyncio.timeout(self._seconds):
                     process = await self._process_for(version, token_ids)
-                    maps = await process.ask(layer)
+                    maps = await asyncio.shield(process.ask(layer))
+            except asyncio.CancelledError:
+                self._arm(self._left_seconds)
+                raise
             except TimeoutError:
                 await self._end()
                 raise EngineFailed(
                     f"The attention of {len(token_ids)} tokens in layer {layer} of {version.name} took longer than "
                     f"{self._seconds:g} s (api.attention_seconds). Take a lower layer or a shorter prompt."
                 ) from None
-            except BaseException as error:
+            except Exception as error:
                 await self._end()
                 if self._is_stopped and isinstance(error, EngineFailed):
                     raise shutting_down() from None
                 raise
-            self._timer = asyncio.get_running_loop().call_later(self._idle_seconds, self._expire)
+            self._arm(self._idle_seconds)
             return maps
 
     async def stop(self) -> None:
@@ -94,6 +108,9 @@ class AttentionReader:
             self._running.kill()
             self._running = None
 
+    def _arm(self, seconds: float) -> None:
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._expire)
+
     def _disarm(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
@@ -106,6 +123,7 @@ class AttentionProcess:
     def __init__(self, process: asyncio.subprocess.Process, prompt: Prompt) -> None:
         self.prompt = prompt
         self._process = process
+        self._turn = asyncio.Lock()
 
     @classmethod
     async def start(cls, argv: Sequence[str], version: ModelVersion, token_ids: Sequence[int]) -> AttentionProcess:
@@ -132,10 +150,19 @@ class AttentionProcess:
     def is_alive(self) -> bool:
         return self._process.returncode is None
 
-    async def ask(self, layer: int) -> Maps:
-        """Raises InvalidRequest in the process's words, EngineFailed. One at a time."""
+    def ask(self, layer: int) -> asyncio.Task[Maps]:
+        """It takes its turn, and reads its answer to the end whether somebody waits for it or not.
+
+        Raises InvalidRequest in the process's words, EngineFailed.
+        """
+        task = asyncio.create_task(self._ask(layer))
+        task.add_done_callback(_forget)
+        return task
+
+    async def _ask(self, layer: int) -> Maps:
         try:
-            return await self._exchange(layer)
+            async with self._turn:
+                return await self._exchange(layer)
         except (asyncio.IncompleteReadError, ConnectionError):
             status = await self._process.wait()
             raise EngineFailed(
@@ -167,3 +194,9 @@ class AttentionProcess:
         """Returns when it has ended."""
         self.kill()
         await self._process.wait()
+
+
+def _forget(task: asyncio.Task[Maps]) -> None:
+    """Its failure is told to who waits, if anybody does."""
+    if not task.cancelled():
+        task.exception()

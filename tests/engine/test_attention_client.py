@@ -27,8 +27,8 @@ VERSION = ModelVersion(
 READ = "import json, sys, os, time; job = json.loads(sys.stdin.readline());"
 
 
-def reader(script: str, seconds: float = WAIT, idle_seconds: float = WAIT) -> AttentionReader:
-    return AttentionReader(seconds, idle_seconds=idle_seconds, argv=(sys.executable, "-c", READ + script))
+def reader(script: str, seconds: float = WAIT, **options: float) -> AttentionReader:
+    return AttentionReader(seconds, argv=(sys.executable, "-c", READ + script), **options)
 
 
 def answering(notes: Path) -> str:
@@ -93,6 +93,38 @@ async def test_one_that_died_meanwhile_is_started_again(tmp_path: Path) -> None:
     await maps.stop()
 
 
+async def test_who_asks_soon_behind_one_that_left_gets_the_same_process(tmp_path: Path) -> None:
+    """And its own answer, not that of the one before."""
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    head = msgspec.json.encode(AttentionFound(num_heads=1)).decode()
+    maps = reader(
+        f"""
+import struct
+for layer in sys.stdin:
+    print(os.getpid(), layer.strip(), file=open({str(tmp_path / "notes")!r}, "a"), flush=True)
+    open({str(gate)!r}).read()
+    sys.stdout.buffer.write({head!r}.encode() + b"\\n" + struct.pack("<f", float(layer)))
+    sys.stdout.flush()
+""",
+        left_seconds=WAIT,
+    )
+    for layer in (1, 2):
+        asked = asyncio.create_task(maps.read(VERSION, [7], layer))
+        async with asyncio.timeout(WAIT):
+            while not (tmp_path / "notes").exists():
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.05)
+        asked.cancel()
+    asked = asyncio.create_task(maps.read(VERSION, [7], 3))
+    for _ in range(3):
+        await asyncio.to_thread(gate.write_text, "")
+    assert (await asyncio.wait_for(asked, WAIT)).tolist() == [[[3.0]]]
+    pids, layers = noted(tmp_path / "notes")
+    assert (len(pids), layers) == (1, [1, 2, 3])
+    await maps.stop()
+
+
 async def test_why_it_cant_be_computed_is_told() -> None:
     told = msgspec.json.encode(AttentionFound(failure="layer: no.", param="layer")).decode()
     with pytest.raises(InvalidRequest, match=r"layer: no\.") as caught:
@@ -124,7 +156,7 @@ async def test_it_ends_when_its_time_is_up() -> None:
 async def test_it_ends_with_who_asked_and_with_the_server(tmp_path: Path, how: str) -> None:
     file = tmp_path / "pid"
     script = f"open({str(file)!r} + '-', 'w').write(str(os.getpid())); os.rename({str(file)!r} + '-', {str(file)!r});"
-    maps = reader(script + "time.sleep(600)")
+    maps = reader(script + "time.sleep(600)", left_seconds=0.01)
     asked = asyncio.create_task(maps.read(VERSION, [1], 0))
     async with asyncio.timeout(WAIT):
         while not file.exists():
