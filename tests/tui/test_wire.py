@@ -6,10 +6,11 @@ from typing import Any
 
 import msgspec
 import pytest
-from llmos_tui.wire import live
+from llmos_tui.wire import inside, live, models
 from llmos_tui.wire.common import Wire
 
-from llmos_server.api.schemas import admin_live
+from llmos_server.api.schemas import admin_inspection, admin_live, admin_models
+from llmos_server.registry import structure
 
 PAIRS: list[tuple[type[msgspec.Struct], type[Wire]]] = [
     (admin_live.Histogram, live.Histogram),
@@ -17,6 +18,12 @@ PAIRS: list[tuple[type[msgspec.Struct], type[Wire]]] = [
     (admin_live.LiveModel, live.LiveModel),
     (admin_live.Overview, live.Overview),
     (admin_live.PageMap, live.PageMap),
+    (admin_models.AdminModel, models.ModelRow),
+    (admin_models.AdminModelList, models.ModelRows),
+    (admin_inspection.TemplateAnswer, inside.Template),
+    (admin_inspection.Preview, inside.Preview),
+    (admin_inspection.AttentionAnswer, inside.Attention),
+    (structure.Tensor, inside.Tensor),
 ]
 
 

@@ -120,6 +120,7 @@ class LLMOSApp(App[None]):
             self.exit()
 
     async def on_unmount(self) -> None:
+        self.workers.cancel_all()  # Who asks a client that was closed gets an error.
         await self.client.close()
 
     # Connection

@@ -11,6 +11,8 @@ from urllib.parse import quote, urlsplit
 import httpx2
 import msgspec
 
+from llmos_tui.clean import clean_json, clean_text
+
 T = TypeVar("T")
 Params = Mapping[str, str | int | float | bool | None]
 
@@ -155,8 +157,9 @@ def is_this_machine(url: str) -> bool:
 
 
 def decode(data: bytes, type: type[T]) -> T:
+    """Without control characters. Raises NotUnderstood."""
     try:
-        return msgspec.json.decode(data, type=type)
+        return msgspec.json.decode(clean_json(data), type=type)
     except msgspec.MsgspecError as error:
         raise NotUnderstood(f"The server's answer isn't understood ({error}). Are both of one version?") from None
 
@@ -173,10 +176,10 @@ def check(response: httpx2.Response) -> None:
 
 def _told(response: httpx2.Response) -> tuple[str, str]:
     try:
-        error = response.json()["error"]
+        error = msgspec.json.decode(clean_json(response.content))["error"]
         return str(error["message"]), str(error.get("code") or "")
     except (ValueError, KeyError, TypeError):
-        return f"The server answered {response.status_code}: {response.text[:300] or 'nothing'}", ""
+        return f"The server answered {response.status_code}: {clean_text(response.text[:300]) or 'nothing'}", ""
 
 
 @contextmanager

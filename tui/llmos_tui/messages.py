@@ -5,6 +5,7 @@ from __future__ import annotations
 from textual.message import Message
 
 from llmos_tui.wire.live import InFlightList, Overview, PageMap
+from llmos_tui.wire.models import ModelRows
 
 
 class Latest(Message):
@@ -46,4 +47,12 @@ class FeedRefused(Message):
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
+        super().__init__()
+
+
+class ModelsArrived(Latest):
+    """All models, and the account of the memory budget."""
+
+    def __init__(self, models: ModelRows) -> None:
+        self.models = models
         super().__init__()

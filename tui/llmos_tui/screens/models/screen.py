@@ -1,17 +1,57 @@
-"""Models on disk and in memory."""
+"""Models on disk and in memory, and what is inside one."""
 
 from __future__ import annotations
 
-from textual.app import ComposeResult
-from textual.widgets import Static
+from collections.abc import Iterable
+from functools import partial
 
+from textual.app import ComposeResult
+from textual.widgets import ContentSwitcher
+
+from llmos_tui.calls.models import list_models
+from llmos_tui.calls.polling import poll
+from llmos_tui.feeds import Feed
+from llmos_tui.messages import ModelsArrived
 from llmos_tui.screens.base import LLMOSScreen
+from llmos_tui.screens.models.attention_view import AttentionView
+from llmos_tui.screens.models.inside_view import InsideView
+from llmos_tui.screens.models.list_view import ModelListView
+from llmos_tui.screens.models.structure_view import StructureView
+from llmos_tui.screens.models.template_view import TemplateView
+
+VIEWS: dict[str, type[InsideView]] = {
+    "structure": StructureView,
+    "attention": AttentionView,
+    "template": TemplateView,
+}
 
 
 class ModelsScreen(LLMOSScreen):
-    """To come here: all models, loading and pulling them, and what is inside."""
+    """The list; from there into a model, and back by esc."""
 
+    DEFAULT_CSS = """
+    ModelsScreen ContentSwitcher { height: 1fr; }
+    """
     BINDING_GROUP_TITLE = "Models"
 
     def compose_body(self) -> ComposeResult:
-        yield Static("To come here: all models, loading and pulling them, and what is inside.", markup=False)
+        with ContentSwitcher(initial="list"):
+            yield ModelListView(id="list")
+            yield StructureView(id="structure")
+            yield AttentionView(id="attention")
+            yield TemplateView(id="template-view")
+
+    def feeds(self) -> Iterable[Feed]:
+        yield Feed(partial(poll, list_models, seconds=self.llmos.interval), ModelsArrived)
+
+    def on_models_arrived(self, message: ModelsArrived) -> None:
+        self.query_one(ModelListView).show(message.models)
+
+    def on_model_list_view_look(self, message: ModelListView.Look) -> None:
+        view = self.query_one(VIEWS[message.what])
+        self.query_one(ContentSwitcher).current = view.id
+        view.look(message.model)
+
+    def on_inside_view_back(self, message: InsideView.Back) -> None:
+        self.query_one(ContentSwitcher).current = "list"
+        self.query_one(ModelListView).table.focus()
