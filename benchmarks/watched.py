@@ -5,7 +5,9 @@ usage: python benchmarks/watched.py [--url URL] [--pairs 10] [--clients 500] [--
 So many clients have answers streamed, one after the other, for as long as it takes. Within that load the tokens that
 the server sends in a second, by its own counter, are measured in pairs: once while a watcher follows the overview, the
 requests in flight and the map of pages, each every `interval` seconds, and once while nobody does; which comes first
-alternates. Prints each pair, and the mean ratio (watched / unwatched) with its 95 % confidence interval.
+alternates. Prints each pair, and the mean ratio (watched / unwatched) with its 95 % confidence interval; and the same
+of tokens for each second of processor time that the server's processes take, where they are on this machine: other
+programs that run beside it change that less.
 
 The key has to be an administrator's: LLMOS_API_KEY, or the server's admin.token on this machine.
 """
@@ -17,6 +19,7 @@ import asyncio
 import contextlib
 import json
 import math
+import os
 import statistics
 import time
 import uuid
@@ -32,8 +35,8 @@ from llmos_server.http_client import check_status, create_client, first_model, g
 
 ANSWER_TOKENS = 200
 PROMPT_WORDS = 20
-SETTLE_SECONDS = 2.0
-"""After the watcher has come or gone, before tokens are counted."""
+SETTLE_SHARE = 0.15
+"""Of a sample's seconds: after the watcher has come or gone, before tokens are counted."""
 QUANTILES = (
     12.71,
     4.30,
@@ -57,11 +60,23 @@ QUANTILES = (
 """Of Student's t, 97.5 %, by degrees of freedom from 1 on; what comes behind is nearly the last."""
 
 
-class Pair(NamedTuple):
-    """Tokens a second."""
+class Count(NamedTuple):
+    """Since the server's start."""
 
-    watched: float
-    unwatched: float
+    tokens: int
+    at: float
+    cpu: float
+    """Seconds of the API process and the workers; without those, where there is no /proc that knows them."""
+
+
+class Sample(NamedTuple):
+    per_second: float
+    per_cpu_second: float
+
+
+class Pair(NamedTuple):
+    watched: Sample
+    unwatched: Sample
     num_events: int
     """That the watcher was sent."""
     num_requests: int
@@ -140,7 +155,6 @@ class Watcher:
     async def watching(self) -> AsyncIterator[None]:
         tasks = [asyncio.create_task(self._follow(url)) for url in self._urls]
         try:
-            await asyncio.sleep(SETTLE_SECONDS)
             yield
             for task in tasks:
                 if task.done():
@@ -158,37 +172,48 @@ class Watcher:
                 self.num_events += data.count(b"\n\n")
 
 
-async def count_tokens(http: httpx2.AsyncClient, root: str) -> tuple[int, float]:
-    """That the server has sent so far, and when."""
+async def count(http: httpx2.AsyncClient, root: str) -> Count:
     response = await http.get(f"{root}/metrics")
     await check_status(response)
     now = time.perf_counter()
     lines = [line for line in response.text.splitlines() if line.startswith("llmos:generation_tokens_total")]
-    return int(sum(float(line.rsplit(" ", 1)[1]) for line in lines)), now
+    overview = await get_json(http, f"{root}/admin/v1/overview")
+    cpu = overview["cpu_seconds"] + sum(cpu_of(model["pid"]) for model in overview["models"] if model["pid"])
+    return Count(int(sum(float(line.rsplit(" ", 1)[1]) for line in lines)), now, cpu)
 
 
-async def speed(http: httpx2.AsyncClient, root: str, seconds: float) -> float:
-    """Tokens a second, over so many seconds from now."""
-    before, start = await count_tokens(http, root)
+def cpu_of(pid: int) -> float:
+    """Seconds; 0 where the process isn't known here."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+async def sample(http: httpx2.AsyncClient, root: str, seconds: float) -> Sample:
+    """Over so many seconds."""
+    await asyncio.sleep(seconds * SETTLE_SHARE)
+    before = await count(http, root)
     await asyncio.sleep(seconds)
-    after, end = await count_tokens(http, root)
-    return (after - before) / (end - start)
+    after = await count(http, root)
+    tokens = after.tokens - before.tokens
+    return Sample(tokens / (after.at - before.at), tokens / (after.cpu - before.cpu))
 
 
 async def one_pair(
     http: httpx2.AsyncClient, root: str, watcher: Watcher, seconds: float, *, watched_first: bool
 ) -> Pair:
-    speeds: dict[bool, float] = {}
+    samples: dict[bool, Sample] = {}
     num_before = watcher.num_events
     for is_watched in (watched_first, not watched_first):
         if is_watched:
             async with watcher.watching():
-                speeds[True] = await speed(http, root, seconds)
+                samples[True] = await sample(http, root, seconds)
         else:
-            await asyncio.sleep(SETTLE_SECONDS)
-            speeds[False] = await speed(http, root, seconds)
+            samples[False] = await sample(http, root, seconds)
     num_requests = (await get_json(http, f"{root}/admin/v1/overview"))["num_requests"]
-    return Pair(speeds[True], speeds[False], watcher.num_events - num_before, num_requests)
+    return Pair(samples[True], samples[False], watcher.num_events - num_before, num_requests)
 
 
 async def measure(root: str, num_pairs: int, num_clients: int, seconds: float, interval: float) -> list[Pair]:
@@ -206,13 +231,17 @@ async def measure(root: str, num_pairs: int, num_clients: int, seconds: float, i
                 pair = await one_pair(http, root, watcher, seconds, watched_first=number % 2 == 0)
                 load.check()
                 pairs.append(pair)
-                print(
-                    f"pair {number + 1}: {pair.watched:.1f} tokens/s watched ({pair.num_events} events), "
-                    f"{pair.unwatched:.1f} unwatched: {pair.watched / pair.unwatched:.3f} "
-                    f"({pair.num_requests} in flight)",
-                    flush=True,
-                )
+                print(f"pair {number + 1}: {describe(pair)}", flush=True)
     return pairs
+
+
+def describe(pair: Pair) -> str:
+    watched, unwatched = pair.watched, pair.unwatched
+    return (
+        f"{watched.per_second:.1f} tokens/s watched, {unwatched.per_second:.1f} unwatched; for a second of processor "
+        f"time {watched.per_cpu_second:.1f} and {unwatched.per_cpu_second:.1f} "
+        f"({pair.num_events} events, {pair.num_requests} in flight)"
+    )
 
 
 def main() -> None:
@@ -226,10 +255,12 @@ def main() -> None:
     options = parser.parse_args()
     root = options.url.rstrip("/").removesuffix("/v1")
     pairs = asyncio.run(measure(root, options.pairs, options.clients, options.seconds, options.interval))
-    found = estimate([pair.watched / pair.unwatched for pair in pairs])
-    print(f"watched / unwatched: {found.ratio:.3f}, 95 % interval {found.low:.3f} to {found.high:.3f}")
+    report: dict[str, Any] = {"pairs": pairs}
+    for name, what in (("per_second", "tokens a second"), ("per_cpu_second", "tokens for a second of processor time")):
+        found = estimate([getattr(pair.watched, name) / getattr(pair.unwatched, name) for pair in pairs])
+        print(f"{what}, watched / unwatched: {found.ratio:.3f}, 95 % interval {found.low:.3f} to {found.high:.3f}")
+        report[name] = found._asdict()
     if options.json:
-        report: dict[str, Any] = {"pairs": [pair._asdict() for pair in pairs], **found._asdict()}
         options.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 

@@ -7,6 +7,7 @@ import json
 
 import msgspec
 import pytest
+from sse_starlette.sse import AppStatus
 
 from llmos_server.access.gate import Gate
 from llmos_server.api.http.following import seconds_to_next
@@ -41,6 +42,8 @@ class Watcher:
         self.status = 0
         self.text = ""
         self.left = asyncio.Event()
+        self.ended = asyncio.Event()
+        """The server has sent the end of it."""
         self._app = app
         self._url = url
         self._changed = asyncio.Event()
@@ -71,6 +74,8 @@ class Watcher:
     async def _send(self, message) -> None:
         self.status = message.get("status", self.status)
         self.text += message.get("body", b"").decode()
+        if message["type"] == "http.response.body" and not message.get("more_body"):
+            self.ended.set()
         self._changed.set()
 
     async def events(self, count: int) -> list[tuple[str, dict]]:
@@ -248,3 +253,13 @@ def test_ticks_are_the_same_for_all():
     assert seconds_to_next(0.5, 10.2) == pytest.approx(0.3)
     assert seconds_to_next(0.5, 10.4) == pytest.approx(0.6)  # Not twice in a moment.
     assert seconds_to_next(0.5, 10.5) == pytest.approx(0.5)
+
+
+async def test_a_server_that_stops_ends_the_stream(api, monkeypatch):
+    """At once, and in order: nobody waits for the grace time."""
+    async with Watcher(api.app, "/admin/v1/live?interval=60") as watcher:
+        await watcher.events(1)
+        monkeypatch.setattr(AppStatus, "should_exit", True)
+        await asyncio.wait_for(watcher.ended.wait(), WAIT)
+        assert not watcher.left.is_set()
+    assert watcher.text.count("event: ") == 1
