@@ -189,6 +189,8 @@ class StorageSettings:
     max_object_bytes: AtLeastOne = 16 * 2**20
     """Of one response with its input, of one conversation with its items, of one feedback, and of a chain of responses
     that a request goes on from; as JSON."""
+    max_key_bytes: AtLeastZero = 4 * 2**30
+    """Of all responses, conversations and feedback that one key has stored; 0 sets no limit."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from llmos_server.errors import InvalidRequest
 from llmos_server.store.objects import can_be_id, check_size, now_milliseconds, num_bytes, to_text
+from llmos_server.store.quota import Quota
 from llmos_server.store.state_tables import MAX_ID_LENGTH, ConversationItemRow, ConversationRow
 
 MAX_ITEMS = 10_000
 """In one conversation."""
+
+
+class Room(NamedTuple):
+    """For more items."""
+
+    max_bytes: int
+    """Of one conversation."""
+    quota: Quota
 
 
 def check_new(items: Sequence[Mapping[str, Any]]) -> None:
@@ -31,7 +40,7 @@ def check_new(items: Sequence[Mapping[str, Any]]) -> None:
 
 
 async def add(
-    connection: AsyncConnection, owner: str, conversation_id: str, items: Sequence[Mapping[str, Any]], max_bytes: int
+    connection: AsyncConnection, owner: str, conversation_id: str, items: Sequence[Mapping[str, Any]], room: Room
 ) -> bool:
     """In a transaction, which has to be given up when this raises. The conversation's row is taken first, so that
     writers of one conversation take turns. False when there is no such conversation."""
@@ -50,7 +59,8 @@ async def add(
     if found is None:
         return False
     if items:
-        _check_room(found, max_bytes)
+        _check_room(found, room.max_bytes)
+        await room.quota.check(connection, owner, 0)
         await _require_new(connection, owner, conversation_id, [str(item["id"]) for item in items])
         first = found.next_position - len(items)
         of = {"owner": owner, "conversation_id": conversation_id}

@@ -10,9 +10,10 @@ from sqlalchemy import ColumnElement, and_, bindparam, delete, insert, or_, sele
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from llmos_server.settings import StorageSettings
-from llmos_server.store.conversation_items import add, check_new, page
+from llmos_server.store.conversation_items import Room, add, check_new, page
 from llmos_server.store.database import Database
-from llmos_server.store.objects import can_be_id, from_text, new_id, now_milliseconds, to_text
+from llmos_server.store.objects import can_be_id, from_text, new_id, now_milliseconds, num_bytes, to_text
+from llmos_server.store.quota import Quota
 from llmos_server.store.state_tables import ConversationItemRow, ConversationRow
 
 Items = Sequence[Mapping[str, Any]]
@@ -54,20 +55,24 @@ class ItemPage(msgspec.Struct, frozen=True):
 class ConversationRepository:
     """Whose it is comes first, always; what is another owner's isn't there."""
 
-    def __init__(self, database: Database, settings: StorageSettings) -> None:
+    def __init__(self, database: Database, settings: StorageSettings, quota: Quota) -> None:
         self._database = database
-        self._max_bytes = settings.max_object_bytes
+        self._room = Room(settings.max_object_bytes, quota)
+        self._quota = quota
 
     async def create(self, owner: str, metadata: Mapping[str, str], items: Items = ()) -> Conversation:
-        """items: with ids, as add_items takes them. Raises InvalidRequest when they are too large together."""
+        """items: with ids, as add_items takes them. Raises InvalidRequest when they are too large together, and
+        Forbidden when the owner has stored too much."""
         check_new(items)
         now = now_milliseconds()
         made = Conversation(id=new_id("conv"), metadata=dict(metadata), created=now)
-        values = {"num_items": 0, "num_bytes": 0, "next_position": 0, "created": now, "changed": now}
-        row = insert(_ROW).values(owner=owner, id=made.id, pairs=to_text(metadata), **values)
+        pairs = to_text(metadata)
+        values = {"num_items": 0, "num_bytes": num_bytes(pairs), "next_position": 0, "created": now, "changed": now}
+        row = insert(_ROW).values(owner=owner, id=made.id, pairs=pairs, **values)
         async with self._database.write() as connection:
+            await self._quota.check(connection, owner, num_bytes(pairs))
             await connection.execute(row)
-            await add(connection, owner, made.id, items, self._max_bytes)
+            await add(connection, owner, made.id, items, self._room)
         return made
 
     async def get(self, owner: str, conversation_id: str) -> Conversation | None:
@@ -95,12 +100,19 @@ class ConversationRepository:
         return ConversationPage(kept, has_more=len(kept) < len(rows))
 
     async def update(self, owner: str, conversation_id: str, metadata: Mapping[str, str]) -> Conversation | None:
-        """All its metadata anew; None when there is no such conversation."""
+        """All its metadata anew; None when there is no such conversation. Raises Forbidden when the owner has stored
+        too much."""
         if not can_be_id(conversation_id):
             return None
-        change = update(_ROW).where(*_ONE).values(pairs=to_text(metadata), changed=now_milliseconds())
+        values, pairs = _values(owner, conversation_id), to_text(metadata)
         async with self._database.write() as connection:
-            await connection.execute(change, _values(owner, conversation_id))
+            found = (await connection.execute(_BY_ID.with_for_update(), values)).first()
+            if found is None:
+                return None
+            grown = num_bytes(pairs) - num_bytes(found.pairs)
+            await self._quota.check(connection, owner, grown)
+            change = {"pairs": pairs, "num_bytes": _ROW.num_bytes + grown, "changed": now_milliseconds()}
+            await connection.execute(update(_ROW).where(*_ONE).values(**change), values)
         return await self.get(owner, conversation_id)
 
     async def delete(self, owner: str, conversation_id: str) -> bool:
@@ -114,12 +126,13 @@ class ConversationRepository:
 
     async def add_items(self, owner: str, conversation_id: str, items: Items) -> bool:
         """At its end; each has an "id" that no other of it has. All of them or none; False when there is no such
-        conversation. Raises InvalidRequest for an id that is there, and for a conversation that would be too large."""
+        conversation. Raises InvalidRequest for an id that is there, and for a conversation that would be too large;
+        Forbidden when the owner has stored too much."""
         check_new(items)
         if not can_be_id(conversation_id):
             return False
         async with self._database.write() as connection:
-            return await add(connection, owner, conversation_id, items, self._max_bytes)
+            return await add(connection, owner, conversation_id, items, self._room)
 
     async def list_items(
         self,

@@ -12,6 +12,7 @@ from llmos_server.settings import StorageSettings
 from llmos_server.store.database import Database
 from llmos_server.store.objects import can_be_id, check_size, from_text, new_id, now_milliseconds, num_bytes, to_text
 from llmos_server.store.owners import Owner, of_owner
+from llmos_server.store.quota import Quota
 from llmos_server.store.state_tables import FeedbackRow
 
 MAX_PAGE_BYTES = 16 * 2**20
@@ -38,18 +39,21 @@ class FeedbackPage(msgspec.Struct, frozen=True):
 class FeedbackRepository:
     """Whose it is comes first. EVERYBODY is for administrators: feedback is given to them."""
 
-    def __init__(self, database: Database, settings: StorageSettings) -> None:
+    def __init__(self, database: Database, settings: StorageSettings, quota: Quota) -> None:
         self._database = database
+        self._quota = quota
         self._max_bytes = settings.max_object_bytes
 
     async def add(self, owner: str, model: str, rating: int | None, content: Mapping[str, Any]) -> StoredFeedback:
-        """content: all of it, model and rating included. Raises InvalidRequest when it is too large to be kept."""
+        """content: all of it, model and rating included. Raises InvalidRequest when it is too large to be kept, and
+        Forbidden when the owner has stored too much."""
         text = to_text(content)
         size = num_bytes(text)
         check_size("The feedback", size, self._max_bytes, param="messages", remedy="Send fewer messages.")
         made = StoredFeedback(owner=owner, id=new_id("fb"), content=dict(content), created=now_milliseconds())
         values = {"model": model, "rating": rating, "content": text, "num_bytes": size, "created": made.created}
         async with self._database.write() as connection:
+            await self._quota.check(connection, owner, size)
             await connection.execute(insert(_ROW).values(owner=owner, id=made.id, **values))
         return made
 

@@ -13,6 +13,7 @@ from llmos_server.store.chains import chain_up_to, check_chain
 from llmos_server.store.database import Database
 from llmos_server.store.objects import can_be_id, check_size, from_text, now_milliseconds, num_bytes, to_text
 from llmos_server.store.presence import Presence
+from llmos_server.store.quota import Quota
 from llmos_server.store.state_tables import ResponseRow
 from llmos_server.store.stopped import fail
 
@@ -21,6 +22,7 @@ BATCH_ROWS = 100
 _UNFINISHED = ("queued", "in_progress")
 _ONE = (ResponseRow.owner == bindparam("of_owner"), ResponseRow.id == bindparam("of_id"))
 _BY_ID = select(ResponseRow.response, ResponseRow.input_items).where(*_ONE)
+_RECORDED = select(ResponseRow.response, ResponseRow.events).where(*_ONE)
 
 
 class StoredResponse(msgspec.Struct, frozen=True):
@@ -34,17 +36,26 @@ class StoredResponse(msgspec.Struct, frozen=True):
         return self.response.get("status") not in _UNFINISHED
 
 
+class Recorded(msgspec.Struct, frozen=True):
+    """One that was made in the background, and what its stream told before the last event, as it was given."""
+
+    response: dict[str, Any]
+    events: bytes
+
+
 class ResponseRepository:
     """Whose it is comes first, always; what is another owner's isn't there."""
 
-    def __init__(self, database: Database, presence: Presence, settings: StorageSettings) -> None:
+    def __init__(self, database: Database, presence: Presence, settings: StorageSettings, quota: Quota) -> None:
         self._database = database
         self._presence = presence
         self._max_bytes = settings.max_object_bytes
+        self._quota = quota
 
     async def save(self, owner: str, response: dict[str, Any], input_items: list[dict[str, Any]]) -> None:
         """New, or instead of the owner's one with the same id. As long as its status is queued or in_progress it is
-        this server's to finish. Raises InvalidRequest when it is too large to be kept."""
+        this server's to finish. Raises InvalidRequest when it is too large to be kept, and Forbidden when its owner has
+        stored too much."""
         values = {
             **self._content(response),
             "input_items": to_text(input_items),
@@ -56,11 +67,13 @@ class ResponseRepository:
         make = sqlite.insert if self._database.is_sqlite else postgresql.insert
         row = make(ResponseRow).values(**key, **values, created=now_milliseconds())
         async with self._database.write() as connection:
+            await self._quota.check(connection, owner, values["num_bytes"])
             await connection.execute(row.on_conflict_do_update(index_elements=list(key), set_=values))
 
-    async def replace_unfinished(self, owner: str, response: dict[str, Any]) -> bool:
+    async def replace_unfinished(self, owner: str, response: dict[str, Any], events: bytes | None = None) -> bool:
         """What has become of one that was saved unfinished; its input stays. False, and nothing is changed, when it
-        was deleted, cancelled or given up meanwhile. Raises InvalidRequest when it is too large to be kept."""
+        was deleted, cancelled or given up meanwhile. Raises InvalidRequest when it is too large to be kept. events: see
+        Recorded; they are kept where there is room beside it."""
         values = self._content(response)
         size = num_bytes(values["response"])
         async with self._database.write() as connection:
@@ -70,6 +83,9 @@ class ResponseRepository:
                 return False
             values["num_bytes"] = size + num_bytes(row.input_items)
             self._check_size(values["num_bytes"])
+            if events is not None and values["num_bytes"] + len(events) <= self._max_bytes:
+                values["events"] = events
+                values["num_bytes"] += len(events)
             await connection.execute(update(ResponseRow).where(*_ONE).values(**values), _values(owner, response["id"]))
         return True
 
@@ -78,6 +94,13 @@ class ResponseRepository:
             return None
         row = await self._database.first(_BY_ID, _values(owner, response_id))
         return None if row is None else StoredResponse(from_text(row.response), from_text(row.input_items))
+
+    async def recorded(self, owner: str, response_id: str) -> Recorded | None:
+        """None where no events of it are kept."""
+        if not can_be_id(response_id):
+            return None
+        row = await self._database.first(_RECORDED, _values(owner, response_id))
+        return None if row is None or row.events is None else Recorded(from_text(row.response), row.events)
 
     async def delete(self, owner: str, response_id: str) -> bool:
         """Whether it was there."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from advanced_alchemy.base import DefaultBase
-from sqlalchemy import BigInteger, ForeignKeyConstraint, Index, Integer, String, Text, text
+from sqlalchemy import BigInteger, ForeignKeyConstraint, Index, Integer, LargeBinary, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from llmos_server.store.tables import ID_LENGTH, Owned
@@ -20,6 +20,7 @@ class ResponseRow(Owned, DefaultBase):
     __table_args__ = (
         Index("ix_responses_owner_previous_id", "owner", "previous_id"),
         Index("ix_responses_created", "created"),
+        Index("ix_responses_owner_num_bytes", "owner", "num_bytes"),
         Index("ix_responses_runner", "runner", sqlite_where=_UNFINISHED, postgresql_where=_UNFINISHED),
     )
 
@@ -31,9 +32,11 @@ class ResponseRow(Owned, DefaultBase):
     response: Mapped[str] = mapped_column(Text)
     input_items: Mapped[str] = mapped_column(Text)
     num_bytes: Mapped[int] = mapped_column(BigInteger)
-    """Of both."""
+    """Of both, and of events."""
     created: Mapped[int] = mapped_column(BigInteger)
     """Unix milliseconds."""
+    events: Mapped[bytes | None] = mapped_column(LargeBinary)
+    """Of one that was made in the background: what its stream told before the last event, compressed."""
 
 
 class ConversationRow(Owned, DefaultBase):
@@ -41,6 +44,7 @@ class ConversationRow(Owned, DefaultBase):
     __table_args__ = (
         Index("ix_conversations_changed", "changed"),
         Index("ix_conversations_owner_created", "owner", "created", "id"),
+        Index("ix_conversations_owner_num_bytes", "owner", "num_bytes"),
     )
 
     owner: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
@@ -49,6 +53,7 @@ class ConversationRow(Owned, DefaultBase):
     """Its metadata; SQLAlchemy keeps that name for itself."""
     num_items: Mapped[int] = mapped_column(Integer)
     num_bytes: Mapped[int] = mapped_column(BigInteger)
+    """Of its metadata and items."""
     next_position: Mapped[int] = mapped_column(BigInteger)
     created: Mapped[int] = mapped_column(BigInteger)
     changed: Mapped[int] = mapped_column(BigInteger)
@@ -81,7 +86,10 @@ class FeedbackRow(Owned, DefaultBase):
     """What somebody said about an answer."""
 
     __tablename__ = "feedback"
-    __table_args__ = (Index("ix_feedback_created", "created", "id"),)
+    __table_args__ = (
+        Index("ix_feedback_created", "created", "id"),
+        Index("ix_feedback_owner_num_bytes", "owner", "num_bytes"),
+    )
 
     owner: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
     id: Mapped[str] = mapped_column(String(MAX_ID_LENGTH), primary_key=True)

@@ -16,6 +16,7 @@ from llmos_server.store.migrate import migrate
 from llmos_server.store.object_removals import ObjectRemovals
 from llmos_server.store.pinned_models import PinnedModelRepository
 from llmos_server.store.presence import create_presence
+from llmos_server.store.quota import Quota
 from llmos_server.store.removals import UsageRemovals
 from llmos_server.store.responses import ResponseRepository
 from llmos_server.store.skill_scores import SkillScoreRepository
@@ -40,15 +41,21 @@ class Store:
         self.pinned_models = PinnedModelRepository(database)
         self.skill_scores = SkillScoreRepository(database)
         self.skill_switches = SkillSwitchRepository(database)
-        self.responses = ResponseRepository(database, self.presence, storage)
-        self.conversations = ConversationRepository(database, storage)
-        self.feedback = FeedbackRepository(database, storage)
+        self._quota = Quota(storage.max_key_bytes)
+        self.responses = ResponseRepository(database, self.presence, storage, self._quota)
+        self.conversations = ConversationRepository(database, storage, self._quota)
+        self.feedback = FeedbackRepository(database, storage, self._quota)
 
     async def serve(self) -> None:
         """At a server's start: others see that it runs."""
         await self.presence.start()
         await self.skill_switches.refresh()
         await self.fail_unfinished()
+
+    async def require_room(self, owner: str) -> None:
+        """Before work whose result is to be stored. Raises Forbidden when its owner may store nothing more."""
+        async with self.database.read() as connection:
+            await self._quota.check(connection, owner)
 
     async def fail_unfinished(self) -> None:
         """Responses of servers that run no more."""

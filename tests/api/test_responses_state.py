@@ -127,6 +127,19 @@ async def test_a_conversation_keeps_what_is_said(make_stateful, store):
     assert (await refuse(api, conversation=made.id, store=False))["param"] == "store"
 
 
+async def test_an_item_that_the_conversation_has_already_is_refused(make_stateful, store):
+    api = make_stateful("Bea.", "Yes.")
+    made = await store.conversations.create(NOBODY, {})
+    await respond(api, [{"role": "user", "content": "Hi", "id": "msg_1"}], conversation=made.id)
+    again = [{"role": "user", "content": "New"}, {"role": "user", "content": "Hi", "id": "msg_1"}]
+    for known in (again, [{**again[1], "id": "msg_2"}, {**again[1], "id": "msg_2"}]):
+        error = await refuse(api, input=known, conversation=made.id)
+        assert (error["param"], error["code"]) == ("input[1].id", "duplicate_item")
+    assert len((await store.conversations.list_items(NOBODY, made.id)).items) == 2
+    await respond(api, [{"type": "item_reference", "id": "msg_1"}, again[0]], conversation=made.id)
+    assert len((await store.conversations.list_items(NOBODY, made.id)).items) == 4
+
+
 async def test_approval_by_a_chain(make_stateful):
     api = make_stateful(calls(("pay", {"a": 7})), "Paid.")
     tools = [{"type": "plugin_tool", "name": "pay"}]
@@ -211,6 +224,49 @@ async def test_background_work_outlives_its_client_and_can_be_followed(make_stat
     frames = b"".join([frame async for frame in job.follow(1)])
     assert parse(frames.decode())[0]["sequence_number"] == 2
     assert (await wait_for(store, response_id, "completed"))["id"] == response_id
+
+
+def events_of(text: str) -> list[str]:
+    """Without the comments between them."""
+    return [block for block in text.split("\n\n") if block.startswith("event: ")]
+
+
+async def test_the_events_of_background_work_are_told_again_after_its_end(make_stateful, store):
+    api = make_stateful(calls(("add", {"a": 1, "b": 2})), "Three.\u2028")
+    tools = [{"type": "plugin_tool", "name": "add"}]
+    body = {"input": "1 + 2", "tools": tools, "background": True, "stream": True}
+    told = events_of((await api.post(URL, body)).text)
+    await wait_for_no_jobs(api)
+    response_id = parse(told[0] + "\n\n")[0]["response"]["id"]
+    again = await api.http.get(f"{URL}/{response_id}?stream=true")
+    assert again.headers["content-type"].startswith("text/event-stream")
+    assert events_of(again.text) == told
+    rest = await api.http.get(f"{URL}/{response_id}?stream=true&starting_after=4")
+    assert events_of(rest.text) == told[5:]
+    assert events_of((await api.http.get(f"{URL}/{response_id}?stream=true&starting_after=9999")).text) == []
+
+
+async def test_the_events_of_what_was_cancelled_end_with_its_end(make_stateful, store):
+    api = make_stateful("Hello")
+    api.generator.gate = asyncio.Event()
+    found = await respond(api, background=True)
+    await wait_for(store, found["id"], "in_progress")
+    await api.post(f"{URL}/{found['id']}/cancel")
+    *_, last = parse((await api.http.get(f"{URL}/{found['id']}?stream=true")).text)
+    assert (last["type"], last["response"]["status"]) == ("response.failed", "cancelled")
+
+
+async def test_background_work_that_is_too_large_to_be_kept_has_failed(make_api, tmp_path):
+    """Nobody waits for ever for its end."""
+    store = Store(Database(tmp_path), StorageSettings(max_object_bytes=2000))
+    await migrate(store.database)
+    api = make_api("x" * 3000, store=store, max_model_len=9000)
+    found = await respond(api, background=True)
+    failed = await wait_for(store, found["id"], "failed")
+    assert "storage.max_object_bytes" in failed["error"]["message"]
+    assert failed["output"] == []
+    await wait_for_no_jobs(api)
+    await store.close()
 
 
 async def test_background_work_that_is_cancelled_stopped_deleted_or_fails(make_stateful, store):

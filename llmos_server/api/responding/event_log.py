@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import zlib
+from collections.abc import Sequence
 from typing import Any
 
 from llmos_server.api.http.event_stream import encode
@@ -50,3 +52,8 @@ class EventLog:
     def _rouse(self) -> None:
         self._wake.set()
         self._wake = asyncio.Event()
+
+
+def pack(frames: Sequence[bytes]) -> bytes:
+    """Events to be kept; see api/stored/replay.py."""
+    return zlib.compress(b"".join(frames))

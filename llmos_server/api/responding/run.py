@@ -22,10 +22,10 @@ from llmos_server.api.errors import describe, report
 from llmos_server.api.flights import flight_of
 from llmos_server.api.generation.answers import Answer
 from llmos_server.api.http.event_stream import SHUTTING_DOWN
-from llmos_server.api.responding.event_log import EventLog
+from llmos_server.api.responding.event_log import EventLog, pack
 from llmos_server.api.responding.output import Output
 from llmos_server.api.responding.preparing import Prepared
-from llmos_server.api.responding.shown import to_usage
+from llmos_server.api.responding.shown import ending_event, to_usage
 from llmos_server.api.responding.toolset import choose
 from llmos_server.api.schemas.responses import IncompleteDetails, Response, ResponseFault
 from llmos_server.api.services import services_of
@@ -220,6 +220,6 @@ class ResponseRun:
             self.response.usage = to_usage(self._model.usage)
         if self._output.format_error is not None:
             self.response.format_error = self._output.format_error
-        await self._state.save(self.response, self._prepared.input_items)
-        name = "failed" if status == "cancelled" else status  # OpenAI has no event of its own for that.
-        self.log.put(f"response.{name}", response=self.response)
+        events = await asyncio.to_thread(pack, self.log.read(0)) if self.response.background else None
+        await self._state.save(self.response, self._prepared.input_items, events)
+        self.log.put(ending_event(self.response.status), response=self.response)

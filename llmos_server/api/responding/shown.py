@@ -59,6 +59,11 @@ def create_response(
     )
 
 
+def ending_event(status: str) -> str:
+    """The type of a stream's last event. OpenAI has none of its own for what was cancelled."""
+    return f"response.{'failed' if status == 'cancelled' else status}"
+
+
 def conversation_id(data: ResponseRequest) -> str | None:
     conversation = data.conversation
     return conversation.id if isinstance(conversation, ConversationRef) else conversation

@@ -16,9 +16,9 @@ from llmos_server.api.http.access import principal_of
 from llmos_server.api.responding.ids import response_of
 from llmos_server.api.responding.items import type_of
 from llmos_server.api.responding.shown import conversation_id
-from llmos_server.api.schemas.responses import Item, Response, ResponseRequest
+from llmos_server.api.schemas.responses import Item, Response, ResponseFault, ResponseRequest
 from llmos_server.api.services import services_of
-from llmos_server.errors import InvalidRequest, StoreUnavailable
+from llmos_server.errors import Forbidden, InvalidRequest, StoreUnavailable
 from llmos_server.store.store import Store
 
 log = structlog.get_logger(__name__)
@@ -49,21 +49,31 @@ class State:
         assert self.store is not None
         return await self.store.responses.replace_unfinished(self.owner, msgspec.to_builtins(response))
 
-    async def save(self, response: Response, items: Sequence[Item]) -> None:
-        """At its end. One that can't be stored is answered all the same, and says so."""
+    async def save(self, response: Response, items: Sequence[Item], events: bytes | None = None) -> None:
+        """At its end. One that can't be stored is answered all the same, and says so. events: of background work."""
         if self.store is None:
             return
         try:
             if self.keeps and response.background:
-                await self.update(response)
+                await self._finish(response, events)
             elif self.keeps:
                 await self.save_queued(response, items)
             if self.conversation is not None and response.status in ("completed", "incomplete"):
                 new = [item for item in items if item["type"] != "item_reference"]
                 await self.store.conversations.add_items(self.owner, self.conversation, [*new, *response.output])
-        except (InvalidRequest, StoreUnavailable) as error:
+        except (InvalidRequest, Forbidden, StoreUnavailable) as error:
             response.store = False
             log.warning("response not stored", response=response.id, error=str(error))
+
+    async def _finish(self, response: Response, events: bytes | None) -> None:
+        """Whoever asks for background work later has to find its end, also where its answer is too large to be kept."""
+        assert self.store is not None
+        try:
+            await self.store.responses.replace_unfinished(self.owner, msgspec.to_builtins(response), events)
+        except InvalidRequest as error:
+            response.status, response.output, response.completed_at = "failed", [], None
+            response.error = ResponseFault(code="server_error", message=str(error))
+            await self.update(response)
 
 
 async def open_state(request: Any, data: ResponseRequest) -> State:
@@ -83,7 +93,10 @@ async def open_state(request: Any, data: ResponseRequest) -> State:
         raise _refusal("background", "its response has to be stored, to be asked for later; send store: true")
     if data.store and not keeps:
         tell_unknown(request, ["store"])
-    state = State(owner=principal_of(request).key_id, store=store, keeps=keeps, conversation=conversation)
+    owner = principal_of(request).key_id
+    if store is not None and (keeps or conversation is not None):
+        await store.require_room(owner)
+    state = State(owner=owner, store=store, keeps=keeps, conversation=conversation)
     if store is not None:
         state.earlier = await _load(state.owner, store, data, conversation)
     return state
@@ -112,9 +125,27 @@ async def _load(owner: str, store: Store, data: ResponseRequest, conversation: s
 
 
 async def resolve(state: State, items: list[Placed]) -> list[Placed]:
-    """Each item_reference becomes the item that it means, as it was stored. Raises NotFound."""
+    """Each item_reference becomes the item that it means, as it was stored. Raises NotFound, and InvalidRequest for an
+    item that the conversation has already, or would have twice."""
     known = {item["id"]: item for _, item in state.earlier if isinstance(item.get("id"), str)}
+    if state.conversation is not None:
+        _require_new(items, set(known))
     return [(where, await _find(state, known, item, where)) for where, item in items]
+
+
+def _require_new(items: list[Placed], ids: set[str]) -> None:
+    for where, item in items:
+        item_id = item.get("id")
+        if item_id is None or type_of(item) == "item_reference":
+            continue
+        if item_id in ids:
+            raise InvalidRequest(
+                f"{where}: the conversation has an item with the id {str(item_id)[:100]!r} already. Send what is new "
+                "only, or leave id out to have the item twice.",
+                param=f"{where}.id",
+                code="duplicate_item",
+            )
+        ids.add(item_id)
 
 
 async def _find(state: State, known: dict[str, Item], item: Item, where: str) -> Item:

@@ -33,7 +33,7 @@ _OK = {200: ResponseSpec(Response, description="The response."), **_ERRORS}
     "/v1/responses/{response_id:str}",
     tags=_TAGS,
     summary="A stored response",
-    description="With stream=true, the events of one that is being made in the background, and of no other.",
+    description="With stream=true, the events of one that was made in the background, or is being made.",
     responses=_OK,
 )
 async def get_response(
@@ -49,7 +49,7 @@ async def get_response(
     after = read_int(request, "starting_after")
     stored = await _find(request, response_id)
     if read_bool(request, "stream"):
-        return follow(request, stored, -1 if after is None else after)
+        return await follow(request, stored, -1 if after is None else after)
     if after is not None:
         raise InvalidRequest("starting_after goes with stream=true.", param="starting_after")
     return _answer(request, stored)
