@@ -61,8 +61,7 @@ class AttentionReader:
             self._disarm()
             try:
                 async with asyncio.timeout(self._seconds):
-                    process = await self._process_for(version, token_ids)
-                    maps = await asyncio.shield(process.ask(layer))
+                    maps = await self._compute(version, token_ids, layer)
             except asyncio.CancelledError:
                 self._arm(self._left_seconds)
                 raise
@@ -86,16 +85,17 @@ class AttentionReader:
         self._disarm()
         await self._end()
 
-    async def _process_for(self, version: ModelVersion, token_ids: Sequence[int]) -> AttentionProcess:
-        """The one that runs, if it computes this prompt."""
+    async def _compute(self, version: ModelVersion, token_ids: Sequence[int], layer: int) -> Maps:
+        """By the process that runs, if it is this prompt's and still lives."""
+        running = self._running
+        if running is not None and running.prompt == (version.digest, tuple(token_ids)):
+            with contextlib.suppress(EngineFailed):
+                return await asyncio.shield(running.ask(layer))
+        await self._end()
         if self._is_stopped:
             raise shutting_down()
-        prompt = version.digest, tuple(token_ids)
-        if self._running is not None and self._running.prompt == prompt and self._running.is_alive:
-            return self._running
-        await self._end()
         self._running = await AttentionProcess.start(self._argv, version, token_ids)
-        return self._running
+        return await asyncio.shield(self._running.ask(layer))
 
     async def _end(self) -> None:
         process, self._running = self._running, None
@@ -145,10 +145,6 @@ class AttentionProcess:
         assert process.stdin is not None
         process.stdin.write(msgspec.json.encode(job) + b"\n")
         return cls(process, (version.digest, tuple(token_ids)))
-
-    @property
-    def is_alive(self) -> bool:
-        return self._process.returncode is None
 
     def ask(self, layer: int) -> asyncio.Task[Maps]:
         """It takes its turn, and reads its answer to the end whether somebody waits for it or not.
