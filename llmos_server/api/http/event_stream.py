@@ -27,8 +27,12 @@ _to_json = msgspec.json.Encoder().encode
 
 
 def encode(value: Any) -> bytes:
-    """JSON on one line, for clients, too, that take Unicode's line separators for the end of one (httpx does)."""
-    data = _to_json(value)
+    """JSON on one line; see one_line."""
+    return one_line(_to_json(value))
+
+
+def one_line(data: bytes) -> bytes:
+    """JSON, for clients, too, that take Unicode's line separators for the end of a line (httpx does)."""
     if not data.isascii():
         for end, escaped in _LINE_ENDS:
             data = data.replace(end, escaped)

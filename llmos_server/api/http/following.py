@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
 from llmos_server.api.errors import describe, report
-from llmos_server.api.http.event_stream import EventStream, named_frame
+from llmos_server.api.http.event_stream import EventStream, named_frame, one_line
 from llmos_server.api.services import services_of
 from llmos_server.errors import InvalidRequest
 
@@ -52,7 +52,7 @@ async def _events(
             report(error, wire)
             yield named_frame("error", wire.body())
             return
-        yield named_frame(name, data)
+        yield named_frame(name, one_line(data))
         try:
             async with asyncio.timeout(seconds_to_next(interval, time.monotonic())):
                 await stopped.wait()
