@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zlib
 from typing import Any
 
 import pytest
@@ -120,6 +121,17 @@ async def test_lists_hold_ones_own_alone(server, path):
     unknown = await server.call("GET", f"{path}?after=none", name="b")
     assert (stolen.status_code, unknown.status_code) == (400, 400)
     assert stolen.json()["error"]["message"].replace(first["id"], "none") == unknown.json()["error"]["message"]
+
+
+async def test_another_keys_events_are_not_told_again(server):
+    unfinished = {"id": "resp_told", "object": "response", "status": "in_progress", "background": True, "output": []}
+    await server.store.responses.save(server.owner("a"), unfinished, [])
+    done = {**unfinished, "status": "completed"}
+    assert await server.store.responses.replace_unfinished(server.owner("a"), done, zlib.compress(b"event: x\n\n"))
+    url = "/v1/responses/resp_told?stream=true"
+    assert (await server.call("GET", url, name="a")).text.startswith("event: x\n\nevent: response.completed\n")
+    refused = await server.call("GET", url, name="b")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (404, "response_not_found")
 
 
 async def test_no_route_is_missing(server):
