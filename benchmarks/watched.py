@@ -20,6 +20,7 @@ import contextlib
 import json
 import math
 import os
+import random
 import statistics
 import time
 import uuid
@@ -33,7 +34,8 @@ from llmos_server.bench.words import random_words
 from llmos_server.errors import LLMOSError
 from llmos_server.http_client import check_status, create_client, first_model, get_json
 
-ANSWER_TOKENS = 200
+ANSWER_TOKENS = (16, 112)
+"""At least and at most: of different lengths, so that not all begin at once, again and again."""
 PROMPT_WORDS = 20
 SETTLE_SHARE = 0.15
 """Of a sample's seconds: after the watcher has come or gone, before tokens are counted."""
@@ -129,7 +131,7 @@ class Load:
             body = {
                 "model": self._model,
                 "messages": [{"role": "user", "content": " ".join(random_words(uuid.uuid4().hex, PROMPT_WORDS))}],
-                "max_tokens": ANSWER_TOKENS,
+                "max_tokens": random.randint(*ANSWER_TOKENS),
                 "ignore_eos": True,
                 "stream": True,
             }

@@ -10,8 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
-from llmos_server.api.schemas.admin_requests import State
-
 MAX_CLIENT_LENGTH = 80
 PATIENCE_SECONDS = 5.0
 """How long the client of a stream that was ended may take to read that, before its connection is closed."""
@@ -63,11 +61,10 @@ class Use:
     """queued: on its way to its first step; running: where there is no answer that tells more."""
     answer: Answering | None = None
 
-    @property
-    def state(self) -> UseState:
-        if self.answer is None:
+    def state(self, progress: Progress | None) -> UseState:
+        """progress: of its answer, if it has one."""
+        if progress is None:
             return self.phase
-        progress = self.answer.progress()
         if progress.ttft_seconds is not None:
             return "generating"
         return "prefill" if progress.has_begun else "queued"
@@ -101,12 +98,6 @@ class Flight:
         self._end_exchange: End | None = end_exchange
         self._num_keeps = 0
         self._register: Flights | None = None
-
-    @property
-    def state(self) -> State:
-        if self.uses:
-            return self.uses[-1].state
-        return "running" if self.has_place else "filtering"
 
     def board(self, register: Flights) -> None:
         """Safe to call twice."""

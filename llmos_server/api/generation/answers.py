@@ -159,16 +159,19 @@ class Answer:
 
     def progress(self) -> Progress:
         """From what is counted anyway."""
-        now = time.perf_counter()
-        first = min((state.first_token for state in self._prompts if state.first_token), default=None)
+        first, has_begun = 0.0, False
+        for state in self._prompts:
+            has_begun = has_begun or state.generation.has_begun
+            if state.first_token and (not first or state.first_token < first):
+                first = state.first_token
         return Progress(
-            prompt_tokens=self.plan.num_prompt_tokens,
-            cached_tokens=None if first is None else self.num_cached_tokens,
-            completion_tokens=self.num_completion_tokens,
-            num_choices=self.plan.num_choices,
-            has_begun=any(state.generation.has_begun for state in self._prompts),
-            ttft_seconds=None if first is None else first - self._arrival,
-            decode_seconds=0.0 if first is None else now - first,
+            self.plan.num_prompt_tokens,
+            self.num_cached_tokens if first else None,
+            self.num_completion_tokens,
+            self.plan.num_choices,
+            has_begun,
+            first - self._arrival if first else None,
+            time.perf_counter() - first if first else 0.0,
         )
 
     def details(self) -> Details:

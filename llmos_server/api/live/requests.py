@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import time
 from itertools import islice
-from typing import Any
+
+import msgspec
 
 from llmos_server.api.flights import Flight, Flights, Progress
-from llmos_server.api.schemas.admin_requests import InFlight, InFlightDetails, InFlightList
+from llmos_server.api.schemas.admin_requests import InFlight, InFlightDetails, InFlightList, State
 
 MAX_SHOWN = 1000
 
 
 def list_flights(flights: Flights) -> InFlightList:
-    data = [InFlight(**_row(flight)) for flight in islice(flights, MAX_SHOWN)]
+    """Some microseconds each: it may be asked for ten times a second."""
+    now = time.time()
+    data = [_describe(flight, now) for flight in islice(flights, MAX_SHOWN)]
     return InFlightList(data=data, num_more=len(flights) - len(data))
 
 
@@ -21,37 +24,49 @@ def describe_flight(flight: Flight) -> InFlightDetails:
     answers = [use.answer for use in flight.uses if use.answer is not None]
     details = answers[-1].details() if answers else None
     return InFlightDetails(
-        **_row(flight),
+        **msgspec.structs.asdict(_describe(flight, time.time())),
         sampling=details.sampling if details is not None else None,
         grammar=details is not None and details.has_grammar,
         tools=details.tools if details is not None else [],
     )
 
 
-def _row(flight: Flight) -> dict[str, Any]:
+def _describe(flight: Flight, now: float) -> InFlight:
     """What is over, and what goes on."""
-    open_ones = [use.answer.progress() for use in flight.uses if use.answer is not None]
-    last = open_ones[-1] if open_ones else None
-    prompt_tokens = flight.prompt_tokens + sum(progress.prompt_tokens for progress in open_ones)
-    cached = [progress.cached_tokens for progress in open_ones if progress.cached_tokens is not None]
-    is_cached_known = bool(cached) or (flight.prompt_tokens > 0 and last is None)
-    return {
-        "id": flight.id,
-        "endpoint": flight.endpoint,
-        "model": flight.uses[-1].model if flight.uses else flight.model,
-        "key": flight.key,
-        "client": flight.client,
-        "state": flight.state,
-        "started": flight.started,
-        "age_seconds": max(time.time() - flight.started, 0.0),
-        "prompt_tokens": prompt_tokens or None,
-        "cached_tokens": flight.cached_tokens + sum(cached) if is_cached_known else None,
-        "completion_tokens": flight.completion_tokens + sum(progress.completion_tokens for progress in open_ones),
-        "num_choices": last.num_choices if last is not None else 1,
-        "ttft_seconds": last.ttft_seconds if last is not None else None,
-        "tokens_per_second": _speed(last),
-        "is_stream": flight.is_stream,
-    }
+    prompt_tokens, completion_tokens = flight.prompt_tokens, flight.completion_tokens
+    cached_tokens = flight.cached_tokens if prompt_tokens else None
+    model, last = flight.model, None
+    state: State = "running" if flight.has_place else "filtering"
+    for use in flight.uses:
+        progress = use.answer.progress() if use.answer is not None else None
+        model, state = use.model, use.state(progress)
+        if progress is not None:
+            last = progress
+            prompt_tokens += progress.prompt_tokens
+            completion_tokens += progress.completion_tokens
+            cached_tokens = _sum(cached_tokens, progress.cached_tokens)
+    return InFlight(
+        id=flight.id,
+        endpoint=flight.endpoint,
+        model=model,
+        key=flight.key,
+        client=flight.client,
+        state=state,
+        started=flight.started,
+        age_seconds=max(now - flight.started, 0.0),
+        prompt_tokens=prompt_tokens or None,
+        cached_tokens=cached_tokens,
+        completion_tokens=completion_tokens,
+        num_choices=last.num_choices if last is not None else 1,
+        ttft_seconds=last.ttft_seconds if last is not None else None,
+        tokens_per_second=_speed(last),
+        is_stream=flight.is_stream,
+    )
+
+
+def _sum(before: int | None, more: int | None) -> int | None:
+    """Known when the last one is."""
+    return None if more is None else (before or 0) + more
 
 
 def _speed(progress: Progress | None) -> float | None:
