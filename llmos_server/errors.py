@@ -28,6 +28,10 @@ class PullError(LLMOSError):
     """A model could not be fetched or imported."""
 
 
+class PullCancelled(PullError):
+    """Somebody wanted it to end."""
+
+
 class UnsupportedModel(LLMOSError):
     """The checkpoint can be read but not served (architecture, tensor type, tokenizer)."""
 

@@ -17,6 +17,7 @@ from llmos_server.agents.mcp.source import McpProvider
 from llmos_server.agents.tool_source import ToolProvider
 from llmos_server.api.accounting.no_store import NoLedger
 from llmos_server.api.admin.doctor import doctor
+from llmos_server.api.admin.jobs import cancel_job, get_job, list_jobs
 from llmos_server.api.admin.keys import change_key, create_key, list_keys, revoke_key
 from llmos_server.api.admin.live import follow_overview, get_overview
 from llmos_server.api.admin.logs import read_logs
@@ -31,6 +32,7 @@ from llmos_server.api.admin.skills import admin_list_skills, disable_skill, enab
 from llmos_server.api.agents.plugin_tools import PluginToolProvider
 from llmos_server.api.agents.skill_tools import SkillProvider
 from llmos_server.api.anthropic.handlers import count_message_tokens, create_message
+from llmos_server.api.background import BackgroundJobs
 from llmos_server.api.docs_page import create_openapi_config, openapi_json
 from llmos_server.api.endpoints.chat_completions import create_chat_completion, render_chat_completion
 from llmos_server.api.endpoints.classify import classify, classify_elsewhere
@@ -50,6 +52,10 @@ from llmos_server.api.flights import Flights
 from llmos_server.api.guard import Guard
 from llmos_server.api.http.access import identify
 from llmos_server.api.http.context import EXPOSED_HEADERS, RequestContext
+from llmos_server.api.jobs.jobs import Jobs
+from llmos_server.api.jobs.pull_jobs import PullJobs
+from llmos_server.api.jobs.response_jobs import ResponseJobs
+from llmos_server.api.jobs.source import JobSource
 from llmos_server.api.live.live import Live
 from llmos_server.api.live.overview import OverviewMaker
 from llmos_server.api.mcp_serving.handler import serve_mcp
@@ -156,6 +162,9 @@ HANDLERS = [
     prune_objects,
     list_settings,
     read_logs,
+    list_jobs,
+    get_job,
+    cancel_job,
     admin_list_skills,
     disable_skill,
     enable_skill,
@@ -185,6 +194,7 @@ def create_api(
     tool_providers: Mapping[str, ToolProvider] | None = None,
     configuration: Sequence[SettingRow] = (),
     logbook: LogBook | None = None,
+    job_sources: Sequence[JobSource] = (),
     on_startup: Sequence[LifespanHook] = (),
     on_shutdown: Sequence[LifespanHook] = (),
     server_version: str = "0",
@@ -196,7 +206,7 @@ def create_api(
     typed decisions; None for none. mcp: servers whose tools are used; started and stopped elsewhere.
     serves_mcp: answers MCP clients at /mcp. tool_providers: of tools that the server runs, by the type of an entry of
     `tools`, beside or instead of the usual ones. configuration: what /admin/v1/settings tells. logbook:
-    where /admin/v1/logs reads; None for nowhere.
+    where /admin/v1/logs reads; None for nowhere. job_sources: of further kinds of jobs.
 
     on_startup, on_shutdown: called without arguments, in order; the engines' own start and stop belong here."""
     pool = TextPool()
@@ -209,7 +219,11 @@ def create_api(
     metrics_of_all.registry.register(PluginCollector(plugins, PREFIX))
     mcp = mcp or McpServers()
     metrics_of_all.registry.register(McpCollector(mcp, PREFIX))
+    background = BackgroundJobs()
+    pulls = [PullJobs(model_admin.pulls)] if model_admin is not None else []
     services = Services(
+        jobs=background,
+        all_jobs=Jobs([*pulls, ResponseJobs(background), *job_sources]),
         directory=directory,
         settings=settings,
         pool=pool,

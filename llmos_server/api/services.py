@@ -12,6 +12,7 @@ from llmos_server.agents.mcp.servers import McpServers
 from llmos_server.agents.tool_source import ToolProvider
 from llmos_server.api.background import BackgroundJobs
 from llmos_server.api.flights import Flights
+from llmos_server.api.jobs.jobs import Jobs
 from llmos_server.api.live.live import Live
 from llmos_server.api.metrics.server_metrics import Metrics
 from llmos_server.api.served import Directory
@@ -58,6 +59,8 @@ class Services:
     mcp: McpServers = field(default_factory=McpServers)
     calibrations: CalibrationFile = field(default_factory=lambda: CalibrationFile(None))
     jobs: BackgroundJobs = field(default_factory=BackgroundJobs)
+    all_jobs: Jobs = field(default_factory=Jobs)
+    """Of all kinds, for administrators."""
     agents: AgentsSettings = field(default_factory=AgentsSettings)
     tool_providers: Mapping[str, ToolProvider] = field(default_factory=dict)
     """Of tools that the server runs, by the `type` of an entry of `tools`."""

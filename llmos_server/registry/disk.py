@@ -10,10 +10,10 @@ import re
 import shutil
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from llmos_server.errors import PullError
+from llmos_server.errors import PullCancelled, PullError
 from llmos_server.registry.progress import Progress, Track, format_bytes
 
 CHUNK_BYTES = 1 << 20
@@ -110,8 +110,9 @@ def watch_folder(folder: Path, track: Track) -> Iterator[None]:
     done = threading.Event()
 
     def watch() -> None:
-        while not done.wait(WATCH_SECONDS):
-            track.update(folder_bytes(folder))
+        with suppress(PullCancelled):  # Whoever fills the folder is told, too.
+            while not done.wait(WATCH_SECONDS):
+                track.update(folder_bytes(folder))
 
     thread = threading.Thread(target=watch, name="watch-folder", daemon=True)
     thread.start()

@@ -31,6 +31,10 @@ class Progress(Protocol):
         """One line of plain words."""
         ...
 
+    def check(self) -> None:
+        """Called now and then by what takes long. Raises PullCancelled when the pull is to end, as the others may."""
+        ...
+
     def track(self, label: str, total: int | None) -> AbstractContextManager[Track]:
         """A transfer of `total` bytes; None when the size isn't known."""
         ...
@@ -57,6 +61,9 @@ class QuietProgress:
     def say(self, text: str) -> None:
         """Drop it."""
 
+    def check(self) -> None:
+        """Go on."""
+
     def update(self, done: int) -> None:
         """Drop it."""
 
@@ -76,6 +83,9 @@ class PlainProgress:
     def say(self, text: str) -> None:
         """Print one line."""
         print(text, file=self._stream, flush=True)
+
+    def check(self) -> None:
+        """Go on: Ctrl-C ends it."""
 
     @contextmanager
     def track(self, label: str, total: int | None) -> Iterator[Track]:
@@ -106,6 +116,9 @@ class TerminalProgress:
     def say(self, text: str) -> None:
         """Print one line."""
         self._console.print(text, markup=False, highlight=False)
+
+    def check(self) -> None:
+        """Go on: Ctrl-C ends it."""
 
     @contextmanager
     def track(self, label: str, total: int | None) -> Iterator[Track]:

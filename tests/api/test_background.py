@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from llmos_server.api.background import BackgroundJobs
+from llmos_server.api.background import MAX_ENDED, BackgroundJobs
 from llmos_server.api.errors import QueueFull
+from llmos_server.api.schemas.admin_jobs import JobDetails
 
 
 class FakeJob:
@@ -20,6 +21,10 @@ class FakeJob:
         if self.fails:
             raise RuntimeError
         self.ended = "stopped"
+
+    def look(self) -> JobDetails:
+        state = {"": "running", "cancelled": "cancelled", "stopped": "failed"}[self.ended]
+        return JobDetails(id="r", kind="response", title="x", state=state, created=1.0)
 
     async def follow(self, starting_after: int):
         yield b""
@@ -36,6 +41,24 @@ async def test_each_owner_finds_its_own():
     jobs.remove("a", "r")
     jobs.remove("a", "r")
     assert len(jobs) == 0
+    assert jobs.list() == []
+
+
+async def test_all_are_listed_and_the_last_that_have_ended():
+    jobs, job = BackgroundJobs(), FakeJob()
+    jobs.add("a", "r", job)
+    assert [one.state for one in jobs.list()] == ["running"]
+    await jobs.cancel_by_id("other")
+    assert job.ended == ""
+    await jobs.cancel_by_id("r")
+    jobs.end("a", "r")
+    jobs.end("a", "r")
+    [ended] = jobs.list()
+    assert (ended.state, len(jobs)) == ("cancelled", 0)
+    for _ in range(MAX_ENDED + 5):
+        jobs.add("a", "r", FakeJob())
+        jobs.end("a", "r")
+    assert len(jobs.list()) == MAX_ENDED
 
 
 async def test_one_too_many_is_refused():

@@ -39,8 +39,8 @@ REFERENCES: dict[tuple[str, str], int] = {
 """Fields of bodies that name what is stored; and what is answered where there is no such thing. OpenAI has a 400 of its
 own for an unknown previous_response_id."""
 
-OF_NOBODY = {"model_id", "name", "plugin", "path", "key", "rest"}
-"""Parameters of paths that name models, skills, plugins and keys: they belong to the server."""
+OF_NOBODY = {"job_id", "model_id", "name", "plugin", "path", "key", "rest"}
+"""Parameters of paths that name models, skills, plugins, keys and jobs: they belong to the server."""
 
 
 @pytest.fixture

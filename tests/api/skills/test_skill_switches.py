@@ -30,6 +30,7 @@ WAYS: list[tuple[str, str, Any]] = [
     ("POST", "/v1/chat/completions", {"model": "skill:echo", "messages": HELLO, "stream": True}),
     ("POST", "/v1/chat/completions", {"model": "tiny", "messages": HELLO, "tools": TOOL}),
     ("POST", "/v1/responses", {"model": "tiny", "input": "Hi", "tools": TOOL}),
+    ("POST", "/v1/messages", {"model": "skill:echo", "messages": HELLO, "max_tokens": 50}),
     ("POST", "/api/chat", {"model": "skill:echo", "messages": HELLO}),
     ("POST", "/api/chat", {"model": "skill:echo:latest", "messages": HELLO, "stream": False}),
     ("POST", "/api/generate", {"model": "skill:echo", "prompt": "Hi"}),
@@ -77,7 +78,7 @@ async def test_a_disabled_skill_can_be_reached_in_no_way(server):
         assert "disabled by this server's administrator" in refused.text, path
         if path != "/mcp":
             assert refused.status_code == 403, path
-        if path.startswith("/v1"):
+        if path.startswith("/v1") and path != "/v1/messages":
             assert refused.json()["error"]["code"] == "skill_disabled"
     assert (await switch(server, "enable")).json()["enabled"] is True
     for way in WAYS:
