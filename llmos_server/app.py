@@ -37,6 +37,8 @@ from llmos_server.engine.footprint import Footprint, MemoryBudget
 from llmos_server.engine.memory import memory_limit
 from llmos_server.engine.quantization import check_quantization
 from llmos_server.errors import LLMOSError, SettingsError
+from llmos_server.files.folder import FileFolder
+from llmos_server.files.sweeping import FileSweeping
 from llmos_server.fleet_contracts import FleetStatus
 from llmos_server.garbage import exempt_loaded
 from llmos_server.hosts import is_loopback
@@ -117,7 +119,10 @@ def create_app(
     attention = AttentionReader(settings.api.attention_seconds)
     mcp = McpServers(declare_all(settings.mcp, os.environ))
     store = create_store(settings)
-    ledger = Ledger(store.usage.write, store.keys.touch, tidy=Tidying(store, settings).take_turn)
+    files = FileFolder(settings.home)
+    sweeping = FileSweeping(store.files, files, settings.storage.file_days)
+    tidying: list[Tidying | FileSweeping] = [Tidying(store, settings), sweeping]
+    ledger = Ledger(store.usage.write, store.keys.touch, tidy=functools.partial(_take_turns, tidying))
     pins = Pins(fleet, store.pinned_models, {registry.resolve(name) for name in settings.models.pinned})
     gate = Gate(
         store.keys,
@@ -142,11 +147,17 @@ def create_app(
         tool_providers={"mcp": McpProvider(mcp, settings.mcp.client_hosts)},
         serves_mcp=settings.mcp.serve,
         configuration=list_settings(settings),
+        files=files,
         logbook=logbook,
         on_startup=[store.serve, pins.restore, mcp.start, ledger.start, functools.partial(fleet.preload, names)],
         on_shutdown=[attention.stop, mcp.stop, fleet.stop, ledger.stop, store.close],
         server_version=__version__,
     )
+
+
+async def _take_turns(tidying: Sequence[Tidying | FileSweeping]) -> None:
+    for one in tidying:
+        await one.take_turn()
 
 
 async def _bring_up_to_date(settings: Settings) -> None:

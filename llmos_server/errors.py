@@ -85,6 +85,10 @@ class StoreUnavailable(LLMOSError):
     """The database can't be used, now or by this version."""
 
 
+class StorageFull(LLMOSError):
+    """The disk takes no more of what a client wants kept."""
+
+
 class RateLimited(LLMOSError):
     """The key uses as much as it may. headers: how much that is, for the client."""
 

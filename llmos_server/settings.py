@@ -186,11 +186,15 @@ class StorageSettings:
     """Conversations that were not changed for longer are removed; 0 keeps all."""
     feedback_days: AtLeastZero = 0
     """Feedback that is older is removed; 0 keeps all."""
+    file_days: AtLeastZero = 0
+    """Uploaded files that are older are removed; 0 keeps all but those that were sent with an expiry."""
     max_object_bytes: AtLeastOne = 16 * 2**20
     """Of one response with its input, of one conversation with its items, of one feedback, and of a chain of responses
     that a request goes on from; as JSON."""
     max_key_bytes: AtLeastZero = 4 * 2**30
-    """Of all responses, conversations and feedback that one key has stored; 0 sets no limit."""
+    """Of all responses, conversations, feedback and files that one key has stored; 0 sets no limit."""
+    max_file_bytes: AtLeastOne = 512 * 2**20
+    """Of one file that a client uploads to /v1/files."""
 
 
 @dataclass(frozen=True, kw_only=True)

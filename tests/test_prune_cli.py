@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,10 @@ import pytest
 from llmos_server.backup.create import create_backup
 from llmos_server.backup.restore import restore_backup
 from llmos_server.cli import main
+from llmos_server.files.folder import FileFolder
 from llmos_server.settings import Settings
+from llmos_server.store.files import StoredFile
+from llmos_server.store.objects import now_milliseconds
 from llmos_server.store.store import Store, open_store
 
 
@@ -53,6 +57,24 @@ async def fill(store: Store, *owners: str) -> None:
         await store.responses.save(owner, {"id": f"r_{owner}", "status": "completed", "output": []}, [])
         await store.conversations.create(owner, {"of": owner}, [{"id": "i"}])
         await store.feedback.add(owner, "tiny", 1, {"answer": "x"})
+        await store.files.add(await keep_file(store, owner))
+
+
+async def keep_file(store: Store, owner: str) -> StoredFile:
+    name = f"file-{uuid.uuid4().hex}"
+    async with FileFolder(store.database.home).begin(name) as upload:
+        await upload.write(b"content")
+        digest = await upload.keep()
+    values = {"filename": "a", "purpose": "batch", "num_bytes": 7, "created": now_milliseconds()}
+    return StoredFile(owner=owner, id=name, digest=digest, **values)
+
+
+NOTHING = {"responses": 0, "conversations": 0, "feedback": 0, "files": 0}
+ONE_OF_EACH = dict.fromkeys(NOTHING, 1)
+
+
+async def folder_of(store: Store) -> Path:
+    return FileFolder(store.database.home).path
 
 
 def counts(text: str) -> dict[str, int]:
@@ -66,19 +88,19 @@ def test_all_of_one_key_goes_and_nobody_elses(run, in_store) -> None:
     laptop, other = ids["laptop"], ids["other"]
     in_store(lambda store: fill(store, laptop, other, ""))
     run("keys", "revoke", "laptop")
-    assert counts(run("keys", "erase", "laptop", "--dry-run", "--json")) == {
-        "responses": 1,
-        "conversations": 1,
-        "feedback": 1,
-    }
+    assert counts(run("keys", "erase", "laptop", "--dry-run", "--json")) == ONE_OF_EACH
+    folder = in_store(folder_of)
+    assert len(list(folder.iterdir())) == 3
     table = run("keys", "erase", "laptop")
+    assert len(list(folder.iterdir())) == 2
     assert [line.split()[:2] for line in table.splitlines()] == [
         ["KIND", "REMOVED"],
         ["responses", "1"],
         ["conversations", "1"],
         ["feedback", "1"],
+        ["files", "1"],
     ]
-    assert counts(run("keys", "erase", laptop, "--json")) == {"responses": 0, "conversations": 0, "feedback": 0}
+    assert counts(run("keys", "erase", laptop, "--json")) == NOTHING
     assert counts(run("prune", "--key", "", "--kind", "responses", "--json")) == {"responses": 1}
     assert in_store(lambda store: store.responses.get(other, f"r_{other}")) is not None
     assert {key["name"] for key in json.loads(run("keys", "list", "--json"))} == {"laptop", "other"}
@@ -86,10 +108,10 @@ def test_all_of_one_key_goes_and_nobody_elses(run, in_store) -> None:
 
 def test_by_age(run, in_store) -> None:
     in_store(lambda store: fill(store, "a"))
-    assert counts(run("prune", "--json")) == {"responses": 0, "conversations": 0, "feedback": 0}
-    assert counts(run("prune", "--older-than", "1h", "--json")) == {"responses": 0, "conversations": 0, "feedback": 0}
+    assert counts(run("prune", "--json")) == NOTHING
+    assert counts(run("prune", "--older-than", "1h", "--json")) == NOTHING
     assert "WOULD GO" in run("prune", "--older-than", "0m", "--dry-run")
-    assert counts(run("prune", "--older-than", "0m", "--json")) == {"responses": 1, "conversations": 1, "feedback": 1}
+    assert counts(run("prune", "--older-than", "0m", "--json")) == ONE_OF_EACH
 
 
 def test_what_cannot_be_meant_is_refused(run) -> None:

@@ -48,6 +48,7 @@ from llmos_server.api.endpoints.tokenize import detokenize, tokenize
 from llmos_server.api.endpoints.tool_list import list_tools
 from llmos_server.api.endpoints.usage import all_usage, own_usage, usage_of_request
 from llmos_server.api.error_response import error_body, to_response
+from llmos_server.api.files.handlers import FILE_HANDLERS
 from llmos_server.api.flights import Flights
 from llmos_server.api.guard import Guard
 from llmos_server.api.http.access import identify
@@ -83,6 +84,7 @@ from llmos_server.api.stored.responses import cancel_response, delete_response, 
 from llmos_server.calibration.file import CalibrationFile
 from llmos_server.chat.pool import TextPool
 from llmos_server.contracts import Finding
+from llmos_server.files.folder import FileFolder
 from llmos_server.fleet_contracts import EngineFleet
 from llmos_server.key_contracts import UsageBook
 from llmos_server.logbook.lines import LogBook
@@ -171,6 +173,7 @@ HANDLERS = [
     own_usage,
     usage_of_request,
     all_usage,
+    *FILE_HANDLERS,
     *OLLAMA_HANDLERS,
 ]
 
@@ -193,6 +196,7 @@ def create_api(
     agents: AgentsSettings | None = None,
     tool_providers: Mapping[str, ToolProvider] | None = None,
     configuration: Sequence[SettingRow] = (),
+    files: FileFolder | None = None,
     logbook: LogBook | None = None,
     job_sources: Sequence[JobSource] = (),
     on_startup: Sequence[LifespanHook] = (),
@@ -207,6 +211,7 @@ def create_api(
     serves_mcp: answers MCP clients at /mcp. tool_providers: of tools that the server runs, by the type of an entry of
     `tools`, beside or instead of the usual ones. configuration: what /admin/v1/settings tells. logbook:
     where /admin/v1/logs reads; None for nowhere. job_sources: of further kinds of jobs.
+    files: where what clients upload lies.
 
     on_startup, on_shutdown: called without arguments, in order; the engines' own start and stop belong here."""
     pool = TextPool()
@@ -244,6 +249,7 @@ def create_api(
         mcp=mcp,
         agents=agents or AgentsSettings(),
         configuration=configuration,
+        files=files,
         logbook=logbook,
         tool_providers={
             "skill": SkillProvider(),

@@ -20,6 +20,7 @@ from llmos_server.errors import (
     ModelNotFound,
     PluginFailed,
     RateLimited,
+    StorageFull,
     StoreUnavailable,
     TextBusy,
     Unauthorized,
@@ -103,6 +104,8 @@ def describe(error: BaseException) -> WireError:
         message = "The database can't be used now; the server's log tells why. Try again later."
         retry = _retry_after(1.0)
         return WireError(503, message, type="service_unavailable_error", code="database_unavailable", headers=retry)
+    if isinstance(error, StorageFull):
+        return WireError(507, str(error), type="server_error", code="insufficient_storage")
     if isinstance(error, ModelNotFound):
         return WireError(404, str(error), param="model", code="model_not_found")
     if isinstance(error, EngineBusy):

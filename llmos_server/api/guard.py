@@ -20,7 +20,7 @@ from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
 from llmos_server.api.error_response import error_body
 from llmos_server.api.errors import WireError
-from llmos_server.api.http.body_reader import BodyReader, MemoryBudget
+from llmos_server.api.http.body_reader import UPLOADS, BodyReader, MemoryBudget
 from llmos_server.api.http.context import request_id_of
 from llmos_server.hosts import create_host_rule, name_in
 from llmos_server.settings import ApiSettings
@@ -59,7 +59,8 @@ class Guard:
             await send_error(refusal, body, send)
             return
         with self._budget.account() as account:
-            await self._app(scope, BodyReader(receive, account, self._body_seconds), send)
+            is_upload = scope["path"].rstrip("/") in UPLOADS
+            await self._app(scope, BodyReader(receive, account, self._body_seconds, is_upload=is_upload), send)
 
     def _check_host(self, scope: HTTPScope, headers: Mapping[str, str]) -> WireError | None:
         num_hosts = sum(name == b"host" for name, _ in scope["headers"])

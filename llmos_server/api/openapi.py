@@ -16,6 +16,8 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.plugins import OpenAPIRenderPlugin
 
 from llmos_server.api.bodies.body import WireBody
+from llmos_server.api.files.uploading import ANCHOR, PURPOSES, SECONDS
+from llmos_server.api.http.body_reader import UPLOADS
 from llmos_server.api.http.event_stream import EVENT_STREAM
 from llmos_server.api.http.families import ANTHROPIC, OLLAMA, Family, family_of
 from llmos_server.api.ollama.ndjson import MEDIA_TYPE as LINES
@@ -62,7 +64,7 @@ _WITH_KEY = {401: "The key is missing, unknown or revoked.", 503: "The server ca
 _WITH_BODY = {
     408: "The body did not come in time.",
     413: "The body is too large.",
-    415: "The body is not declared as JSON.",
+    415: "The body is not declared as what it has to be: JSON, or a form with a file.",
     429: "Too many requests; Retry-After tells when to try again.",
     503: "The server or its engine can't answer now.",
 }
@@ -93,6 +95,8 @@ def _complete(document: Document, handlers: list[tuple[str, HTTPRouteHandler]]) 
         for method in handler.http_methods:
             operation = document["paths"].get(path, {}).get(str(method).lower())
             if operation is not None:
+                if path in UPLOADS and str(method) == "POST":
+                    operation["requestBody"] = _form()
                 _complete_operation(operation, path, is_public=bool(handler.opt.get("public")))
     components = document.setdefault("components", {})
     components["schemas"] = {**components.get("schemas", {}), **_schemas(types, _request_types(handlers))}
@@ -143,6 +147,14 @@ def _complete_operation(operation: Document, path: str, *, is_public: bool) -> N
         responses["200"]["content"][LINES] = {"schema": {"anyOf": kinds}}
     if not is_public:
         operation["security"] = [{"key": []}, {}]
+
+
+def _form() -> Document:
+    """A file with its fields; Litestar doesn't know of it, as the handler reads it while it comes."""
+    names = {"purpose": {"type": "string", "enum": list(PURPOSES)}, ANCHOR: {"const": "created_at"}}
+    properties = {"file": {"type": "string", "format": "binary"}, **names, SECONDS: {"type": "integer"}}
+    schema = {"type": "object", "properties": properties, "required": ["file", "purpose"]}
+    return {"required": True, "content": {"multipart/form-data": {"schema": schema}}}
 
 
 def _event(path: str) -> Document:

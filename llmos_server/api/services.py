@@ -21,6 +21,7 @@ from llmos_server.api.watchers import Watchers
 from llmos_server.calibration.file import CalibrationFile
 from llmos_server.contracts import Finding
 from llmos_server.errors import ModelNotFound, StoreUnavailable
+from llmos_server.files.folder import FileFolder
 from llmos_server.key_contracts import UsageBook
 from llmos_server.logbook.lines import LogBook
 from llmos_server.plugins.host import PluginHost
@@ -66,6 +67,8 @@ class Services:
     """Of tools that the server runs, by the `type` of an entry of `tools`."""
     configuration: Sequence[SettingRow] = ()
     """All settings that hold, without secrets."""
+    files: FileFolder | None = None
+    """Where the content of uploaded files lies."""
     logbook: LogBook | None = None
     """Where the log is read back."""
     skill_history: SkillHistory = field(default_factory=SkillHistory)
@@ -83,6 +86,14 @@ def store_of(connection: Any) -> Store:
     if store is None:
         raise StoreUnavailable("This server has no database.")
     return store
+
+
+def files_of(connection: Any) -> FileFolder:
+    """Raises StoreUnavailable on a server that has no place for files."""
+    files = services_of(connection).files
+    if files is None:
+        raise StoreUnavailable("This server keeps no files.")
+    return files
 
 
 def model_admin_of(connection: Any) -> ModelAdmin:

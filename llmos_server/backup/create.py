@@ -8,13 +8,24 @@ import sqlite3
 import tarfile
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import msgspec
 
 from llmos_server import __version__
-from llmos_server.backup.archive import BLOB, CONFIG, DATABASE, FORMAT, MANIFEST, HashingReader, Manifest, Member
+from llmos_server.backup.archive import (
+    BLOB,
+    CONFIG,
+    DATABASE,
+    FILES,
+    FORMAT,
+    MANIFEST,
+    UPLOADED,
+    HashingReader,
+    Manifest,
+    Member,
+)
 from llmos_server.errors import SettingsError, StoreUnavailable
 from llmos_server.settings import Settings
 
@@ -58,6 +69,10 @@ def _fill(tar: tarfile.TarFile, home: Path, copy: Path, with_weights: bool) -> M
     if (home / DATABASE).exists():
         copy_database(home / DATABASE, copy)
         members[DATABASE] = _add(tar, DATABASE, copy)
+    for path in _files(home / FILES):
+        if UPLOADED.fullmatch(name := f"{FILES}/{path.name}"):
+            with suppress(FileNotFoundError):  # Deleted since the database was copied.
+                members[name] = _add(tar, name, path)
     if (home / CONFIG).is_file():
         members[CONFIG] = _add(tar, CONFIG, home / CONFIG)
     for path in _files(home / "models"):

@@ -18,6 +18,7 @@ from llmos_server.backup.archive import (
     CHUNK_BYTES,
     CONFIG,
     DATABASE,
+    FILES,
     FORMAT,
     LINK_TARGET,
     MANIFEST,
@@ -142,13 +143,13 @@ def _swap(home: Path, staging: Path, manifest: Manifest) -> Path:
     aside.mkdir(mode=0o700)
     replaced = [CONFIG] if CONFIG in manifest.members else []
     if DATABASE in manifest.members:
-        replaced += [f"{DATABASE}-wal", f"{DATABASE}-shm", DATABASE]
+        replaced += [f"{DATABASE}-wal", f"{DATABASE}-shm", DATABASE, FILES]
     if (staging / "models").exists():
         replaced.append("models")
     for name in replaced:
         if os.path.lexists(home / name):
             os.rename(home / name, aside / name)
-    for name in (DATABASE, CONFIG, "models"):
+    for name in (DATABASE, FILES, CONFIG, "models"):
         if (staging / name).exists():
             os.rename(staging / name, home / name)
     if (staging / "blobs").exists():

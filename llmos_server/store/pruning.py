@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
+from typing import Literal
 
 import msgspec
 
 from llmos_server.errors import InvalidRequest
+from llmos_server.files.folder import FileFolder
 from llmos_server.key_contracts import StoredKey
 from llmos_server.settings import StorageSettings
 from llmos_server.store.object_removals import ObjectKind, ObjectRemovals, Removed
@@ -15,7 +18,8 @@ from llmos_server.store.periods import parse_since
 from llmos_server.store.store import Store
 from llmos_server.store.usage import DAY_MILLISECONDS
 
-KINDS: tuple[ObjectKind, ...] = ("responses", "conversations", "feedback")
+Kind = ObjectKind | Literal["files"]
+KINDS: tuple[Kind, ...] = ("responses", "conversations", "feedback", "files")
 BATCH = 100
 
 
@@ -25,7 +29,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     Without older_than, all of the key's; without a key, too, what is older than the settings keep it.
     """
 
-    kinds: tuple[ObjectKind, ...] = ()
+    kinds: tuple[Kind, ...] = ()
     older_than: str | None = None
     key: str | None = None
     dry_run: bool = False
@@ -49,10 +53,7 @@ async def prune(store: Store, wanted: Wanted, now: float) -> Pruned:
                 done.append(Removed(kind=kind, num_objects=0, num_bytes=0))
                 continue
             limit = int(now * 1000) - days * DAY_MILLISECONDS
-        if wanted.dry_run:
-            done.append(await store.object_removals.count(kind, owner, limit))
-        else:
-            done.append(await _remove(store.object_removals, kind, owner, limit))
+        done.append(await _prune_kind(store, kind, owner, limit, wanted.dry_run))
     await store.database.forget()
     return Pruned(data=done, dry_run=wanted.dry_run)
 
@@ -77,13 +78,33 @@ def _named(keys: Sequence[StoredKey], name: str) -> list[StoredKey]:
     return [one for one in keys if one.name == name]
 
 
-def _days(settings: StorageSettings, kind: ObjectKind) -> int:
+def _days(settings: StorageSettings, kind: Kind) -> int:
     days = {
         "responses": settings.response_days,
         "conversations": settings.conversation_days,
         "feedback": settings.feedback_days,
+        "files": settings.file_days,
     }
     return days[kind]
+
+
+async def _prune_kind(store: Store, kind: Kind, owner: Owner, before: int | None, dry_run: bool) -> Removed:
+    if kind == "files":
+        number, size = await (store.files.count if dry_run else partial(remove_files, store))(owner, before)
+        return Removed(kind=kind, num_objects=number, num_bytes=size)
+    if dry_run:
+        return await store.object_removals.count(kind, owner, before)
+    return await _remove(store.object_removals, kind, owner, before)
+
+
+async def remove_files(store: Store, owner: Owner, before: int | None) -> tuple[int, int]:
+    """With their content; how many, and how many bytes they had."""
+    folder, number, size = FileFolder(store.database.home), 0, 0
+    while batch := await store.files.remove(owner, before, BATCH):
+        for file_id, num_bytes in batch:
+            await folder.remove(file_id)
+            number, size = number + 1, size + num_bytes
+    return number, size
 
 
 async def _remove(removals: ObjectRemovals, kind: ObjectKind, owner: Owner, before: int | None) -> Removed:

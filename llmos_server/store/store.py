@@ -11,6 +11,7 @@ from llmos_server.settings import Settings, StorageSettings
 from llmos_server.store.conversations import ConversationRepository
 from llmos_server.store.database import Database
 from llmos_server.store.feedback import FeedbackRepository
+from llmos_server.store.files import FileRepository
 from llmos_server.store.keys import KeyRepository
 from llmos_server.store.migrate import migrate
 from llmos_server.store.object_removals import ObjectRemovals
@@ -43,6 +44,7 @@ class Store:
         self.skill_switches = SkillSwitchRepository(database)
         self._quota = Quota(storage.max_key_bytes)
         self.responses = ResponseRepository(database, self.presence, storage, self._quota)
+        self.files = FileRepository(database, self._quota)
         self.conversations = ConversationRepository(database, storage, self._quota)
         self.feedback = FeedbackRepository(database, storage, self._quota)
 

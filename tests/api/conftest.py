@@ -24,6 +24,7 @@ import uvicorn
 from llmos_server.api.app import create_api
 from llmos_server.api.http.connections import BoundedProtocol
 from llmos_server.api.served import ModelDirectory, ServedModel
+from llmos_server.files.folder import FileFolder
 from llmos_server.settings import ApiSettings
 from llmos_server.store.migrate import migrate
 
@@ -149,6 +150,7 @@ async def make_api(fakes: ModuleType) -> AsyncIterator[Callable[..., Api]]:
                 gate=gate,
                 tool_providers=tool_providers,
                 usage=usage,
+                files=FileFolder(store.database.home) if store else None,
                 on_startup=[partial(migrate, store.database)] if store else [],
                 on_shutdown=[store.close] if store else [],
             )

@@ -39,6 +39,7 @@ async def test_one_keys_objects(server):
         ("responses", 1),
         ("conversations", 1),
         ("feedback", 1),
+        ("files", 0),
     ]
     assert counted["dry_run"] is True
     done = (await prune(server, key="", kinds=["conversations", "conversations"])).json()

@@ -28,6 +28,9 @@ ROUTES: dict[tuple[str, str], Any] = {
     ("GET", "/v1/usage/{request_id}"): None,
     ("GET", "/v1/llmos/feedback/{feedback_id}"): None,
     ("DELETE", "/v1/llmos/feedback/{feedback_id}"): None,
+    ("GET", "/v1/files/{file_id}"): None,
+    ("GET", "/v1/files/{file_id}/content"): None,
+    ("DELETE", "/v1/files/{file_id}"): None,
 }
 """With a body that its owner could send."""
 
@@ -57,12 +60,14 @@ async def fill(server: Any) -> dict[str, str]:
     made = await server.store.conversations.create(owner, {}, [{**HELLO, "id": ITEM}])
     given = await server.store.feedback.add(owner, "tiny", 1, FEEDBACK)
     await server.store.usage.write([usage_row(owner)])
+    file = await server.http().post("/v1/files", files={"file": ("a.txt", b"a")}, data={"purpose": "user_data"})
     return {
         "response_id": RESPONSE,
         "conversation_id": made.id,
         "item_id": ITEM,
         "request_id": "req_of_a",
         "feedback_id": given.id,
+        "file_id": file.json()["id"],
     }
 
 

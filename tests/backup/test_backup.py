@@ -26,6 +26,7 @@ from llmos_server.store.store import open_store
 
 BLOB = "blobs/sha256-9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 """Of the content "test"."""
+UPLOADED = f"files/file-{'a' * 32}"
 WEIGHTS = "models/tiny-1/abc/weights/tiny.gguf"
 
 
@@ -57,6 +58,9 @@ def settings(tmp_path: Path) -> Settings:
     ensure_admin_token(home)
     (home / "config.toml").write_text("[api]\nport = 8123\n")
     (home / "blobs").mkdir()
+    (home / "files").mkdir()
+    (home / UPLOADED).write_text("uploaded")
+    (home / "files/.upload-1").write_text("unfinished")
     (home / BLOB).write_text("test")
     (home / WEIGHTS).parent.mkdir(parents=True)
     (home / WEIGHTS).symlink_to(Path("../../../../") / BLOB)
@@ -76,7 +80,7 @@ def names(path: Path) -> set[str]:
 
 
 def test_what_is_in_it(settings: Settings, backup: Path, tmp_path: Path) -> None:
-    assert names(backup) == {"llmos.db", "config.toml", "models/tiny-1/manifest.json", BLOB, "manifest.json"}
+    assert names(backup) == {"llmos.db", UPLOADED, "config.toml", "models/tiny-1/manifest.json", BLOB, "manifest.json"}
     create_backup(settings, tmp_path / "light.tar")
     assert BLOB not in names(tmp_path / "light.tar")
     assert stat.S_IMODE(backup.stat().st_mode) == 0o600
@@ -98,10 +102,14 @@ def test_a_home_comes_back(settings: Settings, backup: Path) -> None:
     add_key(settings, "later")
     (home / "config.toml").write_text("[api]\nport = 1\n")
     (home / BLOB).unlink()
+    (home / UPLOADED).unlink()
+    (home / "files/file-later").write_text("later")
     done = restore_backup(settings, backup)
     assert key_names(settings) == ["laptop"]
     assert "8123" in (home / "config.toml").read_text()
     assert (home / WEIGHTS).read_text() == "test"
+    assert [path.name for path in (home / "files").iterdir()] == [Path(UPLOADED).name]
+    assert (done.aside / "files/file-later").exists()
     assert done.missing_blobs == []
     assert "port = 1\n" in (done.aside / "config.toml").read_text()
     assert key_names(Settings(home=done.aside)) == ["laptop", "later"]

@@ -43,7 +43,7 @@ async def test_many_may_come_first(tmp_path: Path, url: str) -> None:
     await asyncio.gather(*(asyncio.to_thread(lambda d=d: asyncio.run(_migrate_and_close(d))) for d in databases))
     check = Database(tmp_path, url)
     async with check.read() as connection:
-        assert (await connection.execute(text("SELECT version_num FROM alembic_version"))).all() == [("0009",)]
+        assert (await connection.execute(text("SELECT version_num FROM alembic_version"))).all() == [("0010",)]
     await check.close()
 
 

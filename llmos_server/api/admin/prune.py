@@ -25,7 +25,7 @@ log = structlog.get_logger(__name__)
 
 
 class PruneRequest(Struct, kw_only=True, forbid_unknown_fields=True):
-    kinds: Annotated[list[Literal["responses", "conversations", "feedback"]], Meta(max_length=3)] | None = None
+    kinds: Annotated[list[Literal["responses", "conversations", "feedback", "files"]], Meta(max_length=4)] | None = None
     older_than: str | None = None
     key: str | None = None
     dry_run: bool | None = None
@@ -42,7 +42,7 @@ class PruneBody(WireBody[PruneRequest]):
     status_code=200,
     guards=[require_admin],
     tags=["Administration"],
-    summary="Remove stored responses and conversations",
+    summary="Remove what is stored: responses, conversations, feedback, files",
     description="Without key and older_than: what is older than the settings keep it.",
     responses={200: ResponseSpec(Pruned, description="How much was removed, or would be.")},
 )

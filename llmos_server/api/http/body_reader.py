@@ -10,6 +10,11 @@ from litestar.types import HTTPReceiveMessage, Receive, WebSocketReceiveMessage
 
 from llmos_server.api.errors import ClientDisconnected, RefusedEarly
 
+UPLOADS = frozenset({"/v1/files"})
+"""Paths whose bodies are written to the disk while they come."""
+SLOWEST_UPLOAD = 16 * 2**10
+"""Bytes a second; whoever sends more slowly holds a connection for little."""
+
 
 class Account:
     """What the body of one request takes of the budget."""
@@ -52,10 +57,13 @@ class BodyReader:
     """An ASGI receive. The whole body has to come within `seconds`; what comes after it, the client's leaving, may take
     its time. Raises RefusedEarly, and ClientDisconnected when the client leaves before the end of its body."""
 
-    def __init__(self, receive: Receive, account: Account, seconds: float) -> None:
+    def __init__(self, receive: Receive, account: Account, seconds: float, *, is_upload: bool = False) -> None:
+        """is_upload: of any length, as the handler limits it and holds little of it in memory; it may take longer by
+        the time that SLOWEST_UPLOAD needs for it."""
         self._receive = receive
         self._account = account
         self._seconds = seconds
+        self._is_upload = is_upload
         self._deadline: float | None = None
         self._has_body = False
 
@@ -78,5 +86,11 @@ class BodyReader:
             raise ClientDisconnected
         if message["type"] == "http.request":
             self._has_body = not message.get("more_body", False)
-            self._account.add(len(message.get("body", b"")))
+            self._note(len(message.get("body", b"")))
         return message
+
+    def _note(self, num_bytes: int) -> None:
+        if self._is_upload and self._deadline is not None:
+            self._deadline += num_bytes / SLOWEST_UPLOAD
+        else:
+            self._account.add(num_bytes)

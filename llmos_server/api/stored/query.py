@@ -30,10 +30,11 @@ def check_names(request: AnyRequest, known: Collection[str]) -> None:
         tell_unknown(request, unknown)
 
 
-def read_page(request: AnyRequest) -> Page:
-    """after, limit and order. Raises InvalidRequest."""
+def read_page(request: AnyRequest, default: int = DEFAULT_PAGE, most: int = MAX_PAGE) -> Page:
+    """after, limit and order. default, most: of limit. Raises InvalidRequest."""
     query = request.query_params
-    return Page(query.get("after"), _read_limit(query.get("limit")), _read_order(query.get("order", "desc")))
+    limit = default if (text := query.get("limit")) is None else _read_limit(text, most)
+    return Page(query.get("after"), limit, _read_order(query.get("order", "desc")))
 
 
 def read_list(request: AnyRequest, name: str) -> list[str]:
@@ -67,9 +68,7 @@ def _read_order(text: str) -> Literal["asc", "desc"]:
     raise InvalidRequest("order is asc or desc.", param="order")
 
 
-def _read_limit(text: str | None) -> int:
-    if text is None:
-        return DEFAULT_PAGE
-    if not (text.isascii() and text.isdigit() and len(text) <= 9 and 1 <= int(text) <= MAX_PAGE):
-        raise InvalidRequest(f"limit is a whole number from 1 to {MAX_PAGE}.", param="limit")
+def _read_limit(text: str, most: int) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 9 and 1 <= int(text) <= most):
+        raise InvalidRequest(f"limit is a whole number from 1 to {most}.", param="limit")
     return int(text)
