@@ -56,3 +56,7 @@ class ModelsArrived(Latest):
     def __init__(self, models: ModelRows) -> None:
         self.models = models
         super().__init__()
+
+
+class LogGrew(Latest):
+    """There are new lines."""
