@@ -6,10 +6,10 @@ from typing import Any
 
 import msgspec
 import pytest
-from llmos_tui.wire import inside, live, models
+from llmos_tui.wire import inside, keys, live, logs, models
 from llmos_tui.wire.common import Wire
 
-from llmos_server.api.schemas import admin_inspection, admin_live, admin_models
+from llmos_server.api.schemas import admin, admin_inspection, admin_live, admin_logs, admin_models
 from llmos_server.registry import structure
 
 PAIRS: list[tuple[type[msgspec.Struct], type[Wire]]] = [
@@ -24,6 +24,9 @@ PAIRS: list[tuple[type[msgspec.Struct], type[Wire]]] = [
     (admin_inspection.Preview, inside.Preview),
     (admin_inspection.AttentionAnswer, inside.Attention),
     (structure.Tensor, inside.Tensor),
+    (admin_logs.LogList, logs.LogPage),
+    (admin_logs.LogGap, logs.LogGap),
+    (admin.KeyInfo, keys.Key),
 ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from textual.message import Message
 
+from llmos_tui.wire.keys import KeyList
 from llmos_tui.wire.live import InFlightList, Overview, PageMap
 from llmos_tui.wire.models import ModelRows
 
@@ -60,3 +61,11 @@ class ModelsArrived(Latest):
 
 class LogGrew(Latest):
     """There are new lines."""
+
+
+class KeysArrived(Latest):
+    """All keys."""
+
+    def __init__(self, keys: KeyList) -> None:
+        self.keys = keys
+        super().__init__()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.screen import Screen
+from textual.worker import WorkType
 
 from llmos_tui.client import Client, ClientError, Unauthorised, Unreachable
 from llmos_tui.connection import Connection
@@ -130,7 +132,9 @@ class LLMOSScreen(Screen[None]):
         if self.is_shown and self.llmos.connection.is_online:
             self._is_following = True
             for feed in self.feeds():
-                self.run_worker(run_feed(feed, self.client, self, self.llmos.watch_server.doubt), group=FEEDS)
+                # A partial: of a worker that is cancelled before it begins, a coroutine would be left over.
+                work: WorkType[None] = partial(run_feed, feed, self.client, self, self.llmos.watch_server.doubt)
+                self.run_worker(work, group=FEEDS)
 
     def _end(self) -> None:
         self._is_following = False

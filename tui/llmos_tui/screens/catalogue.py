@@ -11,7 +11,7 @@ from llmos_tui.screens.base import LLMOSScreen
 from llmos_tui.screens.chat.screen import ChatScreen
 from llmos_tui.screens.dashboard.screen import DashboardScreen
 from llmos_tui.screens.jobs import JobsScreen
-from llmos_tui.screens.keys import KeysScreen
+from llmos_tui.screens.keys.screen import KeysScreen
 from llmos_tui.screens.logs import LogsScreen
 from llmos_tui.screens.models.screen import ModelsScreen
 from llmos_tui.screens.settings import SettingsScreen

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 from textual.message import Message
+from textual.worker import WorkType
 
 from llmos_tui.screens.view import View
 from llmos_tui.wire.models import ModelRow
@@ -32,7 +34,8 @@ class InsideView(View):
     def look(self, model: ModelRow) -> None:
         """Called when it has become visible."""
         self.model = model
-        self.run_worker(self.fetch(model), exclusive=True, group="fetch")
+        work: WorkType[None] = partial(self.fetch, model)
+        self.run_worker(work, exclusive=True, group="fetch")
 
     async def fetch(self, model: ModelRow) -> None:
         """What is to be shown of it."""

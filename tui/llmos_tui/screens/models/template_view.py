@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import ClassVar
 
 from rich.text import Text
@@ -9,6 +10,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.widgets import Static
+from textual.worker import WorkType
 
 from llmos_tui.calls.inside import get_template, preview_prompt
 from llmos_tui.screens.models.inside_view import InsideView
@@ -97,4 +99,5 @@ class TemplateView(InsideView):
     def on_input_submitted(self, message: Field.Submitted) -> None:
         if self.model is not None:
             self.query_one("#preview-scroll").focus()
-            self.run_worker(self._preview(self.model), exclusive=True, group="render")
+            work: WorkType[None] = partial(self._preview, self.model)
+            self.run_worker(work, exclusive=True, group="render")
