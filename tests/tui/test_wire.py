@@ -6,10 +6,18 @@ from typing import Any
 
 import msgspec
 import pytest
-from llmos_tui.wire import inside, keys, live, logs, models
+from llmos_tui.wire import inside, jobs, keys, live, logs, models, settings
 from llmos_tui.wire.common import Wire
 
-from llmos_server.api.schemas import admin, admin_inspection, admin_live, admin_logs, admin_models
+from llmos_server.api.schemas import (
+    admin,
+    admin_inspection,
+    admin_jobs,
+    admin_live,
+    admin_logs,
+    admin_models,
+    admin_settings,
+)
 from llmos_server.registry import structure
 
 PAIRS: list[tuple[type[msgspec.Struct], type[Wire]]] = [
@@ -27,6 +35,9 @@ PAIRS: list[tuple[type[msgspec.Struct], type[Wire]]] = [
     (admin_logs.LogList, logs.LogPage),
     (admin_logs.LogGap, logs.LogGap),
     (admin.KeyInfo, keys.Key),
+    (admin_jobs.JobDetails, jobs.JobDetails),
+    (admin_jobs.JobList, jobs.JobList),
+    (admin_settings.SettingList, settings.SettingList),
 ]
 
 
@@ -45,6 +56,8 @@ def sample(of: Any, *, is_full: bool) -> Any:
             )
         case msgspec.inspect.ListType() | msgspec.inspect.VarTupleType():
             return [sample(info.item_type, is_full=is_full)] if is_full else []
+        case msgspec.inspect.TupleType():
+            return [sample(each, is_full=is_full) for each in info.item_types]
         case msgspec.inspect.DictType():
             return {"name": sample(info.value_type, is_full=is_full)} if is_full else {}
         case msgspec.inspect.LiteralType():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from textual.message import Message
 
+from llmos_tui.wire.jobs import JobDetails, JobList
 from llmos_tui.wire.keys import KeyList
 from llmos_tui.wire.live import InFlightList, Overview, PageMap
 from llmos_tui.wire.models import ModelRows
@@ -68,4 +69,20 @@ class KeysArrived(Latest):
 
     def __init__(self, keys: KeyList) -> None:
         self.keys = keys
+        super().__init__()
+
+
+class JobsArrived(Latest):
+    """All jobs."""
+
+    def __init__(self, jobs: JobList) -> None:
+        self.jobs = jobs
+        super().__init__()
+
+
+class JobArrived(Latest):
+    """One job, with its log."""
+
+    def __init__(self, job: JobDetails) -> None:
+        self.job = job
         super().__init__()
