@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from llmos_tui.wire import inside, jobs, keys, live, logs, models, settings
+from llmos_tui.wire import inside, jobs, keys, live, logs, models, settings, skills
 from llmos_tui.wire.common import Wire
 
 from llmos_server.api.schemas import (
@@ -17,6 +17,7 @@ from llmos_server.api.schemas import (
     admin_logs,
     admin_models,
     admin_settings,
+    admin_skills,
 )
 from llmos_server.registry import structure
 
@@ -36,6 +37,7 @@ PAIRS: list[tuple[type[msgspec.Struct], type[Wire]]] = [
     (admin_logs.LogGap, logs.LogGap),
     (admin.KeyInfo, keys.Key),
     (admin_jobs.JobDetails, jobs.JobDetails),
+    (admin_skills.AdminSkillList, skills.SkillList),
     (admin_jobs.JobList, jobs.JobList),
     (admin_settings.SettingList, settings.SettingList),
 ]

@@ -8,6 +8,7 @@ from llmos_tui.wire.jobs import JobDetails, JobList
 from llmos_tui.wire.keys import KeyList
 from llmos_tui.wire.live import InFlightList, Overview, PageMap
 from llmos_tui.wire.models import ModelRows
+from llmos_tui.wire.skills import SkillList
 
 
 class Latest(Message):
@@ -85,4 +86,12 @@ class JobArrived(Latest):
 
     def __init__(self, job: JobDetails) -> None:
         self.job = job
+        super().__init__()
+
+
+class SkillsArrived(Latest):
+    """All skills."""
+
+    def __init__(self, skills: SkillList) -> None:
+        self.skills = skills
         super().__init__()

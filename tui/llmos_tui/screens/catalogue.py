@@ -15,7 +15,7 @@ from llmos_tui.screens.keys.screen import KeysScreen
 from llmos_tui.screens.logs import LogsScreen
 from llmos_tui.screens.models.screen import ModelsScreen
 from llmos_tui.screens.settings import SettingsScreen
-from llmos_tui.screens.skills import SkillsScreen
+from llmos_tui.screens.skills.screen import SkillsScreen
 
 if TYPE_CHECKING:
     from llmos_tui.plugin_screens import PluginOffer
