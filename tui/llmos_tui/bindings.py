@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from textual.actions import parse
 from textual.binding import Binding
 from textual.dom import DOMNode
 
@@ -45,6 +46,16 @@ NAMES = {
 def _in_words(key: str) -> str:
     *modifiers, last = key.strip().split("+")
     return "+".join([*modifiers, NAMES.get(last, last)])
+
+
+def can_now(node: DOMNode) -> list[bool | None]:
+    """What its check_action says of each of its keys: the footer changes only where this does."""
+    found = []
+    for binding in node.BINDINGS:
+        assert isinstance(binding, Binding), "a tuple has no id and no tooltip"
+        _, name, parameters = parse(binding.action)
+        found.append(node.check_action(name, parameters))
+    return found
 
 
 def keys_of_class(kind: type[DOMNode], ours: str = "llmos_tui") -> list[Key]:

@@ -11,6 +11,7 @@ from textual.containers import Vertical
 from textual.screen import Screen
 from textual.worker import WorkType
 
+from llmos_tui.bindings import can_now
 from llmos_tui.client import Client, ClientError, Unauthorised, Unreachable
 from llmos_tui.connection import Connection
 from llmos_tui.feeds import Feed, run_feed
@@ -48,6 +49,7 @@ class LLMOSScreen(Screen[None]):
         self.place_name = place_name
         self.is_shown = False
         self._is_following = False
+        self._can: list[bool | None] = []
 
     # For those who derive from it
 
@@ -73,6 +75,13 @@ class LLMOSScreen(Screen[None]):
         except ClientError as error:
             self.notify(str(error), title="Refused", severity="error", timeout=10, markup=False)
         return None
+
+    def refresh_actions(self) -> None:
+        """Has the footer drawn anew if check_action answers otherwise of a key: for news that come often."""
+        now = can_now(self)
+        if now != self._can:
+            self._can = now
+            self.refresh_bindings()
 
     @property
     def llmos(self) -> LLMOSApp:

@@ -61,7 +61,7 @@ class JobsScreen(LLMOSScreen):
         now = self.llmos.clock or time.time
         self.query_one(JobTable).show_jobs(message.jobs.data, now())
         self._follow_current()
-        self.refresh_bindings()
+        self.refresh_actions()
 
     def on_job_arrived(self, message: JobArrived) -> None:
         if message.job.id == self._followed:
@@ -70,7 +70,7 @@ class JobsScreen(LLMOSScreen):
 
     def on_rows_moved(self, message: Rows.Moved) -> None:
         self._follow_current()
-        self.refresh_bindings()
+        self.refresh_actions()
 
     def _follow_current(self) -> None:
         """Only the one with the cursor is followed."""

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from textual.actions import parse
-from textual.binding import Binding
 from textual.containers import Vertical
 
+from llmos_tui.bindings import can_now
 from llmos_tui.client import Client
 
 if TYPE_CHECKING:
@@ -36,11 +35,7 @@ class View(Vertical):
 
     def refresh_actions(self) -> None:
         """Asks check_action for each key, and has the footer drawn anew if an answer is another: that is dear."""
-        now = []
-        for binding in self.BINDINGS:
-            assert isinstance(binding, Binding)
-            _, name, parameters = parse(binding.action)
-            now.append(self.check_action(name, parameters))
+        now = can_now(self)
         if now != self._can:
             self._can = now
             self.refresh_bindings()

@@ -56,11 +56,16 @@ class SkillFacts(VerticalScroll, can_focus=False):
     SkillFacts { height: 8; border-top: solid $secondary; padding: 0 1; scrollbar-size-vertical: 1; }
     """
 
+    _shown = ""
+
     def compose(self) -> ComposeResult:
         yield Static("", id="skill-facts")
 
     def show(self, skill: Skill | None) -> None:
-        self.query_one("#skill-facts", Static).update(Text("\n".join(facts(skill)) if skill else ""))
+        text = "\n".join(facts(skill)) if skill else ""
+        if text != self._shown:
+            self._shown = text
+            self.query_one("#skill-facts", Static).update(Text(text))
 
 
 def facts(skill: Skill) -> list[str]:

@@ -46,7 +46,7 @@ class KeysScreen(LLMOSScreen):
 
     def on_keys_arrived(self, message: KeysArrived) -> None:
         self.query_one(KeyTable).show_keys(message.keys.data)
-        self.refresh_bindings()
+        self.refresh_actions()
 
     @property
     def _current(self) -> Key | None:
@@ -62,7 +62,7 @@ class KeysScreen(LLMOSScreen):
         return True
 
     def on_rows_moved(self, message: Rows.Moved) -> None:
-        self.refresh_bindings()
+        self.refresh_actions()
 
     def action_inspect(self) -> None:
         self.query_one(KeyTable).choose()
