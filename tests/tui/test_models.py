@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import tui_data
 import tui_models_data as data
 from llmos_tui.screens.dialog import ConfirmScreen
 from llmos_tui.screens.models.pull_dialog import PullDialog
@@ -77,10 +78,16 @@ async def test_a_refusal_is_told_in_the_servers_words(open_app, server: FakeServ
         await wait_for(pilot, lambda: "models.pinned names it." in toasts(pilot))
 
 
-async def test_what_changes_at_the_server_is_seen(open_app, models, wait_for, monkeypatch) -> None:
-    monkeypatch.setattr("llmos_tui.calls.polling.LEAST_SECONDS", 0.02)
-    async with open_app(place="models", interval=0.02) as pilot:
+async def test_what_changes_at_the_server_is_seen(open_app, server: FakeServer, models, wait_for) -> None:
+    async with open_app(place="models") as pilot:
+        count = len(server.requests("GET", "/admin/v1/models"))
+        live, other = tui_data.decoder(), tui_data.encoder()
+        server.feed("/admin/v1/live").send("overview", tui_data.overview(models=[{**live, "num_running": 41}, other]))
+        await wait_for(pilot, lambda: "41" in drawn(pilot).splitlines()[1])
+        assert len(server.requests("GET", "/admin/v1/models")) == count  # That is no reason to ask for the list.
         models[1] = data.encoder(state="loading")
+        live = {**live, "num_running": 41}
+        server.feed("/admin/v1/live").send("overview", tui_data.overview(models=[live, {**other, "state": "loading"}]))
         await wait_for(pilot, lambda: "loading" in drawn(pilot))
 
 

@@ -7,7 +7,6 @@ from textual.message import Message
 from llmos_tui.wire.jobs import JobDetails, JobList
 from llmos_tui.wire.keys import KeyList
 from llmos_tui.wire.live import InFlightList, Overview, PageMap
-from llmos_tui.wire.models import ModelRows
 from llmos_tui.wire.skills import SkillList
 
 
@@ -50,14 +49,6 @@ class FeedRefused(Message):
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
-        super().__init__()
-
-
-class ModelsArrived(Latest):
-    """All models, and the account of the memory budget."""
-
-    def __init__(self, models: ModelRows) -> None:
-        self.models = models
         super().__init__()
 
 

@@ -23,8 +23,8 @@ from llmos_tui.widgets.key_table import KeyTable, allowed, state
 from llmos_tui.widgets.rows import Rows
 from llmos_tui.wire.keys import Key
 
-LOOK_SECONDS = 5.0
-"""Keys change seldom."""
+LOOK_SECONDS = 15.0
+"""Keys change seldom, and each look is a line in the server's log."""
 
 
 class KeysScreen(LLMOSScreen):

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from typing import ClassVar
 
+import msgspec
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.message import Message
+from textual.worker import WorkType
 
 from llmos_tui import words
 from llmos_tui.calls import models as calls
@@ -20,6 +22,7 @@ from llmos_tui.widgets.model_table import ModelTable
 from llmos_tui.widgets.pull_panel import PullPanel
 from llmos_tui.widgets.rows import Rows
 from llmos_tui.widgets.usage_bar import UsageBar
+from llmos_tui.wire.live import Overview
 from llmos_tui.wire.models import ModelRow, ModelRows
 
 IN_MEMORY = ("ready", "loading", "restarting")
@@ -51,6 +54,11 @@ class ModelListView(View):
             self.what, self.model = what, model
             super().__init__()
 
+    def __init__(self, *, id: str) -> None:
+        super().__init__(id=id)
+        self._models: ModelRows | None = None
+        self._live: Overview | None = None
+
     def compose(self) -> ComposeResult:
         yield UsageBar("memory", id="memory")
         yield ModelTable()
@@ -66,11 +74,21 @@ class ModelListView(View):
         tables = list(self.query(ModelTable))
         return tables[0].current if tables else None
 
-    def show(self, models: ModelRows) -> None:
-        used = f"{words.size(models.used_bytes)} of {words.size(models.budget_bytes)} for models"
-        share = models.used_bytes / models.budget_bytes if models.budget_bytes else 0.0
-        self.query_one(UsageBar).show(share, used)
-        self.table.show(models.data)
+    def show_live(self, overview: Overview) -> None:
+        """What is new each second; the list itself is fetched only where models came, went or changed."""
+        before, self._live = self._live, overview
+        if before is not None and kinds(before) != kinds(overview):
+            self.begin_refetch()
+        self._show()
+
+    def _show(self) -> None:
+        models, live = self._models, self._live
+        if models is None:
+            return
+        used, budget = (live or models).used_bytes, (live or models).budget_bytes
+        share = used / budget if budget else 0.0
+        self.query_one(UsageBar).show(share, f"{words.size(used)} of {words.size(budget)} for models")
+        self.table.show(merge(models.data, live))
         self._show_facts()
 
     def on_rows_moved(self, message: Rows.Moved) -> None:
@@ -143,11 +161,16 @@ class ModelListView(View):
 
         self.run_worker(do())
 
+    def begin_refetch(self) -> None:
+        work: WorkType[None] = self.refetch
+        self.run_worker(work)
+
     async def refetch(self) -> None:
-        """Before the next regular look, after something was done."""
+        """When the screen is shown, and after something was done or has changed."""
         models = await self.host.ask(calls.list_models(self.client))
         if models is not None:
-            self.show(models)
+            self._models = models
+            self._show()
 
     # Pulls
 
@@ -179,6 +202,26 @@ class ModelListView(View):
             self.notify(f"{name} {pull.text}", markup=False)
             await self.refetch()
         panel.refresh()
+
+
+def kinds(overview: Overview) -> list[tuple[object, ...]]:
+    """What of the list has to be fetched anew when it changes."""
+    return [(model.name, model.state, model.is_pinned, model.is_default, model.failure) for model in overview.models]
+
+
+def merge(rows: list[ModelRow], live: Overview | None) -> list[ModelRow]:
+    """With what is newer: memory, and who uses it."""
+    news = {model.name: model for model in live.models} if live else {}
+    merged = []
+    for row in rows:
+        if (new := news.get(row.id)) is not None:
+            count = new.num_running + new.num_waiting
+            status = msgspec.structs.replace(
+                row.status, num_bytes=new.num_bytes or row.status.num_bytes, num_open_requests=count
+            )
+            row = msgspec.structs.replace(row, status=status)
+        merged.append(row)
+    return merged
 
 
 def facts(model: ModelRow) -> str:

@@ -8,10 +8,9 @@ from functools import partial
 from textual.app import ComposeResult
 from textual.widgets import ContentSwitcher
 
-from llmos_tui.calls.models import list_models
-from llmos_tui.calls.polling import poll
+from llmos_tui.calls.live import follow_overview
 from llmos_tui.feeds import Feed
-from llmos_tui.messages import ModelsArrived
+from llmos_tui.messages import OverviewArrived
 from llmos_tui.screens.base import LLMOSScreen
 from llmos_tui.screens.models.attention_view import AttentionView
 from llmos_tui.screens.models.inside_view import InsideView
@@ -42,10 +41,13 @@ class ModelsScreen(LLMOSScreen):
             yield TemplateView(id="template-view")
 
     def feeds(self) -> Iterable[Feed]:
-        yield Feed(partial(poll, list_models, seconds=self.llmos.interval), ModelsArrived)
+        yield Feed(partial(follow_overview, interval=self.llmos.interval), OverviewArrived)
 
-    def on_models_arrived(self, message: ModelsArrived) -> None:
-        self.query_one(ModelListView).show(message.models)
+    def came_online(self) -> None:
+        self.query_one(ModelListView).begin_refetch()
+
+    def on_overview_arrived(self, message: OverviewArrived) -> None:
+        self.query_one(ModelListView).show_live(message.overview)
 
     def on_model_list_view_look(self, message: ModelListView.Look) -> None:
         view = self.query_one(VIEWS[message.what])

@@ -16,7 +16,8 @@ from llmos_tui.screens.base import LLMOSScreen
 from llmos_tui.screens.skills.list_view import SkillListView
 from llmos_tui.screens.skills.run_view import SkillRunView
 
-LOOK_SECONDS = 2.0
+LOOK_SECONDS = 10.0
+"""Each look is a line in the server's log."""
 
 
 class SkillsScreen(LLMOSScreen):
