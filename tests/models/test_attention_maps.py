@@ -3,6 +3,8 @@ the default model's."""
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,9 @@ from transformers import AutoConfig, AutoModel, PreTrainedModel
 
 from llmos_server.contracts import ModelVersion
 from llmos_server.errors import UnsupportedModel
+from llmos_server.models import attention_maps
 from llmos_server.models.attention_maps import decoder_maps, encoder_maps, own_config, own_maps
+from llmos_server.models.decoder import DecoderLayer
 from llmos_server.models.weights import open_weights
 
 PROMPT = [(i * i * 7 + i * 13) % 96 for i in range(24)]
@@ -76,3 +80,27 @@ def test_the_default_model_for_embeddings(minilm: ModelVersion) -> None:
     assert found.shape[:2] == (6, 12)
     assert found.triu(1).any()
     check(found, expected_maps(model, ids), TOLERANCE)
+
+
+def test_one_layers_weights_are_in_memory_at_a_time(
+    checkpoint: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is read when its turn comes, and let go of before the next one."""
+    living: weakref.WeakSet[DecoderLayer] = weakref.WeakSet()
+    most: list[int] = []
+
+    class Watched(DecoderLayer):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            living.add(self)
+            most.append(len(living))
+
+    monkeypatch.setattr(attention_maps, "DecoderLayer", Watched)
+    tiny = checkpoint("llama", num_hidden_layers=3)
+    config = own_config(tiny.folder)
+    assert config is not None
+    maps = own_maps(config, open_weights(sorted(tiny.folder.glob("*.safetensors")), config), PROMPT)
+    next(maps)
+    assert (most, len(living)) == ([1], 0)
+    list(maps)
+    assert most == [1, 1, 1]
