@@ -143,6 +143,16 @@ RESPONSE: dict[str, Any] = {
     "top_logprobs": 2,
     "text": {"format": {"type": "text"}},
 }
+FEEDBACK = {
+    "model": "tiny",
+    "messages": CHAT["messages"],
+    "answer": "Hi",
+    "rating": -1,
+    "correction": "Ho",
+    "tags": ["a"],
+    "response_id": "resp_1",
+    "sampling": {"seed": 1},
+}
 ROUTES: dict[str, tuple[dict[str, Any], Any]] = {
     "/v1/responses": (RESPONSE, responding.RESPONSE),
     "/v1/responses/input_tokens": (INPUT, responding.INPUT_TOKENS),
@@ -154,6 +164,7 @@ ROUTES: dict[str, tuple[dict[str, Any], Any]] = {
     "/v1/chat/completions": (CHAT, fields.CHAT),
     "/v1/chat/completions/render": ({"messages": CHAT["messages"]}, fields.CHAT),
     "/v1/completions": (COMPLETION, fields.COMPLETION),
+    "/v1/llmos/feedback": (FEEDBACK, stored.CREATE_FEEDBACK),
     "/v1/embeddings": ({"input": ["Hi", "Ho"], "dimensions": 4, "truncate_prompt_tokens": -1}, fields.EMBEDDING),
     "/v1/skills/shout/run": (SKILL, dict.fromkeys(SKILL)),
     "/v1/systemone": (SYSTEMONE, decision_fields.SYSTEMONE),
