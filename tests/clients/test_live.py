@@ -104,8 +104,22 @@ RESPONSES: dict[str, dict[str, str]] = {
         "turns": "Paris",
         "hosted": "mcp_approval_response_item",
     },
+    "ai_sdk_agents_client.mjs": {
+        f"{api}_{name}": part
+        for api in ("responses", "anthropic")
+        for name, part in {
+            "text": "Paris",
+            "stream": "Paris",
+            "object": '{"city":',
+            "call": "sunny in 2 steps",
+            "call_streamed": "sunny in 2 steps",
+            "missing": "404 The model 'none-such' isn't served here",
+            "too_long": "8191",
+        }.items()
+    }
+    | {"anthropic_skill": "star"},
 }
-"""The same, of clients of the Responses API."""
+"""The same, of clients of the Responses API, and of Anthropic's by the same SDK."""
 
 
 @pytest.fixture(scope="module")
