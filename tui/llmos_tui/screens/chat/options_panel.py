@@ -49,11 +49,16 @@ class OptionsPanel(VerticalScroll, can_focus=False):
             system = (Label("System prompt"), TextArea(id="option-system", placeholder="none"))
             await self.mount_all([widget for pair in (system, *fields) for widget in pair])
             self.write(self._unseen)
-        self.add_class("-shown")
+        self._show(True)
         self.query_one(f"#option-{name}").focus()
 
     def end(self) -> None:
-        self.remove_class("-shown")
+        self._show(False)
+
+    def _show(self, is_shown: bool) -> None:
+        """Where the terminal is narrow, the screen hides the chat meanwhile."""
+        self.set_class(is_shown, "-shown")
+        self.screen.set_class(is_shown, "-options")
 
     @property
     def is_shown(self) -> bool:

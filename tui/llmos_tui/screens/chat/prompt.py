@@ -17,7 +17,8 @@ class Prompt(TextArea):
     """Enter sends, and doesn't break the line. It tells what it is for: a message, an edited one, a tool's result."""
 
     DEFAULT_CSS = """
-    Prompt { height: auto; min-height: 3; max-height: 8; border: round $secondary; padding: 0 1; background: $surface; }
+    Prompt { height: auto; min-width: 12; min-height: 3; max-height: 8; padding: 0 1; background: $surface; }
+    Prompt { border: round $secondary; }
     Prompt:focus { border: round $accent; }
     """
     BINDING_GROUP_TITLE = "Message"

@@ -153,7 +153,6 @@ class ChatScreen(KeptChat):
         try:
             self.options_panel.read().fields()
         except WrongOption as error:
-            self.add_class("-options")
             await self.options_panel.tell(error)
             return False
         if self.is_busy:
@@ -239,7 +238,6 @@ class ChatScreen(KeptChat):
             self._prompt.focus()
         else:
             await self.options_panel.begin()
-        self.set_class(self.options_panel.is_shown, "-options")
 
     async def action_probabilities(self) -> None:
         self._shows_tokens = not self._shows_tokens
