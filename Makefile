@@ -13,7 +13,7 @@ export TORCH
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev model clients serve test lint types proof bench bench-peers clean
+.PHONY: help install install-dev model clients serve test lint types proof bench bench-peers screenshots clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ bench: install ## Measure a running server (start it first: make serve)
 
 bench-peers: install ## Measure servers in turns: make bench-peers PEERS="llmos=URL llama.cpp=URL" ARGS="--start NAME='COMMAND'"
 	@$(BIN)/python benchmarks/peers.py $(PEERS) $(ARGS)
+
+screenshots: model ## Take the pictures of docs/tui.md, of the real thing under load
+	@$(BIN)/python scripts/screenshots.py
 
 clean: ## Remove caches and build products; .venv and pulled models stay
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -67,7 +67,8 @@ def create_app(url: str | None, key: str | None, rate: float, config: Path | Non
 
     settings = read_settings(config)
     root, is_named = _server_of(url, settings)
-    client = Client(root, lambda: key or key_for(root))
+    key_for(root)  # Now, so that a token that isn't to be trusted is told before the screen is ours.
+    client = Client(root, _key_finder(key, root))
     return LLMOSApp(
         client,
         preferences=settings.home / "tui.json",
@@ -106,7 +107,20 @@ def create_browser_server(
     words = [sys.executable, "-m", "llmos_server", "tui", "--url", root, "--rate", str(rate)]
     words += ["--config", str(config)] if config else []
     public = public_url or f"http://{f'[{host}]' if ':' in host else host}:{port}"
-    return BrowserServer("exec " + shlex.join(words), host, port, public, Sessions(lambda: key_for(root)))
+    return BrowserServer("exec " + shlex.join(words), host, port, public, Sessions(_key_finder(key, root)))
+
+
+def _key_finder(key: str | None, root: str) -> Callable[[], str | None]:
+    """Looks anew each time: a server that starts may make another token."""
+    from llmos_server.http_client import key_for
+
+    def find() -> str | None:
+        try:
+            return key or key_for(root)
+        except LLMOSError:
+            return None
+
+    return find
 
 
 @contextmanager

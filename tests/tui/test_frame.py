@@ -16,21 +16,10 @@ from llmos_tui.widgets.connection_banner import ConnectionBanner
 from llmos_tui.widgets.key_bar import KeyBar
 from textual.binding import Binding
 from textual.dom import DOMNode
+from tui_keys import classes_with_keys
 from tui_snapshots import SIZES, check_snapshot
 
 NAMES = [place.name for place in PLACES]
-
-
-def classes_with_keys() -> list[type[DOMNode]]:
-    """All of ours, found through their bases; the catalogue has imported every screen."""
-    found: list[type[DOMNode]] = []
-    todo: list[type[DOMNode]] = [DOMNode]
-    while todo:
-        for kind in todo.pop().__subclasses__():
-            todo.append(kind)
-            if kind.__module__.startswith("llmos_tui") and "BINDINGS" in kind.__dict__ and kind not in found:
-                found.append(kind)
-    return found
 
 
 @pytest.mark.parametrize("kind", classes_with_keys(), ids=lambda kind: kind.__name__)
@@ -71,16 +60,27 @@ async def test_every_key_of_a_screen_is_in_the_footer(open_app, name: str, size:
     """Drawn inside the terminal, not beyond its edge, with a tooltip."""
     async with open_app(size=size, place=name) as pilot:
         screen = pilot.app.screen
-        bar = screen.query_one(KeyBar)
-        drawn = {child.action: child for child in bar.query("FooterKey")}
+        places = screen.query_one(KeyBar).places
         active = [active.binding for active in screen.active_bindings.values() if active.binding.id]
-        wanted = {binding.action for binding in active if binding.show}
-        assert set(drawn) == wanted
-        for key in drawn.values():
-            assert key.region.right <= size[0]
-            assert key.region.bottom <= size[1]
-            assert key.region.width > 0
-            assert key.tooltip
+        assert {place.part.action for place in places} - {""} == {binding.action for binding in active if binding.show}
+        inside = screen.query_one(KeyBar).size.region
+        for place in places:
+            assert inside.contains_region(place.region)
+            assert place.part.tooltip or not place.part.key
+
+
+async def test_a_key_in_the_footer_can_be_clicked_and_has_a_tooltip(open_app) -> None:
+    async with open_app(size=(80, 24)) as pilot:
+        bar = pilot.app.screen.query_one(KeyBar)
+        place = next(place for place in bar.places if place.part.action == "next_theme")
+        await pilot.hover(bar, offset=place.region.offset)
+        assert bar.tooltip == "Dark, light, high contrast; remembered"
+        await pilot.click(bar, offset=place.region.offset)
+        await pilot.pause()
+        assert pilot.app.theme == "llmos-light"
+        off = next(place for place in bar.places if not place.part.key)
+        await pilot.hover(bar, offset=off.region.offset)
+        assert bar.tooltip is None
 
 
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: place.name)

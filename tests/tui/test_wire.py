@@ -16,6 +16,7 @@ from llmos_server.api.schemas import (
     admin_live,
     admin_logs,
     admin_models,
+    admin_requests,
     admin_settings,
     admin_skills,
 )
@@ -27,6 +28,9 @@ PAIRS: list[tuple[type[msgspec.Struct], type[Wire]]] = [
     (admin_live.LiveModel, live.LiveModel),
     (admin_live.Overview, live.Overview),
     (admin_live.PageMap, live.PageMap),
+    (admin_requests.InFlightDetails, live.InFlight),
+    (admin_requests.InFlightList, live.InFlightList),
+    (admin_requests.RequestAborted, live.Aborted),
     (admin_models.AdminModel, models.ModelRow),
     (admin_models.AdminModelList, models.ModelRows),
     (admin_inspection.TemplateAnswer, inside.Template),
@@ -96,7 +100,9 @@ def _known(value: Any, kind: Any) -> Any:
     return msgspec.to_builtins(msgspec.convert(value, kind))
 
 
-def test_every_struct_of_the_server_has_its_pair() -> None:
-    """A new one has to be shown, or named here as not shown."""
-    kinds = {kind for kind in vars(admin_live).values() if isinstance(kind, type) and issubclass(kind, msgspec.Struct)}
-    assert kinds - {msgspec.Struct} - {server for server, _ in PAIRS} == set()
+@pytest.mark.parametrize("module", [admin_live, admin_requests], ids=lambda module: module.__name__.rpartition(".")[2])
+def test_every_struct_of_the_server_has_its_pair(module: Any) -> None:
+    """A new one has to be shown."""
+    kinds = {kind for kind in vars(module).values() if isinstance(kind, type) and issubclass(kind, msgspec.Struct)}
+    paired = {each for server, _ in PAIRS for each in server.__mro__}
+    assert kinds - paired == set()

@@ -39,7 +39,7 @@ async def run_feed(feed: Feed, client: Client, host: Host, doubt: Callable[[], N
         except Unreachable:
             pass
         except ClientError as error:
-            host.post_message(FeedRefused(str(error)))
+            host.post_message(FeedRefused(feed.message, str(error)))
             doubt()
             return
         doubt()

@@ -47,8 +47,9 @@ class PagesArrived(Latest):
 class FeedRefused(Message):
     """A feed that the server doesn't give; it isn't tried again until the screen is shown anew."""
 
-    def __init__(self, reason: str) -> None:
-        self.reason = reason
+    def __init__(self, kind: object, reason: str) -> None:
+        """kind: what makes the feed's messages, its class mostly."""
+        self.kind, self.reason = kind, reason
         super().__init__()
 
 

@@ -62,7 +62,11 @@ class BrowserServer(Server):
     def run(self) -> None:
         """Until it is interrupted. Textual-serve's own serve() would log local variables, keys among them."""
         logging.basicConfig(level="WARNING", format="%(message)s")
-        web.run_app(self._make_app(), host=self.host, port=self.port, print=None, access_log=None)
+        web.run_app(self._make_app(), host=self.host, port=self.port, print=self._say_where, access_log=None)
+
+    def _say_where(self, *_: object) -> None:
+        """In place of what aiohttp would say, once it listens."""
+        print(f"The terminal interface is at {self.public_url} for whoever has its key. Ctrl-C ends it.", flush=True)
 
     async def _make_app(self) -> web.Application:
         app = await super()._make_app()
@@ -76,7 +80,7 @@ class BrowserServer(Server):
         return app
 
     async def on_startup(self, app: web.Application) -> None:
-        print(f"The terminal interface is at {self.public_url} for whoever has its key. Ctrl-C ends it.", flush=True)
+        """Textual-serve's has a banner, and says what is run."""
 
     # The door
 

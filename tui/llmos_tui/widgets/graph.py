@@ -9,9 +9,9 @@ from rich.style import Style
 from textual.strip import Strip
 from textual.widget import Widget
 
-LEFT_DOTS = (0x40, 0x04, 0x02, 0x01)
-RIGHT_DOTS = (0x80, 0x20, 0x10, 0x08)
-"""From the lowest row of a character up."""
+LEFT = (0x00, 0x40, 0x44, 0x46, 0x47)
+RIGHT = (0x00, 0x80, 0xA0, 0xB0, 0xB8)
+"""Dots of a character by how many steps are filled, from below."""
 
 
 def nice_top(value: float) -> float:
@@ -30,18 +30,15 @@ def braille(values: Sequence[float], width: int, height: int, top: float) -> lis
     """Filled curve: two values a character, four steps a line. The last value is at the right; less than 2 * width
     values leave room at the left. What isn't zero has a dot at least."""
     shown = [0.0] * (2 * width - len(values)) + list(values[-2 * width :])
+    if not any(shown):
+        return [" " * width] * height
     steps = [min(4 * height, max(1 if value > 0 else 0, round(4 * height * value / top))) for value in shown]
     lines = []
     for line in range(height):
         base = 4 * (height - 1 - line)
-        text = ""
-        for column in range(width):
-            bits = 0
-            for dots, value in ((LEFT_DOTS, steps[2 * column]), (RIGHT_DOTS, steps[2 * column + 1])):
-                for dot in dots[: max(0, min(4, value - base))]:
-                    bits |= dot
-            text += chr(0x2800 + bits) if bits else " "
-        lines.append(text)
+        filled = [0 if step <= base else 4 if step >= base + 4 else step - base for step in steps]
+        bits = (LEFT[filled[place]] | RIGHT[filled[place + 1]] for place in range(0, 2 * width, 2))
+        lines.append("".join(chr(0x2800 + each) if each else " " for each in bits))
     return lines
 
 

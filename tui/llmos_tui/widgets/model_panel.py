@@ -77,8 +77,7 @@ class ModelPanel(Vertical):
         self._show_rate(self._rate_out, "out", history.rates_out, model.generation_tokens_total)
         self._show_times(self._ttft, "ttft", model, history, since_start=since_start)
         self._show_times(self._itl, "itl", model, history, since_start=since_start)
-        why_none = WHY_NO_PAGES.get(model.kind, "No pages: it isn't loaded.")
-        self._pages.show(model.pages, pages.map if pages else "", why_none)
+        self._pages.show(model.pages, pages.map if pages else "", why_no_pages(model))
 
     @staticmethod
     def _show_rate(graph: Graph, name: str, rates: object, total: int) -> None:
@@ -96,6 +95,12 @@ class ModelPanel(Vertical):
             view.show(f"{name.upper()} since start:", getattr(model, name))
         else:
             view.show(f"{name.upper()} {round(window.seconds)} s:", window.histogram)
+
+
+def why_no_pages(model: LiveModel) -> str:
+    if model.kind in WHY_NO_PAGES:
+        return WHY_NO_PAGES[model.kind]
+    return "No page was used yet." if model.state == "ready" else "No pages: it isn't loaded."
 
 
 def _marks(model: LiveModel) -> str:

@@ -47,6 +47,8 @@ class PageMapView(Widget):
 
     def show(self, pages: Pages | None, map: str, why_none: str = "") -> None:
         """map: letters; without one the counts alone are shown. why_none: told where a model has no pages."""
+        if (pages, map, why_none) == (self._pages, self._map, self._why_none):
+            return
         self._pages, self._map, self._why_none = pages, map, why_none
         lines = self._lines()
         if lines != self._drawn:

@@ -23,7 +23,7 @@ COLUMNS: tuple[Column[InFlight], ...] = (
     Column("STATE", lambda r: r.state, 10, look=lambda r: LOOKS.get(r.state, "plain")),
     Column("AGE", lambda r: words.age(r.age_seconds), 6, is_right=True),
     Column("MODEL", lambda r: r.model or "-", 12, share=2),
-    Column("KEY", lambda r: r.key or "(none)", 8, share=1),
+    Column("KEY", lambda r: r.key or "(none)", 11, share=1),
     Column("PROMPT", lambda r: words.count(r.prompt_tokens), 6, is_right=True),
     Column("CACHED", lambda r: words.count(r.cached_tokens), 6, is_right=True, drop=2),
     Column("ANSWER", lambda r: words.count(r.completion_tokens), 6, is_right=True),
@@ -43,11 +43,11 @@ class RequestTable(Rows[InFlight]):
     """
 
     def __init__(self) -> None:
-        super().__init__(COLUMNS, lambda request: request.id, "No request is in flight.", id="requests")
+        super().__init__(COLUMNS, lambda request: request.id, "Not told yet.", id="requests")
         self.border_title = "Requests in flight"
 
     def show_requests(self, requests: InFlightList) -> None:
-        self.show(requests.data)
+        self.show(requests.data, empty="No request is in flight.")
         count = len(requests.data) + requests.num_more
         more = f", {len(requests.data)} of them listed" if requests.num_more else ""
         title = f"Requests in flight: {count}{more}"

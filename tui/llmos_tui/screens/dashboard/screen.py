@@ -15,7 +15,7 @@ from llmos_tui import words
 from llmos_tui.calls.live import abort_request, follow_overview, follow_pages, follow_requests
 from llmos_tui.feeds import Feed
 from llmos_tui.history import History
-from llmos_tui.messages import OverviewArrived, PagesArrived, RequestsArrived
+from llmos_tui.messages import FeedRefused, OverviewArrived, PagesArrived, RequestsArrived
 from llmos_tui.screens.base import LLMOSScreen
 from llmos_tui.screens.dashboard.request import RequestScreen
 from llmos_tui.screens.dialog import ConfirmScreen
@@ -36,9 +36,9 @@ class DashboardScreen(LLMOSScreen):
     """Everything comes from three kinds of streams, which run only while this is shown."""
 
     DEFAULT_CSS = """
-    DashboardScreen #panels { height: 14; }
+    DashboardScreen #panels { height: 3fr; min-height: 14; }
     DashboardScreen #server { background: $surface; }
-    DashboardScreen.-tall #panels { height: 60%; }
+    DashboardScreen RequestTable { height: 2fr; }
     """
     BINDING_GROUP_TITLE = "Dashboard"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -117,8 +117,14 @@ class DashboardScreen(LLMOSScreen):
         self._draw()
 
     def on_requests_arrived(self, message: RequestsArrived) -> None:
+        had_any = self._current is not None
         self.query_one(RequestTable).show_requests(message.requests)
-        self.refresh_bindings()
+        if had_any != (self._current is not None):
+            self.refresh_bindings()
+
+    def on_feed_refused(self, message: FeedRefused) -> None:
+        if message.kind is RequestsArrived:
+            self.query_one(RequestTable).show([], empty=f"The server does not list them: {message.reason}")
 
     def on_resize(self, event: events.Resize) -> None:
         self.call_after_refresh(self._draw)

@@ -1,0 +1,137 @@
+#!/usr/bin/env python3
+"""Pictures for docs/tui.md, of the terminal interface on a real server with the default model: `make screenshots`.
+
+A server is started on a home of its own, which shares the models of LLMOS_HOME, `llmos bench` gives it something to do,
+and the program is driven as a user would. Nothing is drawn that the server didn't tell.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx2
+from textual.pilot import Pilot
+
+from llmos_server.commands.tui import create_app
+from llmos_server.settings import find_home
+
+ROOT = Path(__file__).resolve().parent.parent
+SIZE = (140, 40)
+SMALL = (80, 24)
+FONTS = "DejaVu Sans Mono, Menlo, Consolas, monospace"
+READY_SECONDS = 120.0
+LOAD = ("--concurrency", "12", "--requests", "400", "--max-tokens", "96", "--system-words", "200", "--turns", "2")
+
+Drive = Callable[["Pilot[None]"], Awaitable[None]]
+
+
+async def _dashboard(pilot: Pilot[None]) -> None:
+    await pilot.press("1")
+    await asyncio.sleep(40)
+
+
+async def _request(pilot: Pilot[None]) -> None:
+    await pilot.press("enter")
+    await asyncio.sleep(2)
+
+
+async def _close(pilot: Pilot[None]) -> None:
+    await pilot.press("escape")
+
+
+async def _help(pilot: Pilot[None]) -> None:
+    await pilot.press("question_mark")
+    await asyncio.sleep(1)
+
+
+SHOTS: tuple[tuple[str, tuple[int, int], Drive], ...] = (
+    ("dashboard", SIZE, _dashboard),
+    ("request", SIZE, _request),
+    ("", SIZE, _close),
+    ("dashboard-80", SMALL, _dashboard),
+    ("help", SIZE, _help),
+    ("", SIZE, _close),
+)
+"""Name of the picture ("" for none), size of the terminal, and what is done before."""
+
+
+def main() -> int:
+    with tempfile.TemporaryDirectory(prefix="llmos-shots-") as folder, server(Path(folder)) as url:
+        command = [sys.executable, "-m", "llmos_server", "bench", "--url", f"{url}/v1", *LOAD]
+        load = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            asyncio.run(shoot())
+        finally:
+            load.terminate()
+            load.wait()
+    return 0
+
+
+async def shoot() -> None:
+    app = create_app(None, None, 1.0, None)
+    async with app.run_test(size=SIZE) as pilot:
+        for name, size, drive in SHOTS:
+            if app.size != size:
+                await pilot.resize_terminal(*size)
+            await drive(pilot)
+            if name:
+                path = ROOT / "docs/images" / f"tui-{name}.svg"
+                path.write_text(without_outside(app.export_screenshot(title="llmos tui")), encoding="utf-8")
+                print(path.relative_to(ROOT))
+
+
+def without_outside(svg: str) -> str:
+    """Fonts of this machine, not of a server elsewhere."""
+    svg = re.sub(r"\s*@font-face \{.*?\}", "", svg, flags=re.DOTALL)
+    return re.sub(r"font-family: Fira Code, monospace", f"font-family: {FONTS}", svg).replace("Fira Code", FONTS)
+
+
+@contextmanager
+def server(home: Path) -> Iterator[str]:
+    """Its root URL; this process's settings lead to it meanwhile."""
+    for name in ("blobs", "models", "kernels"):
+        (home / name).mkdir()
+        for path in (find_home(os.environ) / name).glob("*"):
+            (home / name / path.name).symlink_to(path)
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    os.environ.update(LLMOS_HOME=str(home), LLMOS_API__PORT=str(port))
+    url = f"http://127.0.0.1:{port}"
+    with (home / "serve.log").open("wb") as log:
+        process = subprocess.Popen([sys.executable, "-m", "llmos_server", "serve"], stdout=log, stderr=log)
+    try:
+        wait_ready(url, process, home / "serve.log")
+        yield url
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def wait_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    with httpx2.Client(trust_env=False) as client:
+        for _ in range(int(READY_SECONDS / 0.25)):
+            if process.poll() is not None:
+                sys.exit(f"The server ended:\n{log.read_text(errors='replace')[-2000:]}")
+            try:
+                if client.get(f"{url}/ready").is_success:
+                    return
+            except httpx2.HTTPError:
+                pass
+            try:
+                process.wait(0.25)
+            except subprocess.TimeoutExpired:
+                continue
+    sys.exit("The server was not ready in time.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
