@@ -10,7 +10,10 @@ from llmos_server.settings import LogSettings
 
 
 def create_logbook(settings: LogSettings) -> FileLog | RingLog:
-    """The file of JSON lines; where there is none, a ring that has to be made a handler."""
-    if settings.file and settings.format != "console":
-        return FileLog(Path(settings.file).expanduser(), settings.backups)
+    """The file of JSON lines; where there is none, or it can't be read back (a pipe), a ring that has to be made a
+    handler."""
+    path = Path(settings.file).expanduser()
+    can_be_read = path.is_file() or not path.exists()
+    if settings.file and settings.format != "console" and can_be_read:
+        return FileLog(path, settings.backups)
     return RingLog()

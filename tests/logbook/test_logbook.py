@@ -266,3 +266,4 @@ def test_where_the_settings_say() -> None:
     assert isinstance(create_logbook(LogSettings(file="a.log")), FileLog)
     assert isinstance(create_logbook(LogSettings(file="a.log", format="console")), RingLog)
     assert isinstance(create_logbook(LogSettings()), RingLog)
+    assert isinstance(create_logbook(LogSettings(file="/dev/null")), RingLog)
