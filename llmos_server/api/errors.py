@@ -19,6 +19,7 @@ from llmos_server.errors import (
     LLMOSError,
     ModelNotFound,
     PluginFailed,
+    PullCancelled,
     RateLimited,
     StorageFull,
     StoreUnavailable,
@@ -126,7 +127,7 @@ def describe(error: BaseException) -> WireError:
         return WireError(503, str(error), type="service_unavailable_error", code="plugin_failed", headers=retry)
     if isinstance(error, AgentTimedOut):
         return WireError(504, str(error), type="server_error", code="agent_timeout")
-    if isinstance(error, AbortedByAdministrator):
+    if isinstance(error, AbortedByAdministrator | PullCancelled):
         headers = {"X-Should-Retry": "false"}  # OpenAI's and Anthropic's SDKs would send it again.
         kind = "service_unavailable_error"
         return WireError(503, str(error), type=kind, code="aborted_by_administrator", headers=headers)
@@ -151,7 +152,7 @@ def _retry_after(seconds: float) -> dict[str, str]:
 
 def report(error: BaseException, wire: WireError) -> None:
     """To the log: a traceback for what nobody foresaw, one line for a server's failure, nothing for a client's."""
-    if isinstance(error, EngineBusy | AbortedByAdministrator):
+    if isinstance(error, EngineBusy | AbortedByAdministrator | PullCancelled):
         log.debug("request refused", error=str(error), code=wire.code)  # The request's own line tells the status.
         return
     if wire.code == "internal_error":

@@ -122,6 +122,7 @@ async def test_a_pull_is_cancelled(make_server):
     while (event := await asyncio.wait_for(told.get(), 20)) is not None:
         events.append(event)
     assert "cancelled by an administrator" in events[-1].message
+    assert events[-1].code == "aborted_by_administrator"
     assert server.pulls.listen("m") is not told  # It can be pulled anew.
     [running, _] = await wait_for_rows(server, lambda rows: len(rows) == 2)
     assert running["state"] == "running"
