@@ -25,6 +25,8 @@ SECRET_NAME = re.compile(
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)(.*)", re.DOTALL)
 _OUR_KEY = re.compile(r"(sk-llmos-[a-z0-9]{8}-|llmos-admin-)[A-Za-z0-9_-]+")
 
+NAMED_SECRETS = ("plugins", "mcp")
+"""Sections where a name tells what is secret. Elsewhere names are those of models, or this program's own."""
 DEFAULT = Origin("default")
 
 
@@ -71,21 +73,22 @@ def _of_plugins(settings: Settings, options: Mapping[str, Mapping[str, Any]], wh
 
 
 def _row(section: str, key: str, value: Any, origin: Origin, doc: str) -> SettingRow:
-    shown = hide(value, name=key)
+    shown = hide(value, name=key if section in NAMED_SECRETS else None)
     return SettingRow(section=section, key=key, value=shown, source=origin.source, origin=origin.name, doc=doc)
 
 
-def hide(value: Any, name: str = "") -> Any:
-    """The same without its secrets: texts below a name that says so, passwords and queries in URLs, keys of ours."""
+def hide(value: Any, name: str | None = "") -> Any:
+    """The same without its secrets: texts below a name that says so, passwords and queries in URLs, keys of ours. name:
+    None where names tell nothing."""
     if isinstance(value, Mapping):
         if name in SECRET_TABLES:
             return dict.fromkeys(value, HIDDEN)
-        return {key: hide(inner, key) for key, inner in value.items()}
+        return {key: hide(inner, None if name is None else key) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [HIDDEN if name in SECRET_TABLES else hide(inner, name) for inner in value]
     if not isinstance(value, str) or not value:
         return value
-    if SECRET_NAME.search(name.rpartition(".")[2]):
+    if name is not None and SECRET_NAME.search(name.rpartition(".")[2]):
         return HIDDEN
     return _URL.sub(lambda found: found[1] + _hide_in_url(found[2]), _OUR_KEY.sub(rf"\1{HIDDEN}", value))
 
@@ -97,8 +100,12 @@ def _hide_in_url(rest: str) -> str:
         name, colon, _ = user.partition(":")
         user = f"{name}:{HIDDEN}" if colon else HIDDEN
     place, mark, query = place.partition("?")
-    shown = "&".join(f"{pair.partition('=')[0]}={HIDDEN}" for pair in query.split("&")) if query else ""
-    return f"{user}{at}{place}{mark}{shown}"
+    return f"{user}{at}{place}{mark}{'&'.join(map(_hide_in_pair, query.split('&')))}"
+
+
+def _hide_in_pair(pair: str) -> str:
+    name, sign, _ = pair.partition("=")
+    return f"{name}={HIDDEN}" if sign else HIDDEN if name else ""
 
 
 def docs_of(cls: type[Any]) -> dict[str, str]:

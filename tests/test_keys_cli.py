@@ -61,6 +61,26 @@ def test_a_key_for_some_skills_and_tools_shows_them(run) -> None:
     assert "skills: code,translation, tools: clock" in run("keys", "list")[1]
 
 
+def test_a_key_is_changed(run) -> None:
+    run("keys", "create", "laptop", "--model", "a", "--max-in-flight", "2")
+    status, out, err = run(
+        "keys", "change", "laptop", "--name", "desk", "--skill", "code", "--unlimited", "max-in-flight"
+    )
+    assert status == 0, err
+    assert "desk" in out
+    [key] = json.loads(run("keys", "list", "--json")[1])
+    assert [key[name] for name in ("name", "models", "skills", "max_in_flight")] == ["desk", ["a"], ["code"], None]
+    for words, told in (
+        (("desk",), "Say what to change"),
+        (("desk", "--model", "a", "--unlimited", "models"), "takes away what another flag sets"),
+        (("desk", "--max-in-flight", "0"), "max_in_flight"),
+        (("laptop", "--name", "x"), "No living key"),
+    ):
+        status, _, err = run("keys", "change", *words)
+        assert (status, told in err) == (1, True), err
+    assert json.loads(run("keys", "list", "--json")[1]) == [key]
+
+
 def test_a_leaked_key_is_revoked_by_itself(run) -> None:
     made = json.loads(run("keys", "create", "leaked", "--json")[1])
     status, out, err = run("keys", "revoke", made["key"])

@@ -97,6 +97,13 @@ def test_numbers_and_switches_are_no_secrets(tmp_path: Path) -> None:
     assert rows["api.isolate_keys"].value is True
 
 
+def test_names_of_models_are_no_secrets(tmp_path: Path) -> None:
+    text = '[models.aliases]\n"my-token-model" = "smollm2:135m"\nkey = "https://u:p@h/x?y&z=1"\n'
+    rows = rows_of(text, tmp_path / "config.toml", {})
+    shown = {"my-token-model": "smollm2:135m", "key": "https://u:***@h/x?***&z=***"}
+    assert rows["models.aliases"].value == shown
+
+
 @given(st.text(min_size=1), st.sampled_from(["password", "api_key", "HF_TOKEN", "client-secret", "auth"]))
 def test_what_a_name_calls_secret_is_hidden(value: str, name: str) -> None:
     assert hide({"x": {name: value}}) == {"x": {name: HIDDEN}}

@@ -1,8 +1,8 @@
-"""The verbs about keys: keys create, list, revoke. On the database of this machine, or over HTTP on a server."""
+"""The verbs about keys: create, list, change, revoke, erase. On this machine's database, or over HTTP on a server."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 from cyclopts import App, Parameter
@@ -16,6 +16,9 @@ keys = App(
     "\n\nExample: llmos keys create laptop",
     help_format="plaintext",
 )
+
+HEADS = ("ID", "NAME", "SCOPE", "MODELS", "LIMITS", "LAST USED", "STATE")
+Limit = Literal["models", "skills", "tools", "max-in-flight", "tokens-per-minute"]
 
 JsonFlag = Annotated[bool, Switch, Parameter(help="Print JSON.")]
 
@@ -79,7 +82,55 @@ def list_keys(*, json: JsonFlag = False, url: NamedUrl = None, config: ConfigFla
     if not found:
         print("There is no key, so a server on this machine asks nobody. Make one with: llmos keys create NAME")
         return
-    print_table([("ID", "NAME", "SCOPE", "MODELS", "LIMITS", "LAST USED", "STATE"), *map(_row, found)])
+    print_table([HEADS, *map(_row, found)])
+
+
+@keys.command
+def change(
+    key: Annotated[str, Parameter(help="Its id or name, or the key itself.")],
+    /,
+    *,
+    name: Annotated[str | None, Parameter(help="Another name.")] = None,
+    model: Annotated[list[str] | None, Parameter(help="A model that it may use; again for more.", negative="")] = None,
+    skill: Annotated[list[str] | None, Parameter(help="A skill that it may run; again for more.", negative="")] = None,
+    tool: Annotated[
+        list[str] | None, Parameter(help="A tool of the server that it may have run; again for more.", negative="")
+    ] = None,
+    max_in_flight: Annotated[int | None, Parameter(help="Most requests at once.")] = None,
+    tokens_per_minute: Annotated[int | None, Parameter(help="Most tokens, of prompts and answers, a minute.")] = None,
+    unlimited: Annotated[
+        list[Limit] | None, Parameter(help="A limit to take away; again for more.", negative="")
+    ] = None,
+    url: NamedUrl = None,
+    config: ConfigFlag = None,
+) -> None:
+    """Change a key's name or limits. They hold from its next request on.
+
+    Example: llmos keys change laptop --tokens-per-minute 50000 --unlimited max-in-flight
+    """
+    from llmos_server.access.keys import id_of
+    from llmos_server.errors import InvalidRequest
+
+    given = {
+        "name": name,
+        "models": model or None,
+        "skills": skill or None,
+        "tools": tool or None,
+        "max_in_flight": max_in_flight,
+        "tokens_per_minute": tokens_per_minute,
+    }
+    changes: dict[str, Any] = {field: value for field, value in given.items() if value is not None}
+    for limit in unlimited or ():
+        if (field := limit.replace("-", "_")) in changes:
+            raise InvalidRequest(f"--unlimited {limit} takes away what another flag sets.")
+        changes[field] = None
+    if not changes:
+        raise InvalidRequest("Say what to change: `llmos keys change --help` lists the flags.")
+    key = id_of(key)
+    server = say_where(url, config)
+    path = f"/admin/v1/keys/{quote(key, safe='')}"
+    changed = on_server(server, "PATCH", path, changes) if server else _change_here(key, changes, config)
+    print_table([HEADS, _row(changed)])
 
 
 @keys.command
@@ -169,6 +220,26 @@ def _list_here(config: Any) -> list[dict[str, Any]]:
             return [_described(key) for key in await store.keys.list()]
 
     return asyncio.run(read())
+
+
+def _change_here(key: str, changes: dict[str, Any], config: Any) -> dict[str, Any]:
+    import asyncio
+
+    from llmos_server.access.keys import change_key
+    from llmos_server.errors import InvalidRequest
+    from llmos_server.store.store import open_store
+
+    fields = {name: tuple(value) if isinstance(value, list) else value for name, value in changes.items()}
+
+    async def run() -> dict[str, Any]:
+        async with open_store(read_settings(config)) as store:
+            found = await store.keys.find_living(key)
+            changed = found and await store.keys.change(found.id, lambda stored: change_key(stored, fields))
+        if not changed:
+            raise InvalidRequest(f"No living key has the id or name {key!r}. `llmos keys list` shows them.")
+        return _described(changed)
+
+    return asyncio.run(run())
 
 
 def _revoke_here(key: str, config: Any) -> dict[str, Any]:

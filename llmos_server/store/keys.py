@@ -43,6 +43,13 @@ class KeyRepository:
             rows = (await connection.execute(_ALL.order_by(Key.created, Key.id))).all()
         return [_to_key(row) for row in rows]
 
+    async def find_living(self, id_or_name: str) -> StoredKey | None:
+        """An id goes before a name."""
+        living = _ALL.where(or_(Key.id == id_or_name, Key.name == id_or_name), Key.revoked.is_(None))
+        async with self._database.read() as connection:
+            keys = [_to_key(row) for row in (await connection.execute(living)).all()]
+        return min(keys, key=lambda key: key.id != id_or_name, default=None)
+
     async def add(self, key: StoredKey) -> None:
         """Raises InvalidRequest when a living key has the name."""
         try:

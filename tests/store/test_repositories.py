@@ -56,6 +56,10 @@ class TestKeys:
         with pytest.raises(InvalidRequest, match="desk"):
             await store.keys.change("abcdefgh", lambda old: msgspec.structs.replace(old, name="desk"))
         assert await store.keys.change("none", lambda old: old) is None
+        await store.keys.add(key("third", "other"))
+        assert (await store.keys.find_living("other")).id == "other"  # An id goes before a name.
+        assert (await store.keys.find_living("x")).id == "abcdefgh"
+        assert await store.keys.find_living("none") is None
         await store.keys.revoke("other", 5)
         assert await store.keys.change("other", lambda old: old) is None
 

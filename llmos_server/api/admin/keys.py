@@ -83,8 +83,9 @@ async def change_key(request: AnyRequest, key: FromPath[str], data: JSONBody[Cha
         name: tuple(value) if isinstance(value, list) else value for name, value in given.items() if value is not UNSET
     }
     repository = store_of(request).keys
-    found = await _find_living(request, key)
-    changed = await repository.change(found, lambda stored: keys.change_key(stored, changes)) if found else None
+    called = keys.id_of(key)
+    found = await repository.find_living(called) if called.isprintable() else None
+    changed = await repository.change(found.id, lambda stored: keys.change_key(stored, changes)) if found else None
     if changed is None:
         raise _missing(key)
     return json_response(request, describe_key(changed))
@@ -104,14 +105,6 @@ async def revoke_key(request: AnyRequest, key: FromPath[str]) -> ASGIApp:
     if revoked is None:
         raise _missing(key)
     return json_response(request, describe_key(revoked))
-
-
-async def _find_living(request: AnyRequest, key: str) -> str | None:
-    """Its id. An id goes before a name."""
-    called = keys.id_of(key)
-    living = [one for one in await store_of(request).keys.list() if one.revoked is None]
-    found = [one.id for one in living if one.id == called] or [one.id for one in living if one.name == called]
-    return found[0] if found else None
 
 
 def _missing(key: str) -> NotFound:
