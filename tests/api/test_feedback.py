@@ -165,8 +165,9 @@ async def test_a_server_that_keeps_nothing_refuses(make_api, tmp_path):
 
 
 async def test_texts_are_not_logged(server, capsys):
-    await server.give(answer="a secret answer", correction="a secret correction")
-    assert "secret" not in "".join(capsys.readouterr())
+    said = "".join(reversed("terces"))  # Another test's broken logger would show this line.
+    await server.give(answer=said, correction=said)
+    assert said not in "".join(capsys.readouterr())
 
 
 async def test_somebody_without_a_key_has_what_nobody_has(make_api, tmp_path):
