@@ -4,67 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shlex
+import re
 import shutil
-import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx2
 import pytest
+from tui_terminal import Terminal
 
 pytestmark = [
     pytest.mark.real_model,
     pytest.mark.skipif(shutil.which("tmux") is None, reason="there is no tmux here"),
 ]
-
-PATIENCE_SECONDS = 40
-
-
-class Terminal:
-    """A tmux server of its own, with one window."""
-
-    def __init__(self, folder: Path, width: int, height: int) -> None:
-        self._socket = folder / "tmux"
-        self._size = ("-x", str(width), "-y", str(height))
-
-    def tmux(self, *arguments: str) -> str:
-        command = ["tmux", "-S", str(self._socket), "-f", "/dev/null", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=30).stdout
-
-    def start(self, command: list[str], env: dict[str, str]) -> None:
-        words = ["env", *(f"{name}={value}" for name, value in env.items()), *command]
-        self.tmux("new-session", "-d", *self._size, f"exec {shlex.join(words)}")
-
-    def press(self, *keys: str) -> None:
-        self.tmux("send-keys", *keys)
-
-    def type(self, text: str) -> None:
-        self.tmux("send-keys", "-l", text)
-
-    @property
-    def screen(self) -> str:
-        return self.tmux("capture-pane", "-p")
-
-    @property
-    def is_there(self) -> bool:
-        return bool(self.tmux("list-panes"))
-
-    def wait_for(self, is_so: str | Callable[[str], bool]) -> str:
-        """The screen, when these words are on it."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        screen = ""
-        while time.monotonic() < deadline:
-            screen = self.screen
-            if is_so in screen if isinstance(is_so, str) else is_so(screen):
-                return screen
-            time.sleep(0.1)
-        raise AssertionError(f"{is_so!r} did not come:\n{screen}")
-
-    def end(self) -> None:
-        self.tmux("kill-server")
 
 
 @pytest.fixture
@@ -72,6 +25,13 @@ def terminal(tmp_path: Path) -> Iterator[Terminal]:
     made = Terminal(tmp_path, 120, 36)
     yield made
     made.end()
+
+
+def start(server, terminal: Terminal) -> None:
+    home = server.log.parent / "home"
+    env = {"LLMOS_HOME": str(home), "PYTHONPATH": os.environ.get("PYTHONPATH", ""), "TERM": "tmux-256color"}
+    command = [sys.executable, "-m", "llmos_server", "tui", "--url", server.url, "--rate", "0.5"]
+    terminal.start(command, env)
 
 
 async def ask(url: str, key: str) -> str:
@@ -86,11 +46,8 @@ async def ask(url: str, key: str) -> str:
 
 
 async def test_from_the_start_to_the_end(server, terminal: Terminal) -> None:
-    home = server.log.parent / "home"
-    key = (home / "admin.token").read_text().strip()
-    env = {"LLMOS_HOME": str(home), "PYTHONPATH": os.environ.get("PYTHONPATH", ""), "TERM": "tmux-256color"}
-    command = [sys.executable, "-m", "llmos_server", "tui", "--url", server.url, "--rate", "0.5"]
-    terminal.start(command, env)
+    key = (server.log.parent / "home/admin.token").read_text().strip()
+    start(server, terminal)
     wait_for = terminal.wait_for
 
     await asyncio.to_thread(wait_for, "smollm2:135m  decoder  ready")
@@ -108,11 +65,49 @@ async def test_from_the_start_to_the_end(server, terminal: Terminal) -> None:
     terminal.press("3")
     await asyncio.to_thread(wait_for, "Inside")
     terminal.press("q")
-    await asyncio.to_thread(_wait_until_gone, terminal)
+    await asyncio.to_thread(terminal.wait_until_gone)
 
 
-def _wait_until_gone(terminal: Terminal) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while terminal.is_there and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert not terminal.is_there, terminal.screen
+def test_an_operator_loads_pulls_chats_and_revokes(server, terminal: Terminal) -> None:
+    start(server, terminal)
+    terminal.wait_for("smollm2:135m  decoder  ready")
+    terminal.press("3")
+    terminal.wait_for("Q4_1")
+    terminal.press("Home", "l")
+    terminal.wait_for("smollm2:135m is loaded.")
+    terminal.press("p")
+    terminal.wait_for("Pull a model")
+    terminal.type("smollm2:135m")
+    terminal.press("Enter")
+    terminal.wait_for("is here: 98 MB")
+
+    terminal.press("5")
+    terminal.wait_for("Revoke")
+    terminal.press("n")
+    terminal.wait_for("A new key")
+    terminal.type("from-a-terminal")
+    terminal.press("Enter")
+    key = re.search(r"sk-llmos-\S+", terminal.wait_for("sk-llmos-")).group()
+    assert get_usage(server, key) == 200
+    terminal.press("Escape")
+    terminal.wait_for(lambda screen: "The key of" not in screen and "from-a-terminal" in screen)
+    terminal.press("Home", "x")
+    terminal.wait_for("Revoke the key of from-a-terminal?")
+    terminal.press("y")
+    terminal.wait_for("The key of from-a-terminal was revoked.")
+    assert get_usage(server, key) == 401
+
+    terminal.press("2")
+    terminal.wait_for("8192 tokens")
+    terminal.type("What is the capital of France?")
+    terminal.press("Enter")
+    terminal.wait_for(lambda screen: re.search(r"tok/s · TTFT .* · [1-9]\d* out", screen) is not None)
+    terminal.press("Escape")  # It may go on for long; one that has ended isn't hurt.
+    terminal.wait_for(lambda screen: re.search(r" · stopped| out · (stop|length)", screen) is not None)
+    terminal.press("C-q")
+    terminal.wait_until_gone()
+
+
+def get_usage(server, key: str) -> int:
+    """The status of what a key is answered."""
+    return httpx2.get(f"{server.url}/v1/usage", headers={"Authorization": f"Bearer {key}"}, timeout=30).status_code

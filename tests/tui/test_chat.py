@@ -10,6 +10,7 @@ from llmos_tui.screens.chat.prompt import Prompt
 from llmos_tui.screens.chat.question_view import QuestionView
 from llmos_tui.screens.chat.screen import ChatScreen
 from llmos_tui.screens.chat.thread import Answer, Question
+from textual import events
 from textual.pilot import Pilot
 from textual.widgets import Input, Markdown, TextArea
 from tui_fake_server import Refusal
@@ -110,6 +111,15 @@ async def test_enter_sends_and_ctrl_j_breaks_the_line(open_app, chats: ChatFake,
         await wait_for(pilot, lambda: said(pilot)[1:])
         assert said(pilot)[0] == "a\nb"
         assert len(chats.requests) == 1
+
+
+async def test_enter_comes_after_what_was_typed_fast(open_app, chats: ChatFake, wait_for) -> None:
+    async with open_app(place="chat") as pilot:
+        for key in "typedfast":
+            pilot.app.post_message(events.Key(key, key))
+        pilot.app.post_message(events.Key("enter", "\r"))
+        await wait_for(pilot, lambda: said(pilot)[1:])
+        assert said(pilot)[0] == "typedfast"
 
 
 async def test_html_in_an_answer_is_shown(open_app, chats: ChatFake, wait_for) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widgets import TextArea
@@ -23,7 +24,7 @@ class Prompt(TextArea):
     """
     BINDING_GROUP_TITLE = "Message"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "send", "Send", tooltip="Send it", id="chat.send", priority=True),
+        Binding("enter", "send", "Send", tooltip="Send it", id="chat.send"),
         Binding(
             "ctrl+j,shift+enter,alt+enter", "break_line", "New line", tooltip="Go on in a new line", id="chat.line"
         ),
@@ -41,6 +42,15 @@ class Prompt(TextArea):
         self.border_title = TITLE
         self.edited: Question | None = None
         self._draft = ""
+
+    async def _on_key(self, event: events.Key) -> None:
+        """Enter in its turn: a binding with priority would overtake letters that were typed fast, and send nothing."""
+        if event.key == "enter":
+            event.stop()
+            event.prevent_default()
+            self.action_send()
+        else:
+            await super()._on_key(event)
 
     def action_send(self) -> None:
         if text := self.text.strip():
