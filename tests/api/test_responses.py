@@ -200,6 +200,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"tool_choice": "required"}, "tool_choice"),
     ({"tool_choice": {"type": "web_search_preview"}}, "tool_choice"),
     ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
+    ({"tools": [{"type": "web_search"}], "include": ["web_search_call.action.sources"]}, "tools[0].type"),
     ({"tools": [{"type": "file_search", "vector_store_ids": []}]}, "tools[0].type"),
     ({"tools": [{"type": "computer_use_preview"}]}, "tools[0].type"),
     ({"tools": [{"type": "local_shell"}]}, "tools[0].type"),

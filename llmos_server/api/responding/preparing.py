@@ -51,9 +51,10 @@ async def prepare(request: Any, data: ResponseRequest) -> Prepared:
     history = read_history(data.instructions, read)
     if not history.messages and not history.approved:
         raise InvalidRequest("input is missing.", param="input", code="missing_required_parameter")
+    # Before `include`, which clients send with tools: what is said of these is what helps.
+    toolset = read_tools(request, data.tools or [], services.tool_providers)
     chat = to_chat(data, history.messages)
     served = await find_model(request, data.model)
-    toolset = read_tools(request, data.tools or [], services.tool_providers)
     if told := [*history.unread, *toolset.ignored]:
         tell_unknown(request, told)
     ids = Ids()
