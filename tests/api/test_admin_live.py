@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
 
 import msgspec
 import pytest
+from live_watcher import Watcher
 from sse_starlette.sse import AppStatus
 
 from llmos_server.access.gate import Gate
@@ -33,62 +33,6 @@ async def overview(api) -> Overview:
     reply = await api.http.get("/admin/v1/overview", headers=ADMIN)
     assert reply.status_code == 200, reply.text
     return msgspec.json.decode(reply.content, type=Overview)
-
-
-class Watcher:
-    """Reads a stream of an app in this process, event by event."""
-
-    def __init__(self, app, url: str) -> None:
-        self.status = 0
-        self.text = ""
-        self.left = asyncio.Event()
-        self.ended = asyncio.Event()
-        """The server has sent the end of it."""
-        self._app = app
-        self._url = url
-        self._changed = asyncio.Event()
-        self._has_asked = False
-
-    async def __aenter__(self) -> Watcher:
-        path, _, query = self._url.partition("?")
-        scope = {
-            "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "GET", "scheme": "http",
-            "path": path, "raw_path": path.encode(), "query_string": query.encode(), "root_path": "", "server": None,
-            "headers": [(b"host", b"127.0.0.1:8000"), (b"authorization", ADMIN["Authorization"].encode())],
-            "client": ("127.0.0.1", 1),
-        }  # fmt: skip
-        self._task = asyncio.create_task(self._app(scope, self._receive, self._send))
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self.left.set()
-        await asyncio.wait_for(self._task, WAIT)
-
-    async def _receive(self):
-        if self._has_asked:
-            await self.left.wait()
-            return {"type": "http.disconnect"}
-        self._has_asked = True
-        return {"type": "http.request"}
-
-    async def _send(self, message) -> None:
-        self.status = message.get("status", self.status)
-        self.text += message.get("body", b"").decode()
-        if message["type"] == "http.response.body" and not message.get("more_body"):
-            self.ended.set()
-        self._changed.set()
-
-    async def events(self, count: int) -> list[tuple[str, dict]]:
-        """The first so many."""
-        async with asyncio.timeout(WAIT):
-            while self.text.count("\n\n") < count and not self._task.done():
-                self._changed.clear()
-                await self._changed.wait()
-        found = []
-        for block in self.text.split("\n\n")[:count]:
-            name, data = block.split("\n")
-            found.append((name.removeprefix("event: "), json.loads(data.removeprefix("data: "))))
-        return found
 
 
 async def test_the_overview_agrees_with_the_metrics(api):
@@ -170,7 +114,7 @@ async def test_an_interval_that_cannot_be(api, interval):
 
 
 async def test_the_stream_tells_at_once_and_again(api):
-    async with Watcher(api.app, "/admin/v1/live?interval=0.1") as watcher:
+    async with Watcher(api.app, "/admin/v1/live?interval=0.1", TOKEN) as watcher:
         events = await watcher.events(2)
     assert [name for name, _ in events] == ["overview", "overview"]
     assert events[0][1]["models"][0]["name"] == "tiny"
@@ -181,7 +125,7 @@ async def test_watchers_share_samples_and_nobody_watching_costs_nothing(api):
     sampler = live_of(api).overview
     await api.chat()
     assert sampler.num_taken == 0
-    watchers = [Watcher(api.app, "/admin/v1/live?interval=0.1") for _ in range(5)]
+    watchers = [Watcher(api.app, "/admin/v1/live?interval=0.1", TOKEN) for _ in range(5)]
     for watcher in watchers:
         await watcher.__aenter__()
     for watcher in watchers:
@@ -203,9 +147,9 @@ async def test_watchers_are_bounded(api):
     reply = await api.http.get("/admin/v1/live", headers=ADMIN)
     assert (reply.status_code, reply.json()["error"]["code"]) == (429, "queue_full")
     watchers.leave()
-    async with Watcher(api.app, "/admin/v1/live") as watcher:
+    async with Watcher(api.app, "/admin/v1/live", TOKEN) as watcher:
         assert await watcher.events(1)
-    async with Watcher(api.app, "/admin/v1/live") as watcher:  # The one before has given its place back.
+    async with Watcher(api.app, "/admin/v1/live", TOKEN) as watcher:  # The one before has given its place back.
         assert await watcher.events(1)
 
 
@@ -214,7 +158,7 @@ async def test_a_failure_ends_the_stream_with_an_error(api, monkeypatch):
         raise ValueError("secret")
 
     monkeypatch.setattr(live_of(api).overviews, "make", fail)
-    async with Watcher(api.app, "/admin/v1/live") as watcher:
+    async with Watcher(api.app, "/admin/v1/live", TOKEN) as watcher:
         [(name, data)] = await watcher.events(1)
     assert name == "error"
     assert data["error"]["code"] == "internal_error"
@@ -230,7 +174,7 @@ async def test_pages_are_mapped_only_when_asked_for(api):
         seen = msgspec.json.decode(reply.content, type=PageMap)
         assert (seen.model, seen.state, seen.page_size, seen.num_pages) == ("tiny", "ready", 16, 8)
         assert seen.map == "..ccccus"
-    async with Watcher(api.app, "/admin/v1/models/pages?follow=true&interval=0.1&model=tiny") as watcher:
+    async with Watcher(api.app, "/admin/v1/models/pages?follow=true&interval=0.1&model=tiny", TOKEN) as watcher:
         assert [(name, data["map"]) for name, data in await watcher.events(2)] == [("pages", "..ccccus")] * 2
     num_maps = api.generator.num_maps
     await asyncio.sleep(0.25)
@@ -257,7 +201,7 @@ def test_ticks_are_the_same_for_all():
 
 async def test_a_server_that_stops_ends_the_stream(api, monkeypatch):
     """At once, and in order: nobody waits for the grace time."""
-    async with Watcher(api.app, "/admin/v1/live?interval=60") as watcher:
+    async with Watcher(api.app, "/admin/v1/live?interval=60", TOKEN) as watcher:
         await watcher.events(1)
         monkeypatch.setattr(AppStatus, "should_exit", True)
         await asyncio.wait_for(watcher.ended.wait(), WAIT)

@@ -11,11 +11,12 @@ from typing import Any
 
 import httpx2
 import pytest
+from live_watcher import Watcher
 
 from llmos_server import hookimpl
 from llmos_server.access.gate import Gate
 from llmos_server.api import flights
-from llmos_server.api.live.requests import MAX_SHOWN
+from llmos_server.api.live.requests import MAX_SHOWN, seconds_between
 from llmos_server.api.services import STATE_KEY
 from llmos_server.plugins.filters import FilteredRequest, RequestFilter
 from llmos_server.plugins.host import PluginHost
@@ -331,6 +332,14 @@ async def test_the_list_is_bounded(server):
     assert reply["data"][0]["state"] == "filtering"
 
 
+def test_a_long_list_comes_less_often():
+    register, lengths = flights.Flights(), {}
+    for number in range(2000):
+        flights.Flight(str(number), "/v1/completions", "", lambda _: None).board(register)
+        lengths[number + 1] = seconds_between(register, 0.1), seconds_between(register, 10.0)
+    assert [lengths[num] for num in (50, 500, 2000)] == [(0.1, 10.0), (0.5, 10.0), (1.0, 10.0)]
+
+
 async def test_what_costs_nothing_is_not_listed(server):
     for path in ("/v1/models", "/metrics", "/admin/v1/requests", "/v1/nothing"):
         await server.http.get(path, headers=ADMIN)
@@ -457,9 +466,7 @@ async def test_an_mcp_call_is_ended(server):
 
 
 async def test_the_list_is_followed(server):
-    from tests.api.test_admin_live import Watcher
-
-    async with Watcher(server.api.app, "/admin/v1/requests?follow=true&interval=0.1") as watcher:
+    async with Watcher(server.api.app, "/admin/v1/requests?follow=true&interval=0.1", TOKEN) as watcher:
         [(name, data)] = await watcher.events(1)
         assert (name, data["object"], data["data"], data["num_more"]) == ("requests", "list", [], 0)
         asked = asyncio.create_task(server.user.post("/v1/completions", json={"prompt": "a", "max_tokens": 10**6}))

@@ -30,6 +30,17 @@ async def test_a_row_tells_what_lists_show(house: Any) -> None:
     assert (await row(house, house.b))["is_default"] is False
 
 
+async def test_what_a_template_lets_a_model_do_is_told_without_loading_its_tokenizer(house: Any) -> None:
+    found = {}
+    for name, template in (("r", "{{ messages }}<think></think>"), ("p", None)):
+        house.files.write_gguf(house.folder / f"{name}.gguf", metadata={"tokenizer.chat_template": template})
+        version = house.registry.pull(f"file:{house.folder}/{name}.gguf", house.files.RecordingProgress())
+        house.broken.add(version.folder)  # Its tokenizer can't be loaded.
+        found[name] = set((await row(house, version.name))["capabilities"])
+    assert {"chat", "tools", "reasoning", "completions"} <= found["r"]
+    assert not {"chat", "tools", "reasoning"} & found["p"]
+
+
 async def test_a_pinned_model_is_not_evicted_and_an_unpinned_one_is(make_house: Callable[..., Any]) -> None:
     house = make_house(budget=1)
     assert await house.text(house.a)

@@ -29,11 +29,14 @@ def watched(project: Path) -> Any:
 
 def test_the_interval(watched):
     """Student's, by hand: the logarithms' mean 0, their standard deviation 0.1 times the root of 2."""
-    found = watched.estimate([2.718281828**0.1, 2.718281828**-0.1])
-    assert found.ratio == pytest.approx(1.0)
+    found = watched.estimate_ratio([2.718281828**0.1, 2.718281828**-0.1])
+    assert found.mean == pytest.approx(1.0)
     assert found.high == pytest.approx(2.718281828 ** (12.71 * 0.1))
     assert found.low == pytest.approx(1 / found.high)
-    assert watched.estimate([0.9] * 40) == pytest.approx((0.9, 0.9, 0.9))
+    assert watched.estimate([1.0, 3.0]) == pytest.approx((2.0, 2.0 - 12.71, 2.0 + 12.71))
+    watched_one = watched.Sample(per_second=100.0, per_cpu_second=200.0)
+    assert watched.Pair(watched_one, watched.Sample(90.0, 250.0), 9, 9).cost == pytest.approx(0.1)
+    assert watched.estimate_ratio([0.9] * 40) == pytest.approx((0.9, 0.9, 0.9))
 
 
 def test_pairs_on_a_scripted_server(project, make_api, run_app, tmp_path):
@@ -54,5 +57,5 @@ def test_pairs_on_a_scripted_server(project, make_api, run_app, tmp_path):
         assert unwatched[0] > 0
         assert num_events >= 6  # Of three streams.
         assert num_requests == 3
-    assert found["per_second"]["low"] <= found["per_second"]["ratio"] <= found["per_second"]["high"]
+    assert found["per_second"]["low"] <= found["per_second"]["mean"] <= found["per_second"]["high"]
     assert "tokens a second, watched / unwatched:" in done.stdout

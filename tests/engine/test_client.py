@@ -81,6 +81,18 @@ async def test_pages_are_mapped_when_asked_for() -> None:
         assert layout.stats.num_cached_pages == layout.pages.count("c")
 
 
+async def test_a_request_tells_when_it_has_begun() -> None:
+    async with running_client(max_num_seqs=1) as (client, _):
+        await ready(client)
+        first = client.submit(make_request("a", [1], max_tokens=ENDLESS))
+        second = client.submit(make_request("b", [2], max_tokens=5))
+        await until(lambda: first.has_begun and client.stats.num_waiting == 1)
+        assert not second.has_begun
+        first.abort()
+        await until(lambda: second.has_begun)
+        assert await collect(second) == {0: expected_choice(make_request("b", [2], max_tokens=5), 0).token_ids}
+
+
 async def test_a_map_that_the_worker_owes_when_it_dies_is_an_error() -> None:
     async with running_client() as (client, launcher):
         await ready(client)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import structlog
 from litestar import delete, get
 from litestar.openapi.datastructures import ResponseSpec
@@ -14,7 +16,7 @@ from llmos_server.api.generation.starting import AnyRequest
 from llmos_server.api.http.access import principal_of, require_admin
 from llmos_server.api.http.following import open_live, read_interval
 from llmos_server.api.http.responses import ERRORS, json_bytes_response, json_response
-from llmos_server.api.live.requests import describe_flight
+from llmos_server.api.live.requests import describe_flight, seconds_between
 from llmos_server.api.schemas.admin_requests import InFlightDetails, InFlightList, RequestAborted
 from llmos_server.api.services import services_of
 from llmos_server.api.stored.query import check_names, read_bool
@@ -27,16 +29,19 @@ log = structlog.get_logger(__name__)
     guards=[require_admin],
     tags=["Administration"],
     summary="The requests in flight, oldest first",
-    description="follow=true: server-sent events `requests`, each the whole list, one each `interval` seconds.",
+    description="follow=true: server-sent events `requests`, each the whole list, one each `interval` seconds; "
+    "of many requests less often: at most one a millisecond and request.",
     responses={200: ResponseSpec(InFlightList, description="At most 1000, and how many more there are.")},
 )
 async def list_requests(
     request: AnyRequest, follow: FromQuery[str | None] = None, interval: FromQuery[str | None] = None
 ) -> ASGIApp:
     check_names(request, ("follow", "interval"))
-    sampler = services_of(request).live.requests
+    services = services_of(request)
+    sampler = services.live.requests
     if read_bool(request, "follow"):
-        return open_live(request, "requests", sampler.sample, read_interval(interval))
+        pace = functools.partial(seconds_between, services.flights)
+        return open_live(request, "requests", sampler.sample, read_interval(interval), pace)
     return json_bytes_response(request, await sampler.fresh())
 
 

@@ -27,13 +27,20 @@ def read_interval(text: str | None) -> float:
     return seconds
 
 
-def open_live(request: Any, name: str, take: Callable[[], Awaitable[bytes]], interval: float) -> EventStream:
+def open_live(
+    request: Any,
+    name: str,
+    take: Callable[[], Awaitable[bytes]],
+    interval: float,
+    pace: Callable[[float], float] = lambda interval: interval,
+) -> EventStream:
     """name: of the events, whose data, JSON, is what `take` gives. Ends with an event "error" when that raises, and at
-    once when the server stops. Raises QueueFull."""
+    once when the server stops. pace: seconds from one event to the next, of those that were
+    asked for; called after each. Raises QueueFull."""
     services, stopped = services_of(request), asyncio.Event()
     services.watchers.enter()
     return EventStream(
-        _events(name, take, interval, stopped),
+        _events(name, take, lambda: pace(interval), stopped),
         expire=lambda _: stopped.set(),
         close=services.watchers.leave,
         ping_seconds=services.settings.ping_seconds,
@@ -42,7 +49,7 @@ def open_live(request: Any, name: str, take: Callable[[], Awaitable[bytes]], int
 
 
 async def _events(
-    name: str, take: Callable[[], Awaitable[bytes]], interval: float, stopped: asyncio.Event
+    name: str, take: Callable[[], Awaitable[bytes]], interval: Callable[[], float], stopped: asyncio.Event
 ) -> AsyncGenerator[bytes, None]:
     while not stopped.is_set():
         try:
@@ -54,7 +61,7 @@ async def _events(
             return
         yield named_frame(name, one_line(data))
         try:
-            async with asyncio.timeout(seconds_to_next(interval, time.monotonic())):
+            async with asyncio.timeout(seconds_to_next(interval(), time.monotonic())):
                 await stopped.wait()
         except TimeoutError:
             continue

@@ -11,6 +11,8 @@ from llmos_server.api.flights import Flight, Flights, Progress
 from llmos_server.api.schemas.admin_requests import InFlight, InFlightDetails, InFlightList, State
 
 MAX_SHOWN = 1000
+SECONDS_A_ROW = 0.001
+"""From one list to the next, for those who follow it: a row takes some microseconds to write, and as many to read."""
 
 
 def list_flights(flights: Flights) -> InFlightList:
@@ -18,6 +20,11 @@ def list_flights(flights: Flights) -> InFlightList:
     now = time.time()
     data = [_describe(flight, now) for flight in islice(flights, MAX_SHOWN)]
     return InFlightList(data=data, num_more=len(flights) - len(data))
+
+
+def seconds_between(flights: Flights, wanted: float) -> float:
+    """Two lists of a stream."""
+    return max(wanted, min(len(flights), MAX_SHOWN) * SECONDS_A_ROW)
 
 
 def describe_flight(flight: Flight) -> InFlightDetails:
