@@ -53,6 +53,44 @@ async def _help(pilot: Pilot[None]) -> None:
     await asyncio.sleep(1)
 
 
+async def _structure(pilot: Pilot[None]) -> None:
+    await pilot.press("3")
+    await asyncio.sleep(2)
+    await pilot.press("home", "enter")
+    await asyncio.sleep(2)
+    for key in ("down", "down", "down", "right", "down", "right"):
+        await pilot.press(key)
+        await asyncio.sleep(0.3)
+    await pilot.press("down", "down", "right")
+    await asyncio.sleep(1)
+
+
+async def _attention(pilot: Pilot[None]) -> None:
+    """Layer 3, head 2."""
+    await pilot.press("escape", "a")
+    await asyncio.sleep(15)
+    for key in ("right_square_bracket",) * 3 + ("full_stop",) * 3:
+        await pilot.press(key)
+        await asyncio.sleep(3)
+
+
+async def _logs(pilot: Pilot[None]) -> None:
+    await pilot.press("escape", "7")
+    await asyncio.sleep(2)
+    await pilot.press("slash", *"chat", "enter")
+    await asyncio.sleep(1)
+
+
+async def _skill(pilot: Pilot[None]) -> None:
+    """The last one of the built-in skills: translation."""
+    await pilot.press("4")
+    await asyncio.sleep(2)
+    await pilot.press("end", "enter")
+    await asyncio.sleep(1)
+    await pilot.press(*"Good morning, my friend", "tab", *"de", "enter")
+    await asyncio.sleep(20)
+
+
 SHOTS: tuple[tuple[str, tuple[int, int], Drive], ...] = (
     ("dashboard", SIZE, _dashboard),
     ("request", SIZE, _request),
@@ -60,6 +98,10 @@ SHOTS: tuple[tuple[str, tuple[int, int], Drive], ...] = (
     ("dashboard-80", SMALL, _dashboard),
     ("help", SIZE, _help),
     ("", SIZE, _close),
+    ("structure", SIZE, _structure),
+    ("attention", SIZE, _attention),
+    ("logs", SIZE, _logs),
+    ("skill", SIZE, _skill),
 )
 """Name of the picture ("" for none), size of the terminal, and what is done before."""
 
