@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from llmos_tui.clean import clean_text
 from llmos_tui.client import Client, Refused, decode
+from llmos_tui.widgets.line import Line
 from llmos_tui.wire.common import Anything
+from textual.app import App, ComposeResult
 
 CONTROLS = [chr(code) for code in (*range(32), *range(127, 160))]
 TEXTS = st.text(st.one_of(st.sampled_from([*CONTROLS, "\\", '"', "u", "0", "1", "b", "f", "ä", "字"]), st.characters()))
@@ -33,3 +35,18 @@ async def test_nor_does_an_error_page() -> None:
 
     with pytest.raises(Refused, match=r"502: \ufffd\]0;title\ufffd"):
         await Client("http://llmos.test", transport=httpx2.MockTransport(answer)).get("/x", Anything)
+
+
+class OneLine(App[None]):
+    def compose(self) -> ComposeResult:
+        yield Line(id="line")
+
+
+async def test_nor_is_it_read_as_markup_where_the_mouse_is() -> None:
+    text = "[/gone] and [red"
+    async with OneLine().run_test(tooltips=True) as pilot:
+        line = pilot.app.query_one(Line)
+        line.show(text)
+        await pilot.hover(Line)
+        await pilot.pause(pilot.app.TOOLTIP_DELAY + 0.1)
+        assert pilot.app.screen.query_one("#textual-tooltip").render().plain == text

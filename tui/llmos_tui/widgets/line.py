@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rich.segment import Segment
+from textual.content import Content
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -27,7 +28,7 @@ class Line(Widget):
         self.set_class(is_bad, "-bad")
         if text != self._text:
             self._text = text
-            self.tooltip = text
+            self.tooltip = Content(text)  # Not markup: others may have written it.
             self.refresh()
 
     def render_line(self, y: int) -> Strip:

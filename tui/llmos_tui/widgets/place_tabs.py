@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal
+from textual.content import Content
 from textual.widgets import Static
 
 from llmos_tui.connection import Connection, State
@@ -71,4 +72,4 @@ class PlaceTabs(Horizontal):
         self._state.set_class(not connection.is_online, "-bad")
         is_wide = self.app.size.width >= 110
         self._state.update(f"{word} {self._root.partition('://')[2]} {sign}" if is_wide else sign)
-        self._state.tooltip = f"{word}: {self._root}"
+        self._state.tooltip = Content(f"{word}: {self._root}")

@@ -10,6 +10,7 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
+from textual.content import Content
 from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Label, Static, TextArea
@@ -88,7 +89,7 @@ class SkillRunView(View):
             widget = TextArea(id=f"input-{field.name}", compact=True)
         else:
             widget = Field(placeholder=field.hint, id=f"input-{field.name}")
-        widget.tooltip = field.hint or None
+        widget.tooltip = Content(field.hint) if field.hint else None
         return widget
 
     def _written(self, field: FormField) -> str:
