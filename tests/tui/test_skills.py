@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 import tui_skills_data as data
+from llmos_tui.screens.skills.run_view import SkillRunView
 from llmos_tui.skill_form import NotAValue, form_fields, read_value, read_values
-from llmos_tui.widgets.choice import Choice
-from llmos_tui.widgets.field import Field
 from llmos_tui.widgets.line import Line
 from textual.widgets import TextArea
 from tui_fake_server import FakeServer
@@ -71,12 +70,13 @@ async def test_a_skill_is_run_with_what_the_form_says(open_app, server: FakeServ
     stream = server.stream("POST", RUN, ("progress", progress), ("text", SkillEvent(type="text", text="Guten ")))
     async with open_app(size=(80, 24), place="skills") as pilot:
         await pilot.press("enter")
-        assert pilot.app.focused.id == "input-text"
+        form = pilot.app.screen.query_one(SkillRunView)
+        assert pilot.app.focused is form.input("text")
         await pilot.press("ctrl+r")
         assert state(pilot) == "text is needed."
         await pilot.press(*"Good", "enter", *"day", "tab", *"de")
-        pilot.app.screen.query_one("#input-glossary", Field).value = '{"day": "Tag"}'
-        pilot.app.screen.query_one("#input-formality", Choice).action_turn(1)
+        form.input("glossary").value = '{"day": "Tag"}'
+        form.input("formality").action_turn(1)
         await pilot.press("enter")
         await wait_for(pilot, lambda: text(pilot) == "Guten ")
         assert state(pilot) == "running ... 1 of 2 part 1"
@@ -96,6 +96,15 @@ async def test_a_skill_is_run_with_what_the_form_says(open_app, server: FakeServ
         assert pilot.app.focused.id == "skills"
         await pilot.press("enter")
         assert pilot.app.screen.query_one(TextArea).text == "Good\nday"
+
+
+async def test_names_of_fields_need_not_be_fit_for_the_screen(open_app, server: FakeServer, skills, wait_for) -> None:
+    skills[0] = data.skill(input_schema={"properties": {"größe [/m]": {"type": "integer"}}}, text_field="x")
+    server.stream("POST", RUN, ("result", data.result()))
+    async with open_app(place="skills") as pilot:
+        await pilot.press("enter", "7", "enter")
+        await wait_for(pilot, lambda: text(pilot).startswith("Guten Morgen"))
+        assert server.requests("POST", RUN)[0].body == {"größe [/m]": 7, "stream": True}
 
 
 async def test_a_run_that_fails_says_why_and_one_that_is_stopped_ends(open_app, server: FakeServer, wait_for) -> None:

@@ -179,7 +179,7 @@ class LLMOSApp(App[None]):
         try:
             save_preferences(self._preferences_path, self._preferences)
         except OSError as error:
-            self.notify(f"The theme can't be remembered: {error}", severity="warning")
+            self.notify(f"The theme can't be remembered: {error}", severity="warning", markup=False)
 
     # Palette
 

@@ -58,6 +58,8 @@ class SkillRunView(View):
         super().__init__(id=id)
         self._skill: Skill | None = None
         self._fields: list[FormField] = []
+        self._inputs: dict[str, Widget] = {}
+        """By the field's name, which need not be fit for an id."""
         self._is_running = False
 
     def compose(self) -> ComposeResult:
@@ -72,29 +74,38 @@ class SkillRunView(View):
         if self._skill is None or (skill.name, skill.input_schema) != (self._skill.name, self._skill.input_schema):
             self.action_stop()
             self._fields = [*form_fields(skill.input_schema), MODEL]
+            self._inputs = {field.name: self._widget(skill, field) for field in self._fields}
             form = self.query_one("#run-form")
             await form.remove_children()
-            await form.mount(*(Horizontal(Label(_label(field)), self._widget(skill, field)) for field in self._fields))
+            labels = (Label(_label(field), markup=False) for field in self._fields)
+            await form.mount(*map(Horizontal, labels, self._inputs.values()))
             self.query_one("#run-text", Static).update("")
             self._say("Not run yet: ^r runs it.")
         self._skill = skill
         self.query_one("#run-title", Line).show(f"{skill.name} {skill.version}: {skill.description}")
-        self.query_one(f"#input-{self._fields[0].name}").focus()
+        self._inputs[self._fields[0].name].focus()
 
     @staticmethod
     def _widget(skill: Skill, field: FormField) -> Widget:
         if field.choices:
-            widget: Widget = Choice(field.choices, id=f"input-{field.name}")
+            widget: Widget = Choice(field.choices)
         elif field.name == skill.text_field:
-            widget = TextArea(id=f"input-{field.name}", compact=True)
+            widget = TextArea(compact=True)
         else:
-            widget = Field(placeholder=field.hint, id=f"input-{field.name}")
+            widget = Field(placeholder=field.hint)
         widget.tooltip = Content(field.hint) if field.hint else None
         return widget
 
-    def _written(self, field: FormField) -> str:
-        widget = self.query_one(f"#input-{field.name}")
-        return widget.text if isinstance(widget, TextArea) else widget.value  # type: ignore[attr-defined]
+    def input(self, name: str) -> Widget:
+        """Where this field is written."""
+        return self._inputs[name]
+
+    def _written(self, name: str) -> str:
+        widget = self._inputs[name]
+        if isinstance(widget, TextArea):
+            return widget.text
+        assert isinstance(widget, Field | Choice)
+        return widget.value
 
     # Keys
 
@@ -117,7 +128,7 @@ class SkillRunView(View):
 
     def action_run(self) -> None:
         try:
-            values = read_values(self._fields, {field.name: self._written(field) for field in self._fields})
+            values = read_values(self._fields, {field.name: self._written(field.name) for field in self._fields})
         except NotAValue as error:
             self._say(str(error), is_bad=True)
             return
