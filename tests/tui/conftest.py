@@ -63,7 +63,7 @@ def open_app(server: FakeServer) -> Open:
         size: tuple[int, int] = (140, 40), place: str = "", key: str = ADMIN_KEY, **options: Any
     ) -> AsyncIterator[Pilot[None]]:
         client = Client("http://llmos.test", lambda: key, transport=server)
-        app = LLMOSApp(client, clock=lambda: tui_data.NOW, **options)
+        app = LLMOSApp(client, **{"clock": lambda: tui_data.NOW, **options})
         app.animation_level = "none"
         async with app.run_test(size=size, notifications=True) as pilot:
             for _ in range(3):

@@ -101,6 +101,15 @@ async def test_that_it_ended_meanwhile_is_told(open_app, server: FakeServer, wai
         assert [n.message for n in pilot.app._notifications] == ["It has ended."]
 
 
+async def test_durations_are_by_the_servers_clock(open_app, jobs: Stream, wait_for) -> None:
+    async with open_app(place="jobs", clock=None) as pilot:
+        table = pilot.app.screen.query_one(JobTable)
+        await wait_for(pilot, lambda: pilot.app.screen._ahead_seconds)
+        jobs.send("jobs", JobList(data=JOBS[:2]))
+        await wait_for(pilot, lambda: len(table.rows) == 2)
+        assert 38 <= table.now - JOBS[0].started < 3600
+
+
 def test_a_curve_is_shown_whole() -> None:
     assert whole([1.0, 2.0, 3.0, 4.0], 2) == [1.5, 3.5]
     assert whole([1.0, 2.0], 4) == [1.0, 1.0, 2.0, 2.0]

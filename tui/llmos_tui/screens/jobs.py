@@ -9,9 +9,11 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.worker import WorkType
 
 from llmos_tui import words
 from llmos_tui.calls.jobs import cancel_job, follow_job, follow_jobs
+from llmos_tui.calls.live import get_overview
 from llmos_tui.feeds import Feed
 from llmos_tui.messages import JobArrived, JobsArrived
 from llmos_tui.screens.base import LLMOSScreen
@@ -41,6 +43,7 @@ class JobsScreen(LLMOSScreen):
         super().__init__(place_name)
         self._followed: str | None = None
         self._job: JobDetails | None = None
+        self._ahead_seconds = 0.0
 
     def compose_body(self) -> ComposeResult:
         yield JobTable()
@@ -57,9 +60,21 @@ class JobsScreen(LLMOSScreen):
         if self._followed is not None:
             yield Feed(partial(follow_job, id=self._followed, interval=interval), JobArrived)
 
+    def came_online(self) -> None:
+        work: WorkType[None] = self._compare_clocks
+        self.run_worker(work)
+
+    async def _compare_clocks(self) -> None:
+        overview = await self.ask(get_overview(self.client))
+        if overview is not None:
+            self._ahead_seconds = overview.time - time.time()
+
+    def _now(self) -> float:
+        """By the server's clock: a wrong one here shows no wrong durations."""
+        return self.llmos.clock() if self.llmos.clock else time.time() + self._ahead_seconds
+
     def on_jobs_arrived(self, message: JobsArrived) -> None:
-        now = self.llmos.clock or time.time
-        self.query_one(JobTable).show_jobs(message.jobs.data, now())
+        self.query_one(JobTable).show_jobs(message.jobs.data, self._now())
         self._follow_current()
         self.refresh_actions()
 
