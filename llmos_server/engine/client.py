@@ -75,7 +75,10 @@ class EngineClient(WorkerClient[EngineInfo, Told]):
     @property
     def stats(self) -> EngineStats:
         """Of the last step; all zero while no worker is ready."""
-        return msgspec.structs.replace(self._stats, queue_seconds=self._queue.seconds_in_all)
+        stats, info = self._stats, self.info
+        if not stats.num_steps and self.state == "ready" and info is not None:  # It has had none: all pages are free.
+            stats = msgspec.structs.replace(stats, num_pages=info.num_pages, num_free_pages=info.num_pages)
+        return msgspec.structs.replace(stats, queue_seconds=self._queue.seconds_in_all)
 
     @property
     def num_open_requests(self) -> int:

@@ -21,6 +21,10 @@ async def test_requests_are_answered() -> None:
         face: Generator = client
         info = await face.wait_ready(30)
         assert (face.state, info.num_pages) == ("ready", NUM_PAGES)
+        assert (face.stats.num_pages, face.stats.num_free_pages) == (
+            NUM_PAGES,
+            NUM_PAGES,
+        )  # Without a step, too.
         requests = [make_request(f"r{i}", [i, 2, 3], max_tokens=30, n=1 + i % 3) for i in range(8)]
         outputs = await asyncio.gather(*[collect(face.submit(request)) for request in requests])
         for request, output in zip(requests, outputs, strict=True):
