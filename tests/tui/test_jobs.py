@@ -9,7 +9,7 @@ import tui_data
 from llmos_tui.screens.dialog import ConfirmScreen
 from llmos_tui.screens.record import RecordScreen
 from llmos_tui.widgets.graph import Graph
-from llmos_tui.widgets.job_panel import label, whole
+from llmos_tui.widgets.job_panel import JobPanel, label, whole
 from llmos_tui.widgets.job_table import JobTable
 from tui_fake_server import FakeServer, Refusal, Stream
 from tui_snapshots import SIZES, check_snapshot
@@ -62,6 +62,13 @@ async def test_the_job_with_the_cursor_is_followed(open_app, server: FakeServer,
         await wait_for(pilot, lambda: "12 files" in text(pilot))
         graphs = [graph for graph in pilot.app.screen.query(Graph) if graph.display]
         assert len(graphs) == 2
+        many = {name: [(0.0, 1.0)] for name in ("loss", "lr", "grad", "norm")}
+        server.feed("/admin/v1/jobs/job-1").send("job", details(JOBS[0], log=["12 files, again"], metrics=many))
+        panel = pilot.app.screen.query_one(JobPanel)
+        await wait_for(pilot, lambda: panel.border_subtitle == "1 more metrics: enter")
+        await pilot.press("enter")
+        assert "norm 1 at 0, 1 to 1" in pilot.app.export_screenshot().replace("&#160;", " ")
+        await pilot.press("escape")
         await pilot.press("down")
         await wait_for(pilot, lambda: text(pilot) == "It has no log.")
         assert server.feed("/admin/v1/jobs/job-1").num_readers == 0

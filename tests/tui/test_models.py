@@ -131,6 +131,17 @@ async def test_a_pull_that_fails_says_why_and_makes_room_for_the_next(open_app, 
             assert [(pull.name, pull.text) for pull in panel.pulls] == [(name, "No such model.")]
 
 
+async def test_more_pulls_than_lines_are_counted(open_app, wait_for) -> None:
+    async with open_app(place="models") as pilot:
+        panel = pilot.app.screen.query_one(PullPanel)
+        for number in range(8):
+            panel.begin(f"m{number}")
+        await wait_for(pilot, lambda: panel.size.height == 6)
+        lines = ["".join(segment.text for segment in panel.render_line(y)).rstrip() for y in range(6)]
+        assert lines[0] == "3 others: screen 6 has all of them"
+        assert lines[1:] == [f"m{number}  asked for" for number in range(3, 8)]
+
+
 async def test_a_pull_goes_on_while_another_screen_is_shown(open_app, server: FakeServer, wait_for) -> None:
     stream = server.stream("POST", "/admin/v1/models/pull", *data.pull_events("m"))
     async with open_app(place="models") as pilot:

@@ -131,7 +131,8 @@ def test_fields_are_made_from_a_schema() -> None:
     assert fields["size"].hint == "a whole number; from 1 to 9; else 4"
     translation = {field.name: field for field in form_fields(data.skill().input_schema)}
     assert translation["formality"].choices == ("", "formal", "informal")
-    assert translation["source"].kind == "text"
+    assert (translation["source"].kind, translation["source"].is_long) == ("text", False)
+    assert translation["text"].is_long
 
 
 def test_values_are_read_as_the_schema_has_them() -> None:

@@ -11,6 +11,8 @@ import msgspec
 
 Kind = Literal["text", "choice", "bool", "int", "float", "names", "json"]
 
+LONG = 1000
+"""Characters, from which on a field is taken for one of many lines."""
 NOTHING = ""
 """A choice that leaves the field out."""
 
@@ -29,6 +31,8 @@ class FormField:
     choices: tuple[str, ...] = ()
     hint: str = ""
     default: Any = None
+    is_long: bool = False
+    """A text that may have many lines."""
 
 
 def form_fields(schema: Mapping[str, Any]) -> list[FormField]:
@@ -47,7 +51,7 @@ def _field(name: str, schema: Mapping[str, Any], is_required: bool) -> FormField
     elif kind == "choice" and not is_required:
         rest = tuple(choice for choice in choices if choice != default)
         choices = (default, *rest) if default in choices else (NOTHING, *rest)
-    return FormField(name, kind, is_required, choices, _hint(kind, inner, default), default)
+    return FormField(name, kind, is_required, choices, _hint(kind, inner, default), default, _is_long(kind, inner))
 
 
 def _without_null(schema: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -65,6 +69,10 @@ def _kind(schema: Mapping[str, Any]) -> tuple[Kind, tuple[str, ...]]:
     if schema.get("type") == "array" and _takes_texts(schema.get("items", {})):
         return "names", ()
     return "json", ()
+
+
+def _is_long(kind: Kind, schema: Mapping[str, Any]) -> bool:
+    return kind == "text" and "pattern" not in schema and schema.get("maxLength", LONG + 1) > LONG
 
 
 def _takes_texts(items: Mapping[str, Any]) -> bool:

@@ -19,7 +19,7 @@ from llmos_tui.messages import JobArrived, JobsArrived
 from llmos_tui.screens.base import LLMOSScreen
 from llmos_tui.screens.dialog import ConfirmScreen
 from llmos_tui.screens.record import RecordScreen
-from llmos_tui.widgets.job_panel import JobPanel
+from llmos_tui.widgets.job_panel import JobPanel, label
 from llmos_tui.widgets.job_table import JobTable
 from llmos_tui.widgets.rows import Rows
 from llmos_tui.wire.jobs import Job, JobDetails
@@ -132,6 +132,7 @@ class JobsScreen(LLMOSScreen):
 def facts(job: Job) -> list[tuple[str, str]]:
     """For people."""
     log = "\n".join(job.log) if isinstance(job, JobDetails) else ""
+    metrics = [("metric", label(*metric)) for metric in job.metrics.items()] if isinstance(job, JobDetails) else []
     times = (("made", job.created), ("begun", job.started), ("ended", job.ended))
     found = [
         ("id", job.id),
@@ -141,5 +142,6 @@ def facts(job: Job) -> list[tuple[str, str]]:
         *((name, "-" if at is None else f"{words.moment(at)} UTC") for name, at in times),
         ("doing", job.detail or "-"),
         ("error", job.error or "-"),
+        *metrics,
     ]
     return [*found, ("log", log)] if log else found

@@ -56,6 +56,8 @@ class JobPanel(Horizontal):
     def show(self, job: JobDetails | None) -> None:
         self._show_log(job)
         metrics = list(job.metrics.items())[:MAX_GRAPHS] if job else []
+        more = len(job.metrics) - len(metrics) if job else 0
+        self.border_subtitle = f"{more} more metrics: enter" if more else ""
         self.query_one("#job-graphs").display = bool(metrics)
         for number, graph in enumerate(self._graphs):
             graph.display = number < len(metrics)

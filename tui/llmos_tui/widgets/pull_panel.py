@@ -100,6 +100,9 @@ class PullPanel(Widget):
         shown = self._pulls[-MAX_LINES:]
         if y >= len(shown):
             return Strip.blank(self.size.width, self.rich_style)
+        if y == 0 and len(self._pulls) > MAX_LINES:
+            more = f"{len(self._pulls) - MAX_LINES + 1} others: screen 6 has all of them"
+            return Strip([Segment(more, self.rich_style)]).adjust_cell_length(self.size.width, self.rich_style)
         pull = shown[y]
         segments = [Segment(f"{pull.name}  ", self.get_component_rich_style("pull--name"))]
         if pull.total:

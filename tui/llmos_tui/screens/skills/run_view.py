@@ -38,7 +38,7 @@ class SkillRunView(View):
     SkillRunView #run-form { height: auto; max-height: 60%; scrollbar-size-vertical: 1; }
     SkillRunView #run-form Horizontal { height: auto; }
     SkillRunView #run-form Label { width: 16; color: $text-muted; padding: 0 1; }
-    SkillRunView TextArea { height: 4; width: 1fr; border: none; padding: 0 1; background: $panel; }
+    SkillRunView TextArea { height: 3; width: 1fr; border: none; padding: 0 1; background: $panel; }
     SkillRunView TextArea:focus { border: none; background: $boost; }
     SkillRunView Field, SkillRunView Choice { width: 1fr; }
     SkillRunView #run-result { height: 1fr; min-height: 3; padding: 0 1; scrollbar-size-vertical: 1; }
@@ -89,8 +89,8 @@ class SkillRunView(View):
     def _widget(skill: Skill, field: FormField) -> Widget:
         if field.choices:
             widget: Widget = Choice(field.choices)
-        elif field.name == skill.text_field:
-            widget = TextArea(compact=True)
+        elif field.name == skill.text_field or field.is_long:
+            widget = TextArea(compact=True, placeholder=field.hint)
         else:
             widget = Field(placeholder=field.hint)
         widget.tooltip = Content(field.hint) if field.hint else None
