@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx2
+from llmos_tui.app import LLMOSApp
 from textual.pilot import Pilot
 
 from llmos_server.commands.tui import create_app
@@ -35,22 +36,37 @@ Drive = Callable[["Pilot[None]"], Awaitable[None]]
 
 
 async def _dashboard(pilot: Pilot[None]) -> None:
-    await pilot.press("1")
     await asyncio.sleep(40)
 
 
-async def _request(pilot: Pilot[None]) -> None:
-    await pilot.press("enter")
-    await asyncio.sleep(2)
+async def _press(pilot: Pilot[None], *keys: str, seconds: float = 2.0) -> None:
+    for key in keys:
+        await pilot.press(key)
+        await asyncio.sleep(0.2)
+    await asyncio.sleep(seconds)
 
 
-async def _close(pilot: Pilot[None]) -> None:
-    await pilot.press("escape")
+def _keys(*keys: str, seconds: float = 2.0) -> Drive:
+    async def drive(pilot: Pilot[None]) -> None:
+        await _press(pilot, *keys, seconds=seconds)
+
+    return drive
 
 
-async def _help(pilot: Pilot[None]) -> None:
-    await pilot.press("question_mark")
-    await asyncio.sleep(1)
+def _place(name: str, *keys: str, seconds: float = 2.0) -> Drive:
+    """Go to a screen, press these."""
+
+    async def drive(pilot: Pilot[None]) -> None:
+        assert isinstance(pilot.app, LLMOSApp)
+        pilot.app.action_show_place(name)
+        await asyncio.sleep(2.0)
+        await _press(pilot, *keys, seconds=seconds)
+
+    return drive
+
+
+QUESTION = (*"Write a short Python function that adds two numbers.".replace(" ", "_"), "enter")
+WRITTEN = tuple({"_": "space", ".": "full_stop"}.get(key, key) for key in QUESTION)
 
 
 async def _structure(pilot: Pilot[None]) -> None:
@@ -93,15 +109,19 @@ async def _skill(pilot: Pilot[None]) -> None:
 
 SHOTS: tuple[tuple[str, tuple[int, int], Drive], ...] = (
     ("dashboard", SIZE, _dashboard),
-    ("request", SIZE, _request),
-    ("", SIZE, _close),
+    ("request", SIZE, _keys("enter")),
+    ("", SIZE, _keys("escape")),
     ("dashboard-80", SMALL, _dashboard),
-    ("help", SIZE, _help),
-    ("", SIZE, _close),
+    ("help", SIZE, _keys("question_mark")),
+    ("", SIZE, _keys("escape")),
+    ("chat", SIZE, _place("chat", *WRITTEN, seconds=20)),
+    ("models", SIZE, _place("models")),
     ("structure", SIZE, _structure),
     ("attention", SIZE, _attention),
     ("logs", SIZE, _logs),
+    ("skills", SIZE, _place("skills")),
     ("skill", SIZE, _skill),
+    ("settings", SIZE, _place("settings")),
 )
 """Name of the picture ("" for none), size of the terminal, and what is done before."""
 

@@ -8,6 +8,7 @@ from llmos_tui.screens.dashboard.request import RequestScreen
 from llmos_tui.screens.dialog import ConfirmScreen
 from llmos_tui.widgets.model_panel import ModelPanel
 from llmos_tui.widgets.request_table import RequestTable
+from textual.widget import Widget
 from tui_fake_server import FakeServer, Refusal
 from tui_snapshots import SIZES, check_snapshot
 
@@ -170,3 +171,36 @@ async def test_a_server_without_models_is_shown(open_app, server: FakeServer, se
     async with open_app() as pilot:
         await pilot.press("right_square_bracket", "d")
         assert "LLMOS 0.1.0" in sees(pilot)
+
+
+async def test_an_update_draws_only_what_changed(open_app, server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So nothing flickers at ten updates a second: what is as it was is not sent to the terminal again."""
+    async with open_app(size=(140, 40)) as pilot:
+        await watch(pilot, server)
+        drawn: set[str] = set()
+        refresh = Widget.refresh
+
+        def noted(self: Widget, *regions: object, **options: object) -> Widget:
+            drawn.add(self.id or type(self).__name__)
+            return refresh(self, *regions, **options)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(Widget, "refresh", noted)
+        same = tui_data.overview(90, [{**tui_data.decoder(90), "last_used": tui_data.NOW + 90}, tui_data.encoder()])
+        server.feed(LIVE).send("overview", same)  # What it told last, once more.
+        server.feed("/admin/v1/requests").send("requests", tui_data.requests())
+        server.feed("/admin/v1/models/pages").send("pages", tui_data.page_map())
+        for _ in range(3):
+            await pilot.pause()
+        assert drawn == set()
+        server.feed(LIVE).send(
+            "overview", tui_data.overview(90, [tui_data.decoder(90, num_waiting=5), tui_data.encoder()])
+        )
+        for _ in range(3):
+            await pilot.pause()
+        assert drawn == {"facts"}
+
+
+async def test_before_the_first_news_no_panel_is_there(open_app, server: FakeServer) -> None:
+    server.is_up = False
+    async with open_app(size=(200, 60)) as pilot:
+        assert not any(panel.display for panel in pilot.app.screen.query(ModelPanel))

@@ -87,6 +87,8 @@ class DashboardScreen(LLMOSScreen):
         self._since_start = False
         self._followed: list[str] = []
         self._panels = [ModelPanel() for _ in range(MAX_PANELS)]
+        for panel in self._panels:
+            panel.display = False  # Until there is something to show.
 
     def compose_body(self) -> ComposeResult:
         yield UsageBar("memory", id="server")
