@@ -74,7 +74,7 @@ async def test_a_key_in_the_footer_can_be_clicked_and_has_a_tooltip(open_app) ->
         bar = pilot.app.screen.query_one(KeyBar)
         place = next(place for place in bar.places if place.part.action == "next_theme")
         await pilot.hover(bar, offset=place.region.offset)
-        assert bar.tooltip == "Dark, light, high contrast; remembered"
+        assert str(bar.tooltip) == "Dark, light, high contrast; remembered"
         await pilot.click(bar, offset=place.region.offset)
         await pilot.pause()
         assert pilot.app.theme == "llmos-light"

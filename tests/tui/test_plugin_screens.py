@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from llmos_tui.plugin_screens import PluginOffer
+from llmos_tui.widgets.key_bar import KeyBar
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.message import Message
@@ -141,6 +142,26 @@ async def test_an_action_that_fails_is_shown(open_app, wait_for, sees) -> None:
         await wait_for(pilot, lambda: "Make it boom" in sees(pilot))
         await pilot.press("u")
         await wait_for(pilot, lambda: "in an action" in sees(pilot))
+
+
+async def test_words_of_plugins_are_no_markup(open_app, sees) -> None:
+    """A bracket in them would end the program."""
+    words = "look: See [it] [/x]"
+    theirs = PluginOffer(plugin="a", name="[/b]", create=lambda: Static("hello"), bindings={"u": words})
+    async with open_app(plugin_screens=[theirs]) as pilot:
+        await pilot.press("9")
+        await pilot.pause()
+        assert "9 [/b]" in sees(pilot)
+        assert "u See [it] [/x]" in sees(pilot)
+        bar = pilot.app.screen.query_one(KeyBar)
+        place = next(place for place in bar.places if place.part.action == "look")
+        await pilot.hover(bar, offset=place.region.offset)
+        assert str(bar.tooltip) == "See [it] [/x] (a)"
+        await pilot.press("question_mark")
+        assert "See [it] [/x]" in sees(pilot)
+        await pilot.press("escape", "ctrl+p")
+        await pilot.pause(0.5)
+        await pilot.press("escape")
 
 
 async def test_several_are_gone_through_and_are_in_the_palette(open_app) -> None:

@@ -12,6 +12,7 @@ from textual.actions import ActionParseResult
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.dom import DOMNode
+from textual.markup import escape
 from textual.screen import Screen
 
 from llmos_tui.client import Client
@@ -41,6 +42,11 @@ def _place_binding(place: Place) -> Binding:
         id=f"app.show-{place.name}",
         group=SCREENS_GROUP,
     )
+
+
+def _command(title: str, help: str, run: Callable[[], Any]) -> SystemCommand:
+    """The palette takes words for markup, and a plugin's may have brackets."""
+    return SystemCommand(escape(title), escape(help), run)
 
 
 def _name_of_failed(name: str) -> str:
@@ -186,7 +192,7 @@ class LLMOSApp(App[None]):
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """All screens, all actions that can be done now, all themes."""
         for place in self.places:
-            yield SystemCommand(place.title, place.purpose, partial(self.action_show_place, place.name))
+            yield _command(place.title, place.purpose, partial(self.action_show_place, place.name))
         seen = set()
         for node, binding, is_enabled, tooltip in screen.active_bindings.values():
             of_library = not binding.id
@@ -194,7 +200,7 @@ class LLMOSApp(App[None]):
                 continue
             seen.add(binding.action)
             run = partial(self.run_action, binding.action, node)
-            yield SystemCommand(binding.description, tooltip or binding.tooltip, run)
+            yield _command(binding.description, tooltip or binding.tooltip, run)
         for theme in THEMES:
             kind = theme.name.removeprefix("llmos-")
             yield SystemCommand(f"Theme: {kind}", "Colours", partial(self.action_choose_theme, theme.name))

@@ -11,6 +11,7 @@ from rich.cells import cell_len
 from rich.segment import Segment
 from textual import events
 from textual.binding import ActiveBinding, Binding
+from textual.content import Content
 from textual.geometry import Region, Size
 from textual.screen import Screen
 from textual.strip import Strip
@@ -77,6 +78,7 @@ class KeyBar(Widget, can_focus=False):
     def __init__(self) -> None:
         super().__init__()
         self._units: list[list[Part]] = []
+        self._told = ""
 
     @property
     def places(self) -> list[Place]:
@@ -127,9 +129,10 @@ class KeyBar(Widget, can_focus=False):
 
     def on_mouse_move(self, event: events.MouseMove) -> None:
         part = self._at(event.x, event.y)
-        tooltip = part.tooltip if part is not None and part.tooltip else None
-        if tooltip != self.tooltip:
-            self.tooltip = tooltip
+        told = part.tooltip if part is not None else ""
+        if told != self._told:
+            self._told = told
+            self.tooltip = Content(told) if told else None  # Not markup: a plugin may have written it.
 
     def on_click(self, event: events.Click) -> None:
         part = self._at(event.x, event.y)

@@ -30,7 +30,7 @@ class PlaceTab(Static):
     def __init__(self, name: str, key: str, title: str, tooltip: str) -> None:
         super().__init__(f"{key} {title}", markup=False)
         self.place_name = name
-        self.tooltip = tooltip
+        self.tooltip = Content(tooltip)
 
     async def on_click(self) -> None:
         await self.app.run_action(f"app.show_place('{self.place_name}')")
