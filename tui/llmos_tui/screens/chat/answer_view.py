@@ -89,7 +89,9 @@ class AnswerView(EntryView):
         await self.paint()
 
     async def paint(self, now: float | None = None) -> None:
-        """now: of the answer's clock, while it is waited for."""
+        """now: of the answer's clock, while it is waited for. Of one that was taken away nothing is drawn."""
+        if not self.is_attached:
+            return
         answer = self.answer
         self._head.say(head_of(answer, now))
         self._reasoning.show(answer.reasoning, is_growing=not answer.text and not answer.is_over)

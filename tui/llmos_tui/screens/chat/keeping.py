@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -33,6 +34,8 @@ class Keeper:
 
     def __init__(self) -> None:
         self.conversation: Conversation | None = None
+        self._turn = asyncio.Lock()
+        """Two at a time would add the same twice."""
         self._system = ""
         self._system_ids: list[str] = []
 
@@ -44,9 +47,10 @@ class Keeper:
         """Make the server's as it is here. title: of a new one, or another name. Raises ClientError; what was done
         until then isn't done again the next time."""
         try:
-            await self._save_head(client, options, model, title)
-            await self._delete(client, thread)
-            await self._add(client, thread, options)
+            async with self._turn:
+                await self._save_head(client, options, model, title)
+                await self._delete(client, thread)
+                await self._add(client, thread, options)
         except Refused as error:
             if error.code == GONE:
                 self.forget(thread)
@@ -103,6 +107,8 @@ class Keeper:
             ids = await add_items(client, self.conversation.id, [item for _, item in part])
             for (owner, item), id in zip(part, ids, strict=True):
                 saved(owner, item, id)
+                if owner is not None and owner not in thread.entries:
+                    thread.removed_ids.append(id)  # It was taken out meanwhile.
                 if owner is None:
                     self._system, self._system_ids = options.system, [id]
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import aclosing
 from functools import partial
-from time import monotonic
+from time import monotonic, perf_counter
 from typing import Any
 
 from textual.app import ComposeResult
@@ -26,7 +26,9 @@ from llmos_tui.widgets.told import Told
 from llmos_tui.wire.chat import ServedModel
 
 PAINT_SECONDS = 0.05
-"""Between two looks at what has come: text faster than that is drawn together."""
+"""Between two looks at what has come, at least: text faster than that is drawn together."""
+REST = 4.0
+"""Times as long as the last drawing took nothing is drawn: a long list or piece of code is laid out anew as a whole."""
 
 
 class Lane(Vertical):
@@ -150,11 +152,11 @@ class Lane(Vertical):
         self.transcript.anchor()
         view = self.transcript.view_of(answer)
         assert isinstance(view, AnswerView)
-        self._worker = self.run_worker(self._write(answer, view, request), exit_on_error=True)
+        self._worker = self.run_worker(partial(self._write, answer, view, request), exit_on_error=True)
         await asyncio.sleep(0)  # It has begun, so that whoever stops it now reaches its end.
 
     async def _write(self, answer: Answer, view: AnswerView, request: Mapping[str, Any]) -> None:
-        ticker = self.set_interval(PAINT_SECONDS, partial(self._paint, answer, view))
+        painter: Worker[None] = self.run_worker(partial(self._paint, answer, view))
         failure: ClientError | None = None
         try:
             async with aclosing(stream_chat(self._client, request)) as chunks:
@@ -167,13 +169,22 @@ class Lane(Vertical):
         except asyncio.CancelledError:
             answer.state = "stopped"
         finally:
-            ticker.stop()
+            painter.cancel()
             self._worker = None
             self.post_message(self.Ended(self, answer, failure))
 
     async def _paint(self, answer: Answer, view: AnswerView) -> None:
-        await view.paint(monotonic())
-        self._status.say(figures_of(answer))
+        """Again and again, until it is cancelled."""
+        pause = PAINT_SECONDS
+        while True:
+            await asyncio.sleep(pause)
+            begun = perf_counter()
+            await view.paint(monotonic())
+            self._status.say(figures_of(answer))
+            is_drawn = asyncio.Event()
+            self.call_after_refresh(is_drawn.set)
+            await is_drawn.wait()
+            pause = max(PAINT_SECONDS, REST * (perf_counter() - begun))
 
     async def on_lane_ended(self, message: Ended) -> None:
         """It goes on to the screen afterwards."""

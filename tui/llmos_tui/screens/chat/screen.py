@@ -52,12 +52,11 @@ class ChatScreen(KeptChat):
             tooltip="From writing to what was said, where letters are keys, and back",
             id="chat.back",
         ),
-        Binding("m,alt+m", "model", "Model", key_display="m", tooltip="Another model, or a skill", id="chat.model"),
+        Binding("m,alt+m", "model", "Model", tooltip="Another model, or a skill", id="chat.model"),
         Binding(
             "o,alt+o",
             "options",
             "Options",
-            key_display="o",
             tooltip="System prompt, sampling, form, tools",
             id="chat.options",
         ),
@@ -65,7 +64,6 @@ class ChatScreen(KeptChat):
             "g,alt+g",
             "regenerate",
             "Again",
-            key_display="g",
             tooltip="Another answer in place of this one, or of the last",
             id="chat.again",
         ),
@@ -73,7 +71,6 @@ class ChatScreen(KeptChat):
             "v,alt+v",
             "compare",
             "Compare",
-            key_display="v",
             tooltip="A second model beside it; again: only the one with the cursor stays",
             id="chat.compare",
         ),
@@ -81,11 +78,10 @@ class ChatScreen(KeptChat):
             "p,alt+p",
             "probabilities",
             "Tokens",
-            key_display="p",
             tooltip="Answers token by token: probabilities as colours",
             id="chat.tokens",
         ),
-        Binding("n,alt+n", "new", "New", key_display="n", tooltip="Begin a new chat", id="chat.new"),
+        Binding("n,alt+n", "new", "New", tooltip="Begin a new chat", id="chat.new"),
     ]
 
     def __init__(self, place_name: str = "chat") -> None:
