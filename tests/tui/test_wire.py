@@ -6,7 +6,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from llmos_tui.wire import inside, jobs, keys, live, logs, models, settings, skills
+from llmos_tui.wire import chat as tui_chat
+from llmos_tui.wire import conversations, inside, jobs, keys, live, logs, models, settings, skills
 from llmos_tui.wire.common import Wire
 
 from llmos_server.api.schemas import (
@@ -19,7 +20,12 @@ from llmos_server.api.schemas import (
     admin_requests,
     admin_settings,
     admin_skills,
+    chat,
+    common,
+    feedback,
+    stored,
 )
+from llmos_server.api.schemas import models as served_models
 from llmos_server.registry import structure
 
 PAIRS: list[tuple[type[msgspec.Struct], type[Wire]]] = [
@@ -44,6 +50,16 @@ PAIRS: list[tuple[type[msgspec.Struct], type[Wire]]] = [
     (admin_skills.AdminSkillList, skills.SkillList),
     (admin_jobs.JobList, jobs.JobList),
     (admin_settings.SettingList, settings.SettingList),
+    (served_models.Model, tui_chat.ServedModel),
+    (chat.TopLogprob, tui_chat.Alternative),
+    (chat.TokenLogprobEntry, tui_chat.Token),
+    (chat.ChoiceLogprobs, tui_chat.Logprobs),
+    (common.PromptTokensDetails, tui_chat.PromptDetails),
+    (common.CompletionTokensDetails, tui_chat.CompletionDetails),
+    (common.ErrorDetail, tui_chat.ErrorDetail),
+    (stored.ListedConversation, conversations.Conversation),
+    (stored.ConversationList, conversations.ConversationList),
+    (feedback.Feedback, conversations.Feedback),
 ]
 
 

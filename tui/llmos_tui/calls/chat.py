@@ -18,7 +18,7 @@ DONE = "[DONE]"
 async def list_chat_models(client: Client) -> list[ServedModel]:
     """Those that answer chats, skills last."""
     models = await client.get("/v1/models", Listed[ServedModel])
-    return [model for model in models.data if "chat" in model.capabilities]
+    return [model for model in models.data if model.can("chat")]
 
 
 async def stream_chat(client: Client, request: Mapping[str, Any]) -> AsyncGenerator[Chunk, None]:

@@ -6,21 +6,24 @@ from llmos_tui.wire.common import Wire
 
 
 class ServedModel(Wire, frozen=True, kw_only=True):
-    """A row of /v1/models. capabilities: "chat", "skill", "logprobs", "embeddings" ..."""
+    """A row of /v1/models. capabilities: "chat", "skill", "logprobs", "embeddings" ...; null where they aren't told."""
 
     id: str
-    capabilities: list[str] = []
+    capabilities: list[str] | None = None
     max_model_len: int | None = None
     state: str = ""
     owned_by: str = ""
 
+    def can(self, capability: str) -> bool:
+        return capability in (self.capabilities or [])
+
     @property
     def is_skill(self) -> bool:
-        return "skill" in self.capabilities
+        return self.can("skill")
 
     @property
     def has_logprobs(self) -> bool:
-        return "logprobs" in self.capabilities
+        return self.can("logprobs")
 
 
 class Alternative(Wire, frozen=True, kw_only=True):
