@@ -4,6 +4,15 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+_BREAKS = dict.fromkeys(map(ord, "\n\r\t\x0b\x0c\u2028\u2029"), " ")
+_TURNS = dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A)], "\ufffd")
+"""They turn the direction of what follows."""
+
+
+def one_line(text: str) -> str:
+    """As it can stand in a line that others stand in, too."""
+    return text if text.isprintable() else text.translate(_BREAKS | _TURNS)
+
 
 def size(num_bytes: float | None) -> str:
     """412 MB, 4.0 GB: decimal, as disks and docs have it."""

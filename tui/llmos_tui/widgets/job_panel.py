@@ -79,10 +79,10 @@ class JobPanel(Horizontal):
 def label(name: str, points: Sequence[tuple[float, float]]) -> str:
     """The last value, and between which they are."""
     if not points:
-        return name
+        return words.one_line(name)
     values = [value for _, value in points]
     low, high, last = (_number(value, name) for value in (min(values), max(values), values[-1]))
-    return f"{name} {last} at {words.count(points[-1][0])}, {low} to {high}"
+    return f"{words.one_line(name)} {last} at {words.count(points[-1][0])}, {low} to {high}"
 
 
 def _number(value: float, name: str) -> str:

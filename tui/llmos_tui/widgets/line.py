@@ -7,6 +7,8 @@ from textual.content import Content
 from textual.strip import Strip
 from textual.widget import Widget
 
+from llmos_tui.words import one_line
+
 
 class Line(Widget):
     """What doesn't fit is on the tooltip."""
@@ -26,8 +28,8 @@ class Line(Widget):
 
     def show(self, text: str, *, is_bad: bool = False) -> None:
         self.set_class(is_bad, "-bad")
-        if text != self._text:
-            self._text = text
+        if (line := one_line(text)) != self._text:
+            self._text = line
             self.tooltip = Content(text)  # Not markup: others may have written it.
             self.refresh()
 

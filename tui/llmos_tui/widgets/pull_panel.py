@@ -104,11 +104,11 @@ class PullPanel(Widget):
             more = f"{len(self._pulls) - MAX_LINES + 1} others: screen 6 has all of them"
             return Strip([Segment(more, self.rich_style)]).adjust_cell_length(self.size.width, self.rich_style)
         pull = shown[y]
-        segments = [Segment(f"{pull.name}  ", self.get_component_rich_style("pull--name"))]
+        segments = [Segment(f"{words.one_line(pull.name)}  ", self.get_component_rich_style("pull--name"))]
         if pull.total:
             cells = bar(pull.done / pull.total, BAR_CELLS)
             segments.append(Segment(cells, self.get_component_rich_style("pull--bar")))
             segments.append(Segment("  "))
         style = self.get_component_rich_style(f"pull--{pull.end}") if pull.end else None
-        segments.append(Segment(pull.words().replace("\n", " "), style))
+        segments.append(Segment(words.one_line(pull.words()), style))
         return Strip(segments).apply_style(self.rich_style).adjust_cell_length(self.size.width, self.rich_style)

@@ -16,6 +16,8 @@ from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from llmos_tui.words import one_line
+
 Row = TypeVar("Row")
 Look = Literal["plain", "good", "warn", "bad", "muted"]
 
@@ -247,7 +249,7 @@ class Rows(ScrollView, Generic[Row], can_focus=True):
 
 def _cell(text: str, size: int, is_right: bool) -> str:
     """One line of exactly this many cells."""
-    line = text.replace("\n", " ")
+    line = one_line(text)
     if is_right:
         line = line.rjust(size)
     fitted = set_cell_size(line, size)

@@ -51,7 +51,7 @@ class StructureTree(Tree[Part]):
     def show(self, structure: Structure) -> None:
         """The root is open, and what is alone in its branch."""
         self._total = structure.bytes or 1
-        self.reset(structure.model, structure.root)
+        self.reset(Text(structure.model), structure.root)
         node = self.root
         while True:
             node.expand()
@@ -67,12 +67,12 @@ class StructureTree(Tree[Part]):
     def _fill(self, node: TreeNode[Part]) -> None:
         if isinstance(node.data, Module) and not node.children:
             for tensor in node.data.tensors:
-                node.add_leaf(tensor.name, tensor)
+                node.add_leaf(Text(tensor.name), tensor)
             for module in node.data.children:
                 if len(module.tensors) == 1 and not module.children:
-                    node.add_leaf(f"{module.name}.{module.tensors[0].name}", module.tensors[0])
+                    node.add_leaf(Text(f"{module.name}.{module.tensors[0].name}"), module.tensors[0])
                 else:
-                    node.add(module.name, module)
+                    node.add(Text(module.name), module)
 
     # Keys
 
@@ -111,7 +111,7 @@ class StructureTree(Tree[Part]):
         while above is not None:
             level, above = level + 1, above.parent
         sign = ("▾ " if node.is_expanded else "▸ ") if node.allow_expand else "  "
-        name = str(node.label)
+        name = words.one_line(str(node.label))
         cells = self._name_cells(level)
         shown = set_cell_size(name if len(name) <= cells else name[: cells - 1] + "…", cells)
         return Text(f"{sign}{shown} {self._figures(node.data)}", style=style, no_wrap=True, end="")
@@ -140,5 +140,6 @@ def shape(sizes: list[int]) -> str:
 
 
 def _cell(text: str, cells: int, *, is_right: bool) -> str:
+    text = words.one_line(text)
     text = text if len(text) <= cells else text[: cells - 1] + "…"
     return text.rjust(cells) if is_right else text.ljust(cells)

@@ -8,6 +8,8 @@ from typing import Protocol
 from rich.style import Style
 from rich.text import Text
 
+from llmos_tui.words import one_line
+
 SIGNS = str.maketrans({"\n": "⏎", "\t": "⇥", "\r": "␍", " ": "␣"})
 
 
@@ -22,7 +24,7 @@ class Token(Protocol):
 
 def visible(text: str) -> str:
     """Spaces and ends of lines as signs; nothing is a sign of its own, so that no token has no width."""
-    return text.translate(SIGNS) or "∅"
+    return one_line(text.translate(SIGNS)) or "∅"
 
 
 def token_text(tokens: Sequence[Token], even: Style, odd: Style, special: Style) -> Text:
