@@ -98,8 +98,8 @@ async def test_where_none_runs_one_is_started(open_app, server: FakeServer, tmp_
         await pilot.press("s")
         await wait_for(pilot, mark.exists)
         server.is_up = True
-        await wait_for(pilot, lambda: pilot.app.connection.is_online)
-        assert pilot.app.screen.place_name == "dashboard"
+        await wait_for(pilot, lambda: getattr(pilot.app.screen, "place_name", "") == "dashboard")
+        assert pilot.app.connection.is_online
 
 
 async def test_one_that_can_not_start_says_why(open_app, server: FakeServer, tmp_path: Path, wait_for, starter) -> None:

@@ -36,24 +36,29 @@ def shown_text(pilot: Pilot[object]) -> str:
     return "\n".join("".join(segment.text for segment in strip)[:width].rstrip() for strip in strips[:height])
 
 
-async def settle(pilot: Pilot[object]) -> None:
-    """All that was sent has come and is drawn, and no cursor blinks."""
-    for _ in range(3):
+async def drawn_at_last(pilot: Pilot[object], kept: str | None) -> str:
+    """What is drawn when it is as it was kept or, at the latest after a second, when nothing has moved twice."""
+    drawn = ""
+    for _ in range(20):
         await pilot.pause()
+        before, drawn = drawn, normalised(pilot.app)
+        if drawn == kept or (kept is None and drawn == before):
+            break
+        await pilot.pause(0.05)
+    return drawn
 
 
 async def check_snapshot(pilot: Pilot[object], name: str) -> None:
     """As it was; the failure shows the lines that differ."""
-    await settle(pilot)
     size = pilot.app.size
     path = FOLDER / f"{name}-{size.width}x{size.height}.svg"
-    drawn = normalised(pilot.app)
     if UPDATES:
         FOLDER.mkdir(exist_ok=True)
-        path.write_text(drawn, encoding="utf-8")
+        path.write_text(await drawn_at_last(pilot, None), encoding="utf-8")
         return
     assert path.exists(), f"no {path.name}: write it with LLMOS_TEST_SNAPSHOTS=update"
     kept = path.read_text(encoding="utf-8")
+    drawn = await drawn_at_last(pilot, kept)
     if drawn != kept:
         was, now = set(texts(kept).splitlines()), set(texts(drawn).splitlines())
         gone, new = sorted(was - now), sorted(now - was)
