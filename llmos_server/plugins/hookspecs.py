@@ -81,5 +81,5 @@ def register_commands(settings: Any) -> list[Command]:  # type: ignore[empty-bod
 
 @hookspec
 def register_screens(settings: Any) -> list[Screen]:  # type: ignore[empty-body]
-    """Screens of the terminal interface. `llmos tui` loads plugins, too, and opens them there, not in the server:
-    create() is called when the screen is first shown, and what it returns lives on that program's event loop."""
+    """Screens of the terminal interface. `llmos tui` loads plugins, too, and opens them in that program, not in the
+    server: create() is called when the screen is first shown; what it returns lives on that program's event loop."""

@@ -134,6 +134,15 @@ def server(smollm2: ModelVersion, tmp_path_factory: pytest.TempPathFactory) -> I
     live.stop()
 
 
+@pytest.fixture(scope="session")
+def keyed_server(smollm2: ModelVersion, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    """Where tests make keys: from the first one on a server asks everybody for one, so `server` isn't for that."""
+    live = start_server(tmp_path_factory.mktemp("keyed"), smollm2.name, "--log-level", "debug")
+    live.wait_until_ready()
+    yield live
+    live.stop()
+
+
 @pytest.fixture
 def own_server(smollm2: ModelVersion, tmp_path: Path) -> Iterator[LiveServer]:
     """A server for one test that kills parts of it."""

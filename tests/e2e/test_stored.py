@@ -81,7 +81,8 @@ def test_all_of_it_survives_a_kill(own_server, start_server, tmp_path):
         with pytest.raises(openai.NotFoundError):
             sdk.responses.retrieve(first.id)
         counted = json.loads(llmos(home, "keys", "erase", "mine", "--json", "--url", again.url))["data"]
-        assert [(one["kind"], one["num_objects"]) for one in counted] == [("responses", 5), ("conversations", 1)]
+        found = {one["kind"]: one["num_objects"] for one in counted}
+        assert found == {"responses": 5, "conversations": 1, "feedback": 0, "files": 0}
         with pytest.raises(openai.NotFoundError):
             sdk.conversations.retrieve(conversation.id)
     finally:

@@ -9,6 +9,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -18,6 +19,12 @@ pytestmark = [
     pytest.mark.real_model,
     pytest.mark.skipif(shutil.which("tmux") is None, reason="there is no tmux here"),
 ]
+
+
+@pytest.fixture
+def server(keyed_server: Any) -> Any:
+    """These tests make keys."""
+    return keyed_server
 
 
 @pytest.fixture

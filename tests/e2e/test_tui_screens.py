@@ -30,6 +30,12 @@ pytestmark = pytest.mark.real_model
 SECONDS = 60.0
 
 
+@pytest.fixture
+def server(keyed_server: Any) -> Any:
+    """These tests make keys."""
+    return keyed_server
+
+
 @asynccontextmanager
 async def opened(server: Any) -> AsyncIterator[Pilot[None]]:
     token = (server.log.parent / "home/admin.token").read_text().strip()

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Mapping
 
 from llmos_server.api.bodies.unknown_fields import tell_unknown
-from llmos_server.api.files.form import Form, read_form, too_large
+from llmos_server.api.files.form import Form, boundary_of, read_form, too_large
 from llmos_server.api.generation.starting import AnyRequest
 from llmos_server.api.http.access import principal_of
 from llmos_server.api.services import files_of, store_of
@@ -25,6 +25,7 @@ MIN_SECONDS, MAX_SECONDS = 3600, 30 * 86400
 async def receive(request: AnyRequest) -> StoredFile:
     """Kept when this returns. Raises InvalidRequest, UnsupportedMediaType, RefusedEarly, Forbidden, StorageFull,
     StoreUnavailable, ClientDisconnected; nothing of it stays then."""
+    boundary_of(request.headers.get("content-type", ""))
     store, folder = store_of(request), files_of(request)
     limit = store.settings.max_file_bytes
     length = int(told) if (told := request.headers.get("content-length", "")).isdigit() else 0
