@@ -11,6 +11,7 @@ import asyncio
 import hashlib
 import os
 import re
+import threading
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
@@ -69,6 +70,9 @@ class Upload:
         self._digest = hashlib.sha256()
         self._buffer = bytearray()
         self._file = -1
+        self._in_use = threading.Lock()
+        """Held by whichever thread works on the file: one whose waiter was cancelled goes on, and until it is done the
+        descriptor must not be closed, and given to another file."""
 
     async def __aenter__(self) -> Upload:
         self._file = await asyncio.to_thread(self._open)
@@ -96,6 +100,10 @@ class Upload:
             return os.open(self._unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
 
     def _flush(self) -> None:
+        with self._in_use:
+            self._write_buffer()
+
+    def _write_buffer(self) -> None:
         data, self._buffer = self._buffer, bytearray()
         self._digest.update(data)
         rest = memoryview(data)
@@ -104,8 +112,8 @@ class Upload:
                 rest = rest[os.write(self._file, rest) :]
 
     def _finish(self) -> None:
-        self._flush()
-        with _told():
+        with self._in_use, _told():
+            self._write_buffer()
             os.fsync(self._file)
             os.rename(self._unfinished, self._folder / self.id)
             folder = os.open(self._folder, os.O_RDONLY)
@@ -115,10 +123,10 @@ class Upload:
                 os.close(folder)
 
     def _discard(self) -> None:
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
-        with suppress(OSError):
+        with self._in_use, suppress(OSError):
+            if self._file >= 0:
+                os.close(self._file)
+                self._file = -1
             self._unfinished.unlink(missing_ok=True)
 
 

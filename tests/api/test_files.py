@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import threading
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
@@ -19,7 +20,7 @@ from stored_api import open_stored_api
 
 from llmos_server.api.files.form import Form, read_form
 from llmos_server.errors import InvalidRequest
-from llmos_server.files.folder import SWEEP_SECONDS, FileFolder
+from llmos_server.files.folder import BUFFER_BYTES, SWEEP_SECONDS, FileFolder
 from llmos_server.files.sweeping import FileSweeping
 
 LINES = b'{"messages": []}\n' * 3
@@ -109,6 +110,43 @@ async def test_a_filename_is_no_path(server, sent, kept) -> None:
 async def test_a_filename_that_names_nothing_is_refused(server, name) -> None:
     reply = await upload(server, name=name)
     assert (reply.status_code, reply.json()["error"]["param"]) == (400, "file")
+
+
+async def test_content_that_is_not_on_this_disk_is_told(server, tmp_path) -> None:
+    made = (await upload(server)).json()["id"]
+    (tmp_path / "files" / made).unlink()
+    reply = await server.call("GET", f"/v1/files/{made}/content")
+    assert (reply.status_code, reply.json()["error"]["code"]) == (404, "file_content_missing")
+    assert (await server.call("DELETE", f"/v1/files/{made}")).status_code == 200
+
+
+async def test_an_upload_that_is_cancelled_closes_nothing_under_its_writer(tmp_path, monkeypatch) -> None:
+    """The thread that writes goes on when its waiter is cancelled; its descriptor stays its own until it is done."""
+    begun, may_end, closed = threading.Event(), threading.Event(), []
+    close, write = os.close, os.write
+
+    def slow_write(descriptor: int, data: Any) -> int:
+        begun.set()
+        may_end.wait(10)
+        assert closed == []
+        return write(descriptor, data)
+
+    async def work() -> None:
+        async with FileFolder(tmp_path).begin(f"file-{'0' * 32}") as started:
+            monkeypatch.setattr("llmos_server.files.folder.os.write", slow_write)
+            monkeypatch.setattr("llmos_server.files.folder.os.close", lambda fd: (closed.append(fd), close(fd)))
+            await started.write(b"x" * BUFFER_BYTES)
+
+    task = asyncio.create_task(work())
+    await asyncio.to_thread(begun.wait, 10)
+    task.cancel()
+    await asyncio.wait({task}, timeout=0.2)
+    assert closed == []
+    may_end.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert len(closed) == 1
+    assert content_of(tmp_path) == []
 
 
 async def test_what_is_no_such_form_is_refused(server, tmp_path) -> None:

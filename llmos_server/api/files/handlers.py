@@ -89,8 +89,16 @@ async def get_file(request: AnyRequest, file_id: FromPath[str]) -> ASGIApp:
 )
 async def get_file_content(request: AnyRequest, file_id: FromPath[str]) -> FileResponse:
     found = await find_file(request, file_id)
+    place = files_of(request).place(found.id)
+    if not place.is_file():
+        raise NotFound(
+            f"The content of {found.id!r} is not on this server's disk: it was removed there, or uploaded to another "
+            "server of the same database. Several servers need one LLMOS_HOME/files.",
+            param="file_id",
+            code="file_content_missing",
+        )
     return FileResponse(
-        files_of(request).place(found.id),
+        place,
         media_type="application/octet-stream",
         headers={
             "Content-Disposition": f"attachment; filename*=UTF-8''{quote(found.filename, safe='')}",

@@ -5,13 +5,15 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 
+import msgspec
+
 from llmos_server.api.bodies.unknown_fields import tell_unknown
 from llmos_server.api.files.form import Form, boundary_of, read_form, too_large
 from llmos_server.api.generation.starting import AnyRequest
 from llmos_server.api.http.access import principal_of
 from llmos_server.api.services import files_of, store_of
 from llmos_server.errors import InvalidRequest
-from llmos_server.files.folder import FileFolder, Upload
+from llmos_server.files.folder import Upload
 from llmos_server.store.files import StoredFile
 from llmos_server.store.objects import now_milliseconds
 
@@ -28,7 +30,8 @@ async def receive(request: AnyRequest) -> StoredFile:
     boundary_of(request.headers.get("content-type", ""))
     store, folder = store_of(request), files_of(request)
     limit = store.settings.max_file_bytes
-    length = int(told) if (told := request.headers.get("content-length", "")).isdigit() else 0
+    told = request.headers.get("content-length", "")
+    length = int(told) if told.isascii() and told.isdigit() and len(told) <= 15 else 0
     if length > limit + FORM_BYTES:
         raise too_large(limit)
     await store.files.require_room(principal_of(request).key_id, max(length - FORM_BYTES, 1))
@@ -36,27 +39,13 @@ async def receive(request: AnyRequest) -> StoredFile:
         content_type = request.headers.get("content-type", "")
         form = await read_form(content_type, request.stream(), upload, limit)
         described = _describe(request, form, upload)
-        kept = await _keep(upload, folder, described)
+        kept = msgspec.structs.replace(described, digest=await upload.keep())
         try:
             await store.files.add(kept)
         except BaseException:
             await folder.remove(kept.id)
             raise
     return kept
-
-
-async def _keep(upload: Upload, folder: FileFolder, described: StoredFile) -> StoredFile:
-    digest = await upload.keep()
-    return StoredFile(
-        owner=described.owner,
-        id=described.id,
-        filename=described.filename,
-        purpose=described.purpose,
-        num_bytes=upload.num_bytes,
-        digest=digest,
-        created=described.created,
-        expires=described.expires,
-    )
 
 
 def _describe(request: AnyRequest, form: Form, upload: Upload) -> StoredFile:
