@@ -55,6 +55,7 @@ ARROWS: dict[str, set[str]] = {
     "gguf": set(),
     "chat": set(),
     "registry": {"gguf"},
+    "training": {"chat", "registry"},
     "kernels": set(),
     "models": {"kernels", "gguf"},
     "engine": {"backoff", "models", "kernels", "garbage", "logs"},
@@ -160,6 +161,9 @@ TORCH_FREE = (
     "terminal_chat",
 )
 """With engine.client: what the API process and the CLI are made of."""
+
+TORCH_FREE_OF_TRAINING = ("auto", "methods.table", "recipe", "refused_keys", "spec", "trl_keys")
+"""What the API and the CLI need to know of a run before it begins; the rest runs in a job's process."""
 
 HEAVY = ("torch", "transformers")
 OTHER_FRAMEWORKS = {"fastapi", "flask", "starlette", "django", "aiohttp", "requests", "httpx", "pydantic"}
@@ -277,7 +281,7 @@ def test_files_have_one_reason_to_change(project: Path, package: Path) -> None:
 
 def test_api_process_and_cli_load_no_torch(package: Path) -> None:
     """In a fresh process: one import anywhere would be enough to break it."""
-    names = ["llmos_server.engine.client"]
+    names = ["llmos_server.engine.client", *(f"llmos_server.training.{name}" for name in TORCH_FREE_OF_TRAINING)]
     for folder, path in sources(package):
         if folder in TORCH_FREE:
             names.append(".".join(("llmos_server", *path.relative_to(package).with_suffix("").parts)))

@@ -1,0 +1,41 @@
+"""What a tuning run is to do: the payload of a job of kind "tune". Torch-free, so that the API and the CLI make it."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+
+class EvalGate(msgspec.Struct, frozen=True, kw_only=True):
+    """The tuned model is promoted only if it isn't worse than its base at this eval."""
+
+    eval_id: str
+    tolerance: float = 0.0
+    """How much worse the interval of the paired difference may begin, in the eval's own score."""
+
+
+class TuneSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """All of it is in the database before the run begins, so that a run that was killed goes on as it began."""
+
+    method: str
+    """A key of training.methods.table.METHODS: "sft", "dpo" ..."""
+    model: str
+    """Of the base, as the registry names it. "" for methods that begin from a config."""
+    values: dict[str, Any] = {}
+    """TRL's keys (seed and save_total_limit among them), as training.recipe has checked them. A key that is absent has
+    TRL's default."""
+    auto: tuple[str, ...] = ()
+    """Keys of `values` that the run chooses when it has seen the data: see training.auto."""
+    learning_rate_multiplier: float = 1.0
+    """Times the learning rate, whoever chose it."""
+    training_file: str = ""
+    """JSON lines, or plain text for methods that read it. Absolute, or relative to the job's folder."""
+    validation_file: str = ""
+    """The same; "" measures no loss on examples that weren't trained on."""
+    suffix: str = ""
+    """The result is called BASE:SUFFIX; "" takes one made of the job's id."""
+    too_long: Literal["refuse", "drop"] = "refuse"
+    """What happens to examples longer than max_length: the run is refused, or they are left out and counted. None is
+    ever cut."""
+    gate: EvalGate | None = None
