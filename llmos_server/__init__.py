@@ -27,6 +27,9 @@ if TYPE_CHECKING:
         Screen,
         Tool,
     )
+    from llmos_server.sandbox.finding import SandboxUnavailable, find_sandbox
+    from llmos_server.sandbox.limits import SandboxLimits
+    from llmos_server.sandbox.sandbox import Execution, Sandbox
     from llmos_server.skills.cases import Case, Outcome
     from llmos_server.skills.context import AnswerScore, Classified, Reply, ReplyCut, SkillContext
     from llmos_server.skills.scripted import Asked, ScriptedContext, try_skill
@@ -44,6 +47,7 @@ __all__ = [
     "Classified",
     "Command",
     "EndAnswer",
+    "Execution",
     "FilteredRequest",
     "InputError",
     "Metric",
@@ -58,12 +62,16 @@ __all__ = [
     "Route",
     "RouteAnswer",
     "RouteRequest",
+    "Sandbox",
+    "SandboxLimits",
+    "SandboxUnavailable",
     "Screen",
     "ScriptedContext",
     "Skill",
     "SkillContext",
     "Tool",
     "calibrated",
+    "find_sandbox",
     "hookimpl",
     "try_skill",
 ]
@@ -73,6 +81,9 @@ _HOMES = {
     "plugins.filters": "ChoiceFilter EndAnswer FilteredRequest Refusal RequestFilter ResponseFilter",
     "plugins.hookspecs": "HOOK_API hookimpl",
     "plugins.offers": "Command Metric ModelName ModelSource Route RouteAnswer RouteRequest Screen Tool",
+    "sandbox.finding": "SandboxUnavailable find_sandbox",
+    "sandbox.limits": "SandboxLimits",
+    "sandbox.sandbox": "Execution Sandbox",
     "skills.cases": "Case Outcome",
     "skills.context": "AnswerScore Classified Reply ReplyCut SkillContext",
     "skills.scripted": "Asked ScriptedContext try_skill",

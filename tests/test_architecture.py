@@ -25,7 +25,7 @@ EVERYBODY = {
 """May be imported from everywhere."""
 
 ARROWS: dict[str, set[str]] = {
-    "__init__": {"calibration", "plugins", "skills"},
+    "__init__": {"calibration", "plugins", "sandbox", "skills"},
     "__main__": {"cli"},
     "contracts": set(),
     "errors": set(),
@@ -36,6 +36,7 @@ ARROWS: dict[str, set[str]] = {
     "backoff": set(),
     "files": set(),
     "calibration": set(),
+    "sandbox": set(),
     "settings": set(),
     "settings_sources": set(),
     "settings_rows": set(),
@@ -157,6 +158,7 @@ TORCH_FREE = (
     "log_file",
     "logbook",
     "logs",
+    "sandbox",
     "skill_client",
     "terminal_chat",
 )

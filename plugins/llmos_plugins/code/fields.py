@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from llmos_plugins.code.sandbox.sandbox import Execution
+from llmos_server import Execution
 
 Task = Literal["write", "explain", "review", "fix", "infill"]
 

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 
 from llmos_plugins.code.fields import CodeInput, CodeOutput
 from llmos_plugins.code.languages import canonical
-from llmos_plugins.code.sandbox.sandbox import Execution, Sandbox
-from llmos_server import InputError
+from llmos_server import Execution, InputError, Sandbox
 
 
 @dataclass(frozen=True, slots=True)

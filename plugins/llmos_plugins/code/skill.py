@@ -12,8 +12,7 @@ from llmos_plugins.code.fields import CodeInput, CodeOutput, Finding
 from llmos_plugins.code.gaps import Gap, find_gap
 from llmos_plugins.code.languages import canonical, find_error, is_parsed
 from llmos_plugins.code.running import check_runnable, run_code, run_here
-from llmos_plugins.code.sandbox.sandbox import Sandbox
-from llmos_server import InputError, Outcome, ReplyCut, Skill, SkillContext
+from llmos_server import InputError, Outcome, ReplyCut, Sandbox, Skill, SkillContext
 
 MAX_FINDINGS = 20
 ROOM = 0.75

@@ -14,17 +14,17 @@ from typing import Any
 
 import pytest
 from llmos_plugins.code.running import run_code
-from llmos_plugins.code.sandbox.finding import SandboxUnavailable, find_sandbox
-from llmos_plugins.code.sandbox.limits import MIB, Limits
-from llmos_plugins.code.sandbox.sandbox import Sandbox, Stopped
-from llmos_plugins.code.sandbox.seccomp import ARCHITECTURES, create_filter
 from llmos_plugins.code.skill import Code
 
 from llmos_server import Outcome
 from llmos_server.plugins.host import load_plugins
+from llmos_server.sandbox.finding import SandboxUnavailable, find_sandbox
+from llmos_server.sandbox.limits import MIB, SandboxLimits
+from llmos_server.sandbox.sandbox import Sandbox, Stopped
+from llmos_server.sandbox.seccomp import ARCHITECTURES, create_filter
 from llmos_server.settings import PluginsSettings
 
-LIMITS = Limits(seconds=20, memory_bytes=256 * MIB, num_files=500)
+LIMITS = SandboxLimits(seconds=20, memory_bytes=256 * MIB, num_files=500)
 SECRET = "the admin's token"
 
 
@@ -240,7 +240,7 @@ time.sleep(60)
 
 
 def test_time(sandbox):
-    short = find_sandbox(Limits(seconds=1.0))
+    short = find_sandbox(SandboxLimits(seconds=1.0))
     assert short.run("while True: pass").status == "timeout"
     assert short.run("import time\nprint('so far', flush=True)\ntime.sleep(99)").stdout == "so far\n"
     assert short.run("import os, time\nos.close(1)\nos.close(2)\ntime.sleep(99)").status == "timeout"
@@ -292,7 +292,7 @@ class TestTests:
         ],
     )
     def test_they_pass_at_their_end(self, sandbox, code, passed):
-        quick = find_sandbox(Limits(seconds=2.0))
+        quick = find_sandbox(SandboxLimits(seconds=2.0))
         ran = run_code(quick, code, "assert f() == 1\nprint('done')")
         assert ran.passed is passed
         assert ran.execution.stdout == ("done\n" if passed else "")

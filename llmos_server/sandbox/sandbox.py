@@ -13,10 +13,10 @@ from typing import IO, Any, Literal
 
 import msgspec
 
-from llmos_plugins.code.sandbox.command import UID, Files, Interpreter, build_command
-from llmos_plugins.code.sandbox.limits import Limits
-from llmos_plugins.code.sandbox.seccomp import create_filter
-from llmos_plugins.code.sandbox.watching import count_files, resident_bytes
+from llmos_server.sandbox.command import UID, Files, Interpreter, build_command
+from llmos_server.sandbox.limits import SandboxLimits
+from llmos_server.sandbox.seccomp import create_filter
+from llmos_server.sandbox.watching import count_files, resident_bytes
 
 TICK_SECONDS = 0.02
 START = Path(__file__).with_name("start.py").read_bytes()
@@ -43,7 +43,7 @@ class Stopped(Exception):
 class Sandbox:
     """At most `max_runs` programs at a time; others wait."""
 
-    def __init__(self, bwrap: str, python: Interpreter, limits: Limits, max_runs: int = 2) -> None:
+    def __init__(self, bwrap: str, python: Interpreter, limits: SandboxLimits, max_runs: int = 2) -> None:
         self.limits = limits
         self._bwrap = bwrap
         self._python = python
@@ -83,7 +83,7 @@ class Sandbox:
 
 
 class _Watch:
-    def __init__(self, process: subprocess.Popen[bytes], limits: Limits, stop: threading.Event | None) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], limits: SandboxLimits, stop: threading.Event | None) -> None:
         self._process = process
         self._limits = limits
         self._stop = stop

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from llmos_plugins.code.sandbox.limits import Limits
+from llmos_server.sandbox.limits import SandboxLimits
 
 LIBRARIES = ("/lib", "/lib32", "/lib64", "/libx32", "/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/local/lib")
 UID = 65534
@@ -46,7 +46,7 @@ class Files:
     seccomp: int
 
 
-def build_command(bwrap: str, python: Interpreter, files: Files, limits: Limits) -> list[str]:
+def build_command(bwrap: str, python: Interpreter, files: Files, limits: SandboxLimits) -> list[str]:
     """Within, /work/main.py is the program; /tmp is its own, and all else can't be written to."""
     path = str(python.path)
     mounts: list[str] = []
@@ -70,7 +70,7 @@ def build_command(bwrap: str, python: Interpreter, files: Files, limits: Limits)
     ]
 
 
-def to_rlimits(limits: Limits) -> Sequence[str]:
+def to_rlimits(limits: SandboxLimits) -> Sequence[str]:
     numbers = {
         "RLIMIT_AS": limits.memory_bytes,
         "RLIMIT_CORE": 0,

@@ -7,7 +7,7 @@ import msgspec
 MIB = 2**20
 
 
-class Limits(msgspec.Struct, frozen=True, kw_only=True):
+class SandboxLimits(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float = 10.0
     """Of the clock; then all its processes are killed. A process may use a second more of a processor."""
     memory_bytes: int = 512 * MIB

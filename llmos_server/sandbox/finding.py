@@ -7,19 +7,19 @@ import shutil
 import sys
 from pathlib import Path
 
-from llmos_plugins.code.sandbox.command import Interpreter
-from llmos_plugins.code.sandbox.limits import Limits
-from llmos_plugins.code.sandbox.sandbox import Sandbox
-from llmos_plugins.code.sandbox.seccomp import is_known
+from llmos_server.sandbox.command import Interpreter
+from llmos_server.sandbox.limits import SandboxLimits
+from llmos_server.sandbox.sandbox import Sandbox
+from llmos_server.sandbox.seccomp import is_known
 
 INSTALL = (
     "install bubblewrap (Debian, Ubuntu: apt install bubblewrap; Fedora: dnf install bubblewrap; Alpine: apk add "
-    "bubblewrap), or set sandbox = false"
+    "bubblewrap)"
 )
 ALLOW = (
     "Unprivileged user namespaces have to be allowed: sysctl kernel.unprivileged_userns_clone=1 (Debian), "
     "kernel.apparmor_restrict_unprivileged_userns=0 or an AppArmor profile for bwrap (Ubuntu), "
-    "user.max_user_namespaces above 0; containers mostly forbid them. Or set sandbox = false"
+    "user.max_user_namespaces above 0; containers mostly forbid them"
 )
 PROBE = """
 import ctypes, os
@@ -37,14 +37,14 @@ class SandboxUnavailable(Exception):
     """str(error) says what is missing and what to install."""
 
 
-def find_sandbox(limits: Limits, max_runs: int = 2, bwrap: str = "", python: str = "") -> Sandbox:
+def find_sandbox(limits: SandboxLimits, max_runs: int = 2, bwrap: str = "", python: str = "") -> Sandbox:
     """bwrap, python: where they are; found by themselves without. Raises SandboxUnavailable."""
     if sys.platform != "linux":
-        raise SandboxUnavailable(f"the sandbox needs Linux, and this is {sys.platform}; set sandbox = false")
+        raise SandboxUnavailable(f"the sandbox needs Linux, and this is {sys.platform}")
     if not is_known():
-        raise SandboxUnavailable(f"the sandbox knows x86_64 and aarch64, not {os.uname().machine}; set sandbox = false")
+        raise SandboxUnavailable(f"the sandbox knows x86_64 and aarch64, not {os.uname().machine}")
     if not Path(f"/proc/self/task/{os.getpid()}/children").exists():
-        raise SandboxUnavailable("the sandbox needs a kernel with CONFIG_PROC_CHILDREN; set sandbox = false")
+        raise SandboxUnavailable("the sandbox needs a kernel with CONFIG_PROC_CHILDREN")
     found = shutil.which(bwrap or "bwrap")
     if found is None:
         raise SandboxUnavailable(f"the sandbox needs {bwrap or 'bwrap'}, which isn't here: {INSTALL}")
