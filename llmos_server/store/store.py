@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import structlog
 
 from llmos_server.settings import Settings, StorageSettings
+from llmos_server.store.adapters import AdapterRepository
 from llmos_server.store.conversations import ConversationRepository
 from llmos_server.store.database import Database
 from llmos_server.store.feedback import FeedbackRepository
@@ -39,6 +40,7 @@ class Store:
         self.usage = UsageRepository(database)
         self.removals = UsageRemovals(database)
         self.object_removals = ObjectRemovals(database)
+        self.adapters = AdapterRepository(database)
         self.pinned_models = PinnedModelRepository(database)
         self.skill_scores = SkillScoreRepository(database)
         self.skill_switches = SkillSwitchRepository(database)
