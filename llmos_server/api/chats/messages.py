@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
-import msgspec
-
 from llmos_server.api.schemas.chat import ChatMessage, ContentPart
+from llmos_server.chat.tools.arguments import as_object
 from llmos_server.errors import InvalidRequest
 
 Message = dict[str, Any]
@@ -97,25 +95,11 @@ def _part_text(part: ContentPart, where: str) -> str:
 
 
 def _tool_call(call: dict[str, Any], where: str) -> dict[str, Any]:
-    """Templates write the arguments as JSON themselves, so that they are handed over as an object. What is none, as of
-    a call that was cut, becomes its only property."""
     function = call.get("function")
     if not isinstance(function, dict) or not isinstance(function.get("name"), str):
         raise _missing(f"{where}.function.name", "a call names its function")
     arguments = function.get("arguments")
-    if not isinstance(arguments, dict):
-        arguments = _as_object(arguments)
-    return {**call, "function": {**function, "arguments": arguments}}
-
-
-def _as_object(arguments: Any) -> dict[str, Any]:
-    if arguments is None or arguments == "":
-        return {}
-    value = arguments
-    if isinstance(arguments, str):
-        with suppress(msgspec.DecodeError, RecursionError):
-            value = msgspec.json.decode(arguments)
-    return value if isinstance(value, dict) else {"arguments": arguments}
+    return {**call, "function": {**function, "arguments": as_object(arguments)}}
 
 
 def _refuse(param: str, reason: str) -> InvalidRequest:

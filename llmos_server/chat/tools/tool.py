@@ -30,8 +30,14 @@ class Tool:
     @property
     def for_template(self) -> dict[str, Any]:
         """As chat templates expect it."""
-        described = {} if self.description is None else {"description": self.description}
-        return {"type": "function", "function": {"name": self.name, **described, "parameters": self.parameters}}
+        return describe_function(self.name, self.description, self.parameters)
+
+
+def describe_function(name: str, description: str | None, parameters: Schema | None) -> dict[str, Any]:
+    """As chat templates expect it."""
+    described = {} if description is None else {"description": description}
+    shown = NO_ARGUMENTS if parameters is None else parameters
+    return {"type": "function", "function": {"name": name, **described, "parameters": shown}}
 
 
 def create_tool(name: str, description: str | None, parameters: Any, *, strict: bool, param: str) -> Tool:

@@ -1,0 +1,42 @@
+"""How long an example is for a model: rendered and encoded as when the model is served."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from llmos_server.chat.renderer import Renderer
+from llmos_server.data.examples import ChatExample, Example, PreferenceExample, PromptExample
+
+
+@dataclass(frozen=True)
+class RenderedLengths:
+    """Implements Lengths."""
+
+    renderer: Renderer
+    max_tokens: int
+    tool_format: str = "auto"
+    turns: str = "auto"
+
+    def count(self, example: Example) -> int:
+        """Raises InvalidRequest."""
+        if isinstance(example, ChatExample):
+            return self._count(example.messages, example.tools)
+        if isinstance(example, PreferenceExample):
+            answers = (example.preferred, example.rejected)
+            return max(self._count([*example.messages, answer], example.tools) for answer in answers)
+        if isinstance(example, PromptExample):
+            return self._count(example.messages, example.tools, is_asked=True)
+        return len(self.renderer.encode(example.text, parse_special=False, param="text"))
+
+    def _count(
+        self, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None, *, is_asked: bool = False
+    ) -> int:
+        ids = self.renderer.encode_chat(
+            messages,
+            add_generation_prompt=is_asked,
+            tools=tools,
+            tool_format=self.tool_format,
+            turns=self.turns,
+        )
+        return len(ids)
