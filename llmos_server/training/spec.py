@@ -39,3 +39,37 @@ class TuneSpec(msgspec.Struct, frozen=True, kw_only=True):
     """What happens to examples longer than max_length: the run is refused, or they are left out and counted. None is
     ever cut."""
     gate: EvalGate | None = None
+
+
+class TunedCheckpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """A state of the run that is served, under a name of its own."""
+
+    step: int
+    model: str
+    """Its name: BASE:SUFFIX:ckpt-step-N."""
+    created: int
+    """Unix milliseconds."""
+    metrics: dict[str, float] = {}
+    """By the names of TuneResult."""
+
+
+class TuneResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What has come of a run so far: the result that its job tells with progress() while it runs, and with finish().
+
+    Metrics go by OpenAI's names where it has one: train_loss, train_mean_token_accuracy, valid_loss,
+    valid_mean_token_accuracy; all others by TRL's."""
+
+    stage: Literal["validating", "preparing", "training", "verifying"] = "validating"
+    num_examples: int = 0
+    chosen: dict[str, Any] = {}
+    """By TRL's keys: what the keys of TuneSpec.auto came to; the batch is the one that an optimiser's step sees."""
+    total_steps: int = 0
+    trained_tokens: int = 0
+    """Tokens that were computed for all steps so far, each as often as it was."""
+    estimated_finish: int | None = None
+    """Unix milliseconds; None where nobody knows."""
+    checkpoints: list[TunedCheckpoint] = []
+    model: str = ""
+    """The name that answers; "" until there is one."""
+    result_files: list[str] = []
+    """Ids of files of the purpose fine-tune-results."""
