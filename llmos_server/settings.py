@@ -198,6 +198,32 @@ class StorageSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class JobsSettings:
+    """The [jobs] section: what outlives requests, each in a process of its own: tuning, batches, evaluations."""
+
+    enabled: bool = True
+    """False: this server begins no jobs; they wait until it does, or for another server of the same database."""
+    max_tunes: AtLeastZero = 1
+    """Tuning jobs that run at a time on this server."""
+    max_batches: AtLeastZero = 2
+    """The same for batches."""
+    max_evals: AtLeastZero = 1
+    """The same for evaluations."""
+    max_per_key: AtLeastZero = 100
+    """Jobs of one key that haven't ended; 0 sets no limit."""
+    threads: AtLeastZero = 0
+    """CPU threads of a job's process; 0 takes half of the cores that the server may use."""
+    lease_seconds: Annotated[float, msgspec.Meta(ge=5)] = 30.0
+    """A job whose process hasn't been heard of for so long is given to another."""
+    stop_seconds: Seconds = 30.0
+    """How long a job may take to stop when it is asked to; then its process is killed."""
+    max_attempts: AtLeastOne = 5
+    """A job whose process has died so often, without a checkpoint in between, has failed."""
+    days: AtLeastZero = 90
+    """Jobs that ended longer ago are removed, with their folders; 0 keeps all."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class LogSettings:
     """The [log] section."""
 
@@ -264,6 +290,7 @@ class Settings:
     log: LogSettings = field(default_factory=LogSettings)
     database: DatabaseSettings = field(default_factory=DatabaseSettings)
     storage: StorageSettings = field(default_factory=StorageSettings)
+    jobs: JobsSettings = field(default_factory=JobsSettings)
     plugins: PluginsSettings = field(default_factory=PluginsSettings)
     mcp: McpSettings = field(default_factory=McpSettings)
     agents: AgentsSettings = field(default_factory=AgentsSettings)
@@ -278,6 +305,7 @@ SECTIONS: dict[str, type[Any]] = {
     "log": LogSettings,
     "database": DatabaseSettings,
     "storage": StorageSettings,
+    "jobs": JobsSettings,
     "plugins": PluginsSettings,
     "mcp": McpSettings,
     "agents": AgentsSettings,

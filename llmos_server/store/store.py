@@ -7,12 +7,15 @@ from contextlib import asynccontextmanager
 
 import structlog
 
-from llmos_server.settings import Settings, StorageSettings
+from llmos_server.settings import JobsSettings, Settings, StorageSettings
 from llmos_server.store.adapters import AdapterRepository
 from llmos_server.store.conversations import ConversationRepository
 from llmos_server.store.database import Database
 from llmos_server.store.feedback import FeedbackRepository
 from llmos_server.store.files import FileRepository
+from llmos_server.store.job_events import JobEventRepository
+from llmos_server.store.job_leases import JobLeases
+from llmos_server.store.jobs import JobRepository
 from llmos_server.store.keys import KeyRepository
 from llmos_server.store.migrate import migrate
 from llmos_server.store.object_removals import ObjectRemovals
@@ -31,8 +34,10 @@ log = structlog.get_logger(__name__)
 class Store:
     """Connects when first used, and belongs to the event loop that uses it."""
 
-    def __init__(self, database: Database, storage: StorageSettings | None = None) -> None:
-        """storage: how much of clients' objects is kept; None has its defaults."""
+    def __init__(
+        self, database: Database, storage: StorageSettings | None = None, jobs: JobsSettings | None = None
+    ) -> None:
+        """storage: how much of clients' objects is kept; jobs: how many jobs; None has its defaults."""
         self.settings = storage = storage or StorageSettings()
         self.database = database
         self.presence = create_presence(database)
@@ -48,6 +53,9 @@ class Store:
         self.responses = ResponseRepository(database, self.presence, storage, self._quota)
         self.files = FileRepository(database, self._quota)
         self.conversations = ConversationRepository(database, storage, self._quota)
+        self.jobs = JobRepository(database, (jobs or JobsSettings()).max_per_key)
+        self.job_leases = JobLeases(database)
+        self.job_events = JobEventRepository(database)
         self.feedback = FeedbackRepository(database, storage, self._quota)
 
     async def serve(self) -> None:
@@ -72,7 +80,7 @@ class Store:
 
 
 def create_store(settings: Settings) -> Store:
-    return Store(Database(settings.home, settings.database.url), settings.storage)
+    return Store(Database(settings.home, settings.database.url), settings.storage, settings.jobs)
 
 
 @asynccontextmanager

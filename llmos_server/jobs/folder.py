@@ -1,0 +1,42 @@
+"""LLMOS_HOME/jobs: a folder for each job, by its id, with its log and whatever its code keeps there."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Collection
+from pathlib import Path
+
+FOLDER = "jobs"
+LOG = "log"
+LOCK = "lock"
+
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+
+
+class JobFolders:
+    def __init__(self, home: Path) -> None:
+        self.path = home / FOLDER
+
+    def place(self, job_id: str) -> Path:
+        """Raises ValueError for what is no id, so that no text leads out of the folder."""
+        if not _ID.fullmatch(job_id):
+            raise ValueError(f"{job_id!r} is no id of a job")
+        return self.path / job_id
+
+    def make(self, job_id: str) -> Path:
+        """There when this returns, for the server's user alone. Raises OSError."""
+        place = self.place(job_id)
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        place.mkdir(mode=0o700, exist_ok=True)
+        return place
+
+    def remove(self, job_id: str) -> None:
+        """Nothing when it isn't there."""
+        shutil.rmtree(self.place(job_id), ignore_errors=True)
+
+    def leftovers(self, known: Collection[str]) -> list[str]:
+        """Ids of folders that no row leads to. known: all ids that have one."""
+        if not self.path.is_dir():
+            return []
+        return [entry.name for entry in self.path.iterdir() if _ID.fullmatch(entry.name) and entry.name not in known]
