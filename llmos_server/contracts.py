@@ -69,6 +69,8 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True):
     continuations: list[list[int]] = []
     """What each of the n choices says: nothing is drawn, and log-probabilities tell how likely the model finds it. See
     ScoreRequest."""
+    adapter: str = ""
+    """Digest of the adapter that the model is computed with (adapter_contracts.AdapterVersion); "" for none."""
 
 
 class ScoreRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,21 +83,13 @@ class ScoreRequest(msgspec.Struct, frozen=True, kw_only=True):
     priority: int = 0
     cache_salt: str = ""
     owner: str = ""
-    """These three as GenerateRequest's."""
+    adapter: str = ""
+    """These four as GenerateRequest's."""
 
     def to_generate(self) -> GenerateRequest:
         """The same, as an engine runs it."""
         sampling = SamplingParams(max_tokens=max(map(len, self.continuations), default=0), seed=0, logprobs=0)
-        return GenerateRequest(
-            request_id=self.request_id,
-            prompt_ids=self.prompt_ids,
-            sampling=sampling,
-            n=len(self.continuations),
-            priority=self.priority,
-            cache_salt=self.cache_salt,
-            owner=self.owner,
-            continuations=self.continuations,
-        )
+        return GenerateRequest(**msgspec.structs.asdict(self), sampling=sampling, n=len(self.continuations))
 
 
 class Scores(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from llmos_server.contracts import GenerateRequest
 from llmos_server.engine.sequence import Sequence
 
 
@@ -20,8 +21,9 @@ class BlockManager:
     """Hands out pages 0 .. num_pages - 1 of page_size tokens each.
 
     Full pages whose tokens have been computed are named by a chained digest, so a page is found only by a sequence that
-    has the same model, salt and tokens from the start. A sequence's registered pages are always *the* pages of their
-    digests; hence whoever holds a page holds its parent, and pages freed tail first are evicted before their parents.
+    has the same model, adapter, salt and tokens from the start. A sequence's registered pages are always *the* pages of
+    their digests; hence whoever holds a page holds its parent, and pages freed tail first are evicted before their
+    parents.
     """
 
     def __init__(self, num_pages: int, page_size: int, *, model_digest: str, prefix_caching: bool = True) -> None:
@@ -244,10 +246,13 @@ class BlockManager:
         digests = sequence.page_digests
         while len(digests) <= position:
             start = len(digests) * self.page_size
-            parent = digests[-1] if digests else _root_digest(self._model_digest, "", sequence.request.cache_salt)
+            parent = digests[-1] if digests else self._root(sequence.request)
             tokens = array("q", sequence.token_ids[start : start + self.page_size])
             digests.append(hashlib.sha256(parent + tokens.tobytes()).digest())
         return digests[position]
+
+    def _root(self, request: GenerateRequest) -> bytes:
+        return _root_digest(self._model_digest, request.adapter, request.cache_salt)
 
     def _take(self) -> int:
         """A page nobody holds, with one reference; free pages first, then the least recently used cached one."""

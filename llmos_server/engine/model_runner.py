@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Iterator
 from itertools import accumulate
+from pathlib import Path
 
 import torch
 
@@ -22,8 +23,9 @@ from llmos_server.engine.step import Chunk, Masks, SampledToken, StepPlan, StepR
 from llmos_server.errors import EngineFailed
 from llmos_server.kernels.base import PagedBatch, PageFormat, Span
 from llmos_server.kernels.native.build import KERNEL_CACHE
+from llmos_server.models.adapter_files import read_adapter
 from llmos_server.models.packed_decoder import PackedDecoder
-from llmos_server.models.paged_model import PagedModel
+from llmos_server.models.paged_model import LoadedAdapter, PagedModel
 from llmos_server.settings import find_home
 
 log = logging.getLogger("llmos.worker")
@@ -42,8 +44,15 @@ class ModelRunner:
         self._pages = pages
         self._draw = draw
         self.draft: Proposer | None = None
+        self.adapters: dict[str, LoadedAdapter] = {}
+        """By digest: those that sequences may name. A draft model's runner has none, and guesses without."""
         self._device = cache.layers[0].keys.device
         self.is_batch_invariant = model.is_batch_invariant and self._device.type == "cpu"
+
+    @torch.inference_mode()
+    def load_adapter(self, folder: Path) -> LoadedAdapter:
+        """In any thread; `adapters` is where it goes. Raises UnsupportedModel when it can't be read or applied."""
+        return self._model.load_adapter(read_adapter(folder))
 
     @torch.inference_mode()
     def forward(self, plan: StepPlan) -> torch.Tensor:
@@ -57,7 +66,8 @@ class ModelRunner:
         positions: list[int] = []
         spans: list[Span] = []
         for chunk in plan.chunks:
-            spans.append(Span(len(token_ids), chunk.start, chunk.num_tokens, chunk.sequence.pages))
+            adapter = self.adapters.get(chunk.sequence.request.adapter)
+            spans.append(Span(len(token_ids), chunk.start, chunk.num_tokens, chunk.sequence.pages, adapter))
             token_ids += chunk.token_ids
             positions += range(chunk.start, chunk.start + chunk.num_tokens)
         batch = PagedBatch(tuple(spans), plan.num_tokens + num_padding)

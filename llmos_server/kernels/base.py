@@ -14,6 +14,16 @@ from typing import Any, NamedTuple, Protocol
 import torch
 
 
+class LowRankUpdate(NamedTuple):
+    """What an adapter adds to a linear layer: scale * up @ down @ x."""
+
+    down: torch.Tensor
+    """float32 [rank, in]"""
+    up: torch.Tensor
+    """float32 [out, rank]"""
+    scale: float
+
+
 class Span(NamedTuple):
     """A run of rows that belong to one sequence, at consecutive positions."""
 
@@ -24,6 +34,8 @@ class Span(NamedTuple):
     num_tokens: int
     pages: Sequence[int]
     """The sequence's pages, from position 0 on; they cover start + num_tokens positions or more."""
+    adapter: Any = None
+    """What the model's load_adapter() returned; None: the model as it is."""
 
 
 @dataclass(frozen=True)

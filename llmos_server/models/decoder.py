@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 
 from llmos_server.kernels.base import Attention, HeadLayout, Kernels, LayerCache, Linear, PagedBatch
+from llmos_server.models.adapted_products import NOT_ADAPTED, Adapted, ExactAdapter
+from llmos_server.models.adapter_files import Updates
 from llmos_server.models.config import ModelConfig
 from llmos_server.models.names import EMBEDDING, FINAL_NORM, HEAD, ROPE_DIVISORS, layer_prefix
 from llmos_server.models.rope import rope_frequencies, rope_table
@@ -27,6 +29,7 @@ class DecoderLayer:
         self._config = config
         self._kernels = kernels
         self._attention = attention
+        self._index = index
         prefix = layer_prefix(index)
         self._attention_norm = loader.load(prefix + "input_layernorm.weight")
         self._mlp_norm = loader.load(prefix + "post_attention_layernorm.weight")
@@ -43,19 +46,30 @@ class DecoderLayer:
         return self._kernels.linear(weight, loader.load_biases(f"{name}.bias" for name in names))
 
     def __call__(
-        self, x: torch.Tensor, rotation: tuple[torch.Tensor, torch.Tensor], cache: LayerCache, plan: Any
+        self,
+        x: torch.Tensor,
+        rotation: tuple[torch.Tensor, torch.Tensor],
+        cache: LayerCache,
+        plan: Any,
+        adapted: Adapted = NOT_ADAPTED,
     ) -> torch.Tensor:
         """x: [rows, hidden]; rotation: cos and sin, [rows, head_dim / 2] each. Returns [rows, hidden]."""
         eps = self._config.rms_norm_eps
-        x = x + self._attend(self._kernels.rms_norm(x, self._attention_norm, eps), rotation, cache, plan)
-        gate_up = self._gate_up(self._kernels.rms_norm(x, self._mlp_norm, eps))
-        return x + self._down(self._kernels.swiglu(gate_up))
+        x = x + self._attend(self._kernels.rms_norm(x, self._attention_norm, eps), rotation, cache, plan, adapted)
+        normed = self._kernels.rms_norm(x, self._mlp_norm, eps)
+        inner = self._kernels.swiglu(adapted.add(self._index, "gate_up", normed, self._gate_up(normed)))
+        return x + adapted.add(self._index, "down", inner, self._down(inner))
 
     def _attend(
-        self, x: torch.Tensor, rotation: tuple[torch.Tensor, torch.Tensor], cache: LayerCache, plan: Any
+        self,
+        x: torch.Tensor,
+        rotation: tuple[torch.Tensor, torch.Tensor],
+        cache: LayerCache,
+        plan: Any,
+        adapted: Adapted,
     ) -> torch.Tensor:
         config = self._config
-        heads = self._qkv(x).view(x.shape[0], -1, config.head_dim)
+        heads = adapted.add(self._index, "qkv", x, self._qkv(x)).view(x.shape[0], -1, config.head_dim)
         v = heads[:, config.num_heads + config.num_kv_heads :]
         if self._qk_norms:
             q, k = heads[:, : config.num_heads], heads[:, config.num_heads : -config.num_kv_heads]
@@ -64,7 +78,8 @@ class DecoderLayer:
         else:
             qk = heads[:, : -config.num_kv_heads]
         q, k = self._kernels.rotate(qk, *rotation).split((config.num_heads, config.num_kv_heads), dim=1)
-        return self._output(self._attention(q, k, v, cache, plan))
+        attended = self._attention(q, k, v, cache, plan)
+        return adapted.add(self._index, "out", attended, self._output(attended))
 
 
 class Decoder:
@@ -95,15 +110,22 @@ class Decoder:
         device = self._embedding.device
         self._cos, self._sin = (table.to(device) for table in rope_table(self._frequencies, max_positions))
 
+    def load_adapter(self, updates: Updates) -> ExactAdapter:
+        """See models.paged_model.PagedModel."""
+        device = self._embedding.device
+        there = {n: u._replace(down=u.down.to(device), up=u.up.to(device)) for n, u in updates.items()}
+        return ExactAdapter(there, self._config, self._kernels)
+
     def forward(
         self, token_ids: torch.Tensor, positions: torch.Tensor, batch: PagedBatch, cache: Sequence[LayerCache]
     ) -> torch.Tensor:
         """token_ids, positions: int64 [rows]. Writes keys and values. Returns hidden states [rows, hidden]."""
         plans = {window: self._attention.plan(batch, window) for window in set(self._config.windows)}
         rotation = self._cos[positions], self._sin[positions]
+        adapted = Adapted(batch.spans, token_ids.device)
         x = F.embedding(token_ids, self._embedding)
         for layer, window, layer_cache in zip(self._layers, self._config.windows, cache, strict=True):
-            x = layer(x, rotation, layer_cache, plans[window])
+            x = layer(x, rotation, layer_cache, plans[window], adapted)
         return x
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:

@@ -7,6 +7,13 @@ from llmos_server.models.config import ModelConfig
 EMBEDDING = "model.embed_tokens.weight"
 FINAL_NORM = "model.norm.weight"
 HEAD = "lm_head.weight"
+PRODUCT_PARTS = {
+    "qkv": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+    "out": ("self_attn.o_proj",),
+    "gate_up": ("mlp.gate_proj", "mlp.up_proj"),
+    "down": ("mlp.down_proj",),
+}
+"""A layer's matrix products, and the linear layers with the same inputs that each of them holds side by side."""
 ROPE_DIVISORS = "rope_freqs.weight"
 """GGUF only, and optional: divides the RoPE frequencies, [head_dim / 2]."""
 

@@ -14,9 +14,12 @@ from llmos_server.kernels.base import HeadLayout, LayerCache, PagedBatch
 from llmos_server.kernels.native.huge_pages import Array
 from llmos_server.kernels.native.library import Batch, Layer, Library
 from llmos_server.kernels.native.library import Decoder as DecoderStruct
+from llmos_server.kernels.native.low_rank import PackedAdapter, Product
 from llmos_server.kernels.native.packing import PackedStack, address
 from llmos_server.kernels.native.pages import CACHE_KINDS
 from llmos_server.kernels.native.shapes import DecoderShape, check_shape
+from llmos_server.models.adapted_products import part_names
+from llmos_server.models.adapter_files import Updates, refuse_rest
 from llmos_server.models.config import ModelConfig
 from llmos_server.models.names import EMBEDDING, FINAL_NORM, HEAD, ROPE_DIVISORS, layer_prefix
 from llmos_server.models.packed_weights import PackedLoader
@@ -129,6 +132,16 @@ class PackedDecoder:
             layers=self._layer_structs,
         )
 
+    def load_adapter(self, updates: Updates) -> PackedAdapter:
+        """See models.paged_model.PagedModel."""
+        names = part_names(self._config.num_layers)
+        refuse_rest(updates, {name for layer in names for parts in layer.values() for name in parts}, self.architecture)
+        layers = [
+            {product: _product(getattr(weights, product), parts, updates) for product, parts in layer.items()}
+            for weights, layer in zip(self._layers, names, strict=True)
+        ]
+        return PackedAdapter(layers)
+
     def forward(
         self, token_ids: torch.Tensor, positions: torch.Tensor, batch: PagedBatch, cache: Sequence[LayerCache]
     ) -> torch.Tensor:
@@ -142,7 +155,8 @@ class PackedDecoder:
             dtype=np.int32,
         )
         pages = np.fromiter((page for table in tables for page in table), np.int32, count=int(firsts[-1]))
-        struct = Batch(len(token_ids), len(spans), address(spans), address(pages))
+        adapters = _adapters_of(batch)
+        struct = Batch(len(token_ids), len(spans), address(spans), address(pages), address(adapters))
         self._library.forward(self._decoder, 0, self._config.num_layers, struct, rows.data_ptr())
         return rows
 
@@ -157,3 +171,16 @@ class PackedDecoder:
         norm, eps = address(self._final_norm), self._config.rms_norm_eps
         self._library.project(self._head_struct, norm, eps, rows.data_ptr(), rows.shape[0], out.data_ptr())
         return out
+
+
+def _product(stack: PackedStack, names: Sequence[str], updates: Updates) -> Product:
+    parts = [(part.num_out, updates.get(name)) for part, name in zip(stack.parts, names, strict=True)]
+    return Product(stack.parts[0].num_in, parts)
+
+
+def _adapters_of(batch: PagedBatch) -> Array | None:
+    """Addresses, one a span; None where no span has an adapter."""
+    adapters: list[PackedAdapter | None] = [span.adapter for span in batch.spans]
+    if not any(adapters):
+        return None
+    return np.array([0 if adapter is None else adapter.address for adapter in adapters], np.uintp)

@@ -8,6 +8,16 @@ from typing import Protocol
 import torch
 
 from llmos_server.kernels.base import HeadLayout, LayerCache, PagedBatch
+from llmos_server.models.adapter_files import Updates
+
+
+class LoadedAdapter(Protocol):
+    """One adapter, prepared for one model: what spans of a batch name."""
+
+    @property
+    def num_bytes(self) -> int:
+        """Of its matrices in memory."""
+        ...
 
 
 class PagedModel(Protocol):
@@ -34,6 +44,10 @@ class PagedModel(Protocol):
         max_positions: longest sequence that will be computed, in tokens. Raises UnsupportedModel when what the model
         computes over pages is not what it should be.
         """
+        ...
+
+    def load_adapter(self, updates: Updates) -> LoadedAdapter:
+        """For `adapter` of spans. In any thread. Raises UnsupportedModel for a module that can't be changed here."""
         ...
 
     def forward(

@@ -17,6 +17,8 @@ from transformers import PreTrainedModel
 
 from llmos_server.errors import UnsupportedModel
 from llmos_server.kernels.base import Kernels, LayerCache, PagedBatch, Span
+from llmos_server.models.adapter_files import Updates
+from llmos_server.models.adapter_sites import AdapterSites, SiteAdapter
 from llmos_server.models.attention_sites import record_sites
 from llmos_server.models.paged_interface import PAGED, PagedAttention
 from llmos_server.models.tiled_modules import use_tiled_products
@@ -88,6 +90,7 @@ class TransformersModel:
         _check_layers(len(sites), model.config.get_text_config().num_hidden_layers)
         self.layouts = tuple(site.layout for site in sites.values())
         use_tiled_products(model, kernels)
+        self._sites = AdapterSites(model, kernels)
         model.set_attn_implementation(PAGED)
         self._attention = PagedAttention(sites, kernels)
         self._trunk, output = calls[0]
@@ -132,9 +135,13 @@ class TransformersModel:
         self, token_ids: torch.Tensor, positions: torch.Tensor, batch: PagedBatch, cache: Sequence[LayerCache]
     ) -> torch.Tensor:
         """token_ids, positions: int64 [rows]. Writes keys and values. Returns hidden states [rows, hidden_size]."""
-        with self._attention.step(batch, cache):
+        with self._attention.step(batch, cache), self._sites.step(batch, self._device):
             hidden: torch.Tensor = self._trunk(**self._inputs(token_ids, positions), use_cache=False).last_hidden_state
         return hidden[0]
+
+    def load_adapter(self, updates: Updates) -> SiteAdapter:
+        """See models.paged_model.PagedModel."""
+        return self._sites.load(updates, self._device)
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """Whatever the architecture does after its trunk: the head, and scaling or softcapping."""

@@ -75,10 +75,38 @@ class Decoder(Structure):
     ]
 
 
+MAX_PARTS = 3
+"""Of a stack that adapters change: q, k and v."""
+
+
+class LowRank(Structure):
+    """abi.h: LowRank."""
+
+    _fields_: ClassVar = [
+        ("down", c_void_p),
+        ("scales", c_void_p),
+        ("up", c_void_p),
+        ("rank", c_int32),
+        ("ranks", c_int32 * MAX_PARTS),
+    ]
+
+
+class LowRankLayer(Structure):
+    """abi.h: LowRankLayer."""
+
+    _fields_: ClassVar = [("qkv", LowRank), ("out", LowRank), ("gate_up", LowRank), ("down", LowRank)]
+
+
 class Batch(Structure):
     """abi.h: Batch."""
 
-    _fields_: ClassVar = [("num_rows", c_int32), ("num_spans", c_int32), ("spans", c_void_p), ("pages", c_void_p)]
+    _fields_: ClassVar = [
+        ("num_rows", c_int32),
+        ("num_spans", c_int32),
+        ("spans", c_void_p),
+        ("pages", c_void_p),
+        ("adapters", c_void_p),
+    ]
 
 
 class Repacking(Structure):

@@ -47,6 +47,19 @@ struct Decoder {
   const Layer* layers;
 };
 
+// An adapter's matrices beside those of one Stack: to its outputs is added B (scale * (A x)). Weights are float16.
+struct LowRank {
+  const uint16_t* down;  // A of all parts, one after another: [tiles of 16 of `rank`, num_in, 16]
+  const float* scales;   // [tiles * 16]
+  const uint16_t* up;    // B, part after part: [tiles of 16 of its outputs, its rank, 16]
+  int32_t rank;          // Of all parts together; 0: the adapter leaves this product alone.
+  int32_t ranks[3];      // Of each part.
+};
+
+struct LowRankLayer {
+  LowRank qkv, out, gate_up, down;
+};
+
 // A run of rows of one sequence, at consecutive positions.
 struct Span {
   int32_t row, start, num_tokens, first_page;  // first_page: place of its page table in Batch::pages
@@ -56,6 +69,7 @@ struct Batch {
   int32_t num_rows, num_spans;
   const Span* spans;
   const int32_t* pages;
+  const LowRankLayer* const* adapters;  // Of each span: its adapter's first layer, or null. Null: no span has one.
 };
 
 // Block types of a GGUF, by its own numbers.

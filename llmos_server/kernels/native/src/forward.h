@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "attention_plan.h"
+#include "low_rank.h"
 
 namespace llmos::LLMOS_ISA {
 
@@ -14,6 +15,7 @@ constexpr int kFewRows = 4;
 struct Desk {
   float* rows;
   Activations acts;
+  float* lows;  // Of adapters: [rows, Work::low_stride]
 };
 
 struct Work {
@@ -26,6 +28,8 @@ struct Work {
   std::vector<int32_t> row_page, row_offset, row_position;
   float *wide, *attended, *partials, *strips;  // wide: qkv, then gate and up; strips: a thread's after another
   std::vector<Desk> desks;            // One for all threads, or, for few rows, one for each.
+  std::vector<const LowRankLayer*> row_adapters;  // Empty where no row has an adapter.
+  int64_t low_stride = 0;
   bool is_apart = false;              // Every row is of a sequence of its own, whose parts one thread takes in turn: nobody needs another's keys.
 };
 
@@ -76,23 +80,36 @@ static void join_parts(Work& w, const Plan& plan) {
     join_parts(w.d, plan.blocks[item / w.d.num_kv_heads], (int)(item % w.d.num_kv_heads), w.partials, w.attended);
 }
 
-// to (+)= rows @ stack.T, where make_row(row, place) makes one of the rows.
-static void multiply(Work& w, int thread, const Stack& stack, const Target& to, auto&& make_row) {
+// to (+)= rows @ stack.T, and what adapters add, where make_row(row, place) makes one of the rows.
+static void multiply(Work& w, int thread, const Layer& layer, Stack Layer::*which, LowRank LowRankLayer::*added,
+                     const Target& to, auto&& make_row) {
+  const Stack& stack = layer.*which;
   const int num_rows = w.batch.num_rows;
   const bool is_shared = w.desks.size() == 1;
   Desk desk = w.desks[is_shared ? 0 : thread];
   desk.acts.floats = desk.rows;
-  const auto prepare = [&](int64_t row) {
-    make_row(row, desk.rows + row * stack.num_in);
-    prepare_row(desk.rows + row * stack.num_in, row, stack.num_in, stack.bits, desk.acts);
+  const bool has_adapters = !w.row_adapters.empty();
+  const LowRanks low{w.row_adapters.data(), added, (int)(&layer - w.d.layers), desk.lows, w.low_stride};
+  const auto prepare = [&](int64_t first, int64_t last) {
+    for (int64_t row = first; row < last; row++) {
+      make_row(row, desk.rows + row * stack.num_in);
+      prepare_row(desk.rows + row * stack.num_in, row, stack.num_in, stack.bits, desk.acts);
+    }
+    if (has_adapters) low.narrow_rows(desk.rows, stack.num_in, first, last);
   };
   if (is_shared) {
-    each_row(w.team, num_rows, prepare);
+    const int64_t count = has_adapters ? kLowRows : 1;
+    for (int64_t first; (first = w.team.claim(count, num_rows)) >= 0;)
+      prepare(first, std::min<int64_t>(first + count, num_rows));
     w.team.barrier();
   } else {
-    for (int64_t row = 0; row < num_rows; row++) prepare(row);
+    prepare(0, num_rows);
   }
-  product(w.team, stack, desk.acts, num_rows, to);
+  if (has_adapters)
+    product(w.team, stack, desk.acts, num_rows, to,
+            [&](int part, int tile, const Target& side) { low.widen_tile(stack, part, tile, num_rows, side); });
+  else
+    product(w.team, stack, desk.acts, num_rows, to);
   w.team.barrier();
 }
 
@@ -103,7 +120,7 @@ static void compute_layer(Work& w, int thread, const Layer& layer) {
   const auto normed = [&](const float* norm) {
     return [&w, &d, norm](int64_t row, float* to) { rms_norm(w.x + row * d.hidden, norm, d.eps, d.hidden, to); };
   };
-  multiply(w, thread, layer.qkv, {w.wide, layer.qkv.num_out, false}, normed(layer.attention_norm));
+  multiply(w, thread, layer, &Layer::qkv, &LowRankLayer::qkv, {w.wide, layer.qkv.num_out, false}, normed(layer.attention_norm));
   if (!w.is_apart) {
     each_row(team, w.batch.num_rows, [&](int64_t row) { rotate_and_write(w, layer, row, 0, d.num_kv_heads); });
     team.barrier();
@@ -115,10 +132,10 @@ static void compute_layer(Work& w, int thread, const Layer& layer) {
     join_parts(w, plan);
     team.barrier();
   }
-  multiply(w, thread, layer.out, {w.x, d.hidden, true},
+  multiply(w, thread, layer, &Layer::out, &LowRankLayer::out, {w.x, d.hidden, true},
            [&](int64_t row, float* to) { memcpy(to, w.attended + row * heads, sizeof(float) * (size_t)heads); });
-  multiply(w, thread, layer.gate_up, {w.wide, layer.gate_up.num_out, false}, normed(layer.mlp_norm));
-  multiply(w, thread, layer.down, {w.x, d.hidden, true},
+  multiply(w, thread, layer, &Layer::gate_up, &LowRankLayer::gate_up, {w.wide, layer.gate_up.num_out, false}, normed(layer.mlp_norm));
+  multiply(w, thread, layer, &Layer::down, &LowRankLayer::down, {w.x, d.hidden, true},
            [&](int64_t row, float* to) { swiglu(w.wide + row * 2 * d.inner, d.inner, to); });
 }
 
@@ -164,12 +181,27 @@ static void lay_out(Work& w, Shelf shelf, int64_t* bytes) {
   for (Desk& desk : w.desks) {
     desk.rows = shelf.take<float>(rows * widest);
     desk.acts = take_activations(shelf, rows, widest);
+    desk.lows = shelf.take<float>(w.row_adapters.empty() ? 0 : rows * w.low_stride);
   }
   *bytes = shelf.used;
 }
 
+// Which adapter each row has, and the most numbers that A x has in any product.
+static void find_adapters(Work& w, int num_layers) {
+  for (int s = 0; s < w.batch.num_spans; s++) {
+    const LowRankLayer* layers = w.batch.adapters[s];
+    w.row_adapters.resize(w.batch.spans[s].row, nullptr);
+    w.row_adapters.resize(w.batch.spans[s].row + w.batch.spans[s].num_tokens, layers);
+    for (int i = 0; layers && i < num_layers; i++)
+      for (const LowRank* a : {&layers[i].qkv, &layers[i].out, &layers[i].gate_up, &layers[i].down})
+        w.low_stride = std::max<int64_t>(w.low_stride, num_rank_tiles(*a) * 16);
+  }
+  w.row_adapters.resize(w.batch.num_rows, nullptr);
+}
+
 static void forward(Team& team, const Decoder& d, int first, int last, const Batch& batch, float* x) {
-  Work w{team, d, batch, first, last, x, {}, {}, {}, {}, nullptr, nullptr, nullptr, nullptr, {}};
+  Work w{team, d, batch, first, last, x, {}, {}, {}, {}, nullptr, nullptr, nullptr, nullptr, {}, {}};
+  if (batch.adapters) find_adapters(w, last);
   w.desks.resize(batch.num_rows <= kFewRows ? team.size() : 1);
   for (int i = first; i < last; i++) {
     const int64_t window = d.layers[i].window;

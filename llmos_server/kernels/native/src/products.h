@@ -254,8 +254,8 @@ static TileProduct tile_product(const Matrix& w, int bits) {
 
 static inline int64_t num_tiles(const Matrix& w) { return (w.num_out + 15) / 16; }
 
-// One phase of a team: to = x @ stack.T + bias.
-static inline void product(Team& team, const Stack& stack, const Activations& x, int num_rows, const Target& to) {
+// One phase of a team: to = x @ stack.T + bias. after_tile(part, tile, target of the part) is called when a tile is there.
+static inline void product(Team& team, const Stack& stack, const Activations& x, int num_rows, const Target& to, auto&& after_tile) {
   int64_t total = 0;
   for (int i = 0; i < stack.num_parts; i++) total += num_tiles(stack.parts[i]);
   const int64_t count = std::max<int64_t>(1, total / (team.size() * 8));
@@ -269,7 +269,12 @@ static inline void product(Team& team, const Stack& stack, const Activations& x,
         side.out += part->num_out;
       }
       tile_product(*part, stack.bits)(*part, (int)tile, x, num_rows, side);
+      after_tile((int)(part - stack.parts), (int)tile, side);
     }
+}
+
+static inline void product(Team& team, const Stack& stack, const Activations& x, int num_rows, const Target& to) {
+  product(team, stack, x, num_rows, to, [](int, int, const Target&) {});
 }
 
 }  // namespace llmos::LLMOS_ISA
