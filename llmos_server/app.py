@@ -140,6 +140,7 @@ def create_app(
         plugins=plugins,
         calibrations=CalibrationFile(settings.home / CALIBRATIONS),
         agents=settings.agents,
+        evals=settings.evals,
         store=store,
         usage=ledger,
         examine=functools.partial(examine, settings),

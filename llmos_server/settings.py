@@ -264,6 +264,18 @@ class PluginsSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EvalsSettings:
+    """The [evals] section: how models are measured."""
+
+    concurrency: AtLeastOne = 4
+    """Items of one run that are asked and graded at a time."""
+    python_graders: bool = False
+    """Graders may be programs of clients: they run in a sandbox, which needs bubblewrap."""
+    python_seconds: Annotated[float, msgspec.Meta(gt=0, le=600)] = 10.0
+    """How long one such program may run."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class AgentsSettings:
     """The [agents] section: how far the loop goes that runs the server's own tools for a model."""
 
@@ -294,6 +306,7 @@ class Settings:
     plugins: PluginsSettings = field(default_factory=PluginsSettings)
     mcp: McpSettings = field(default_factory=McpSettings)
     agents: AgentsSettings = field(default_factory=AgentsSettings)
+    evals: EvalsSettings = field(default_factory=EvalsSettings)
     origins: Mapping[tuple[str, str], Origin] = field(default_factory=dict, compare=False, repr=False)
     """Where values come from that aren't defaults: settings_sources.py tells the keys."""
 
@@ -309,6 +322,7 @@ SECTIONS: dict[str, type[Any]] = {
     "plugins": PluginsSettings,
     "mcp": McpSettings,
     "agents": AgentsSettings,
+    "evals": EvalsSettings,
 }
 
 

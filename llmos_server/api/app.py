@@ -48,6 +48,7 @@ from llmos_server.api.endpoints.tokenize import detokenize, tokenize
 from llmos_server.api.endpoints.tool_list import list_tools
 from llmos_server.api.endpoints.usage import all_usage, own_usage, usage_of_request
 from llmos_server.api.error_response import error_body, to_response
+from llmos_server.api.evals.graders import GRADER_HANDLERS
 from llmos_server.api.files.handlers import FILE_HANDLERS
 from llmos_server.api.flights import Flights
 from llmos_server.api.guard import Guard
@@ -84,12 +85,13 @@ from llmos_server.api.stored.responses import cancel_response, delete_response, 
 from llmos_server.calibration.file import CalibrationFile
 from llmos_server.chat.pool import TextPool
 from llmos_server.contracts import Finding
+from llmos_server.evaluation.sandboxing import GraderSandbox
 from llmos_server.files.folder import FileFolder
 from llmos_server.fleet_contracts import EngineFleet
 from llmos_server.key_contracts import UsageBook
 from llmos_server.logbook.lines import LogBook
 from llmos_server.plugins.host import PluginHost
-from llmos_server.settings import AgentsSettings, ApiSettings, PluginsSettings
+from llmos_server.settings import AgentsSettings, ApiSettings, EvalsSettings, PluginsSettings
 from llmos_server.settings_rows import SettingRow
 from llmos_server.skills.runner import SkillRunner
 
@@ -174,6 +176,7 @@ HANDLERS = [
     usage_of_request,
     all_usage,
     *FILE_HANDLERS,
+    *GRADER_HANDLERS,
     *OLLAMA_HANDLERS,
 ]
 
@@ -194,6 +197,7 @@ def create_api(
     mcp: McpServers | None = None,
     serves_mcp: bool = True,
     agents: AgentsSettings | None = None,
+    evals: EvalsSettings | None = None,
     tool_providers: Mapping[str, ToolProvider] | None = None,
     configuration: Sequence[SettingRow] = (),
     files: FileFolder | None = None,
@@ -248,6 +252,7 @@ def create_api(
         calibrations=calibrations or CalibrationFile(None),
         mcp=mcp,
         agents=agents or AgentsSettings(),
+        grader_sandbox=GraderSandbox(evals or EvalsSettings()),
         configuration=configuration,
         files=files,
         logbook=logbook,

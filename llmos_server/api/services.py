@@ -21,11 +21,12 @@ from llmos_server.api.watchers import Watchers
 from llmos_server.calibration.file import CalibrationFile
 from llmos_server.contracts import Finding
 from llmos_server.errors import ModelNotFound, StoreUnavailable
+from llmos_server.evaluation.sandboxing import GraderSandbox
 from llmos_server.files.folder import FileFolder
 from llmos_server.key_contracts import UsageBook
 from llmos_server.logbook.lines import LogBook
 from llmos_server.plugins.host import PluginHost
-from llmos_server.settings import AgentsSettings, ApiSettings
+from llmos_server.settings import AgentsSettings, ApiSettings, EvalsSettings
 from llmos_server.settings_rows import SettingRow
 from llmos_server.skills.runner import SkillRunner
 
@@ -65,6 +66,8 @@ class Services:
     agents: AgentsSettings = field(default_factory=AgentsSettings)
     tool_providers: Mapping[str, ToolProvider] = field(default_factory=dict)
     """Of tools that the server runs, by the `type` of an entry of `tools`."""
+    grader_sandbox: GraderSandbox = field(default_factory=lambda: GraderSandbox(EvalsSettings()))
+    """Where graders run that are programs."""
     configuration: Sequence[SettingRow] = ()
     """All settings that hold, without secrets."""
     files: FileFolder | None = None

@@ -25,7 +25,7 @@ from llmos_server.api.app import create_api
 from llmos_server.api.http.connections import BoundedProtocol
 from llmos_server.api.served import ModelDirectory, ServedModel
 from llmos_server.files.folder import FileFolder
-from llmos_server.settings import ApiSettings
+from llmos_server.settings import ApiSettings, EvalsSettings
 from llmos_server.store.migrate import migrate
 
 TESTS = Path(__file__).parents[1]
@@ -127,6 +127,7 @@ async def make_api(fakes: ModuleType) -> AsyncIterator[Callable[..., Api]]:
             gate: Any = None,
             tool_providers: Any = None,
             usage: Any = None,
+            evals: dict[str, Any] | None = None,
             **engine: Any,
         ) -> Api:
             """encoder: served as "small", beside the generator, where embeddings go without a model's name.
@@ -150,6 +151,7 @@ async def make_api(fakes: ModuleType) -> AsyncIterator[Callable[..., Api]]:
                 gate=gate,
                 tool_providers=tool_providers,
                 usage=usage,
+                evals=EvalsSettings(**(evals or {})),
                 files=FileFolder(store.database.home) if store else None,
                 on_startup=[partial(migrate, store.database)] if store else [],
                 on_shutdown=[store.close] if store else [],

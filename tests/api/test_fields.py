@@ -12,6 +12,7 @@ import pytest
 from llmos_server.api.anthropic import fields as anthropic_fields
 from llmos_server.api.bodies import decision_fields, fields
 from llmos_server.api.bodies.field_rules import Status
+from llmos_server.api.evals import fields as eval_fields
 from llmos_server.api.responding import fields as response_fields
 from llmos_server.api.responding.items import STRUCTS as ITEM_STRUCTS
 from llmos_server.api.schemas import anthropic
@@ -21,6 +22,7 @@ from llmos_server.api.schemas.common import StreamOptions
 from llmos_server.api.schemas.completions import CompletionRequest
 from llmos_server.api.schemas.embeddings import EmbeddingRequest
 from llmos_server.api.schemas.feedback import CreateFeedbackRequest
+from llmos_server.api.schemas.graders import RunGraderRequest, ValidateGraderRequest
 from llmos_server.api.schemas.relevance import ClassifyRequest, RerankRequest, ScoreRequest, TextDocument
 from llmos_server.api.schemas.responses import ReasoningConfig, ResponseRequest, TextConfig, TextFormat
 from llmos_server.api.schemas.structured import JsonSchemaFormat, ResponseFormat, StructuredOutputs
@@ -28,6 +30,8 @@ from llmos_server.api.schemas.systemone import DecisionQuestion, SystemOneReques
 from llmos_server.api.schemas.tokenize import DetokenizeRequest, TokenizeRequest
 from llmos_server.api.schemas.tools import FunctionDefinition, ToolDefinition
 from llmos_server.api.stored import fields as stored_fields
+from llmos_server.evaluation import sources
+from llmos_server.evaluation.graders import spec as grader_spec
 
 STRUCTS = [
     (fields.CHAT, ChatCompletionRequest),
@@ -57,6 +61,10 @@ STRUCTS = [
     (response_fields.FORMAT, TextFormat),
     (response_fields.REASONING_CONFIG, ReasoningConfig),
     *((response_fields.ITEMS[kind], struct) for kind, struct in ITEM_STRUCTS.items()),
+    (eval_fields.RUN_GRADER, RunGraderRequest),
+    (eval_fields.VALIDATE_GRADER, ValidateGraderRequest),
+    (eval_fields.MESSAGE, grader_spec.Message),
+    (eval_fields.GRADER_SAMPLING, grader_spec.GraderSampling),
     (anthropic_fields.MESSAGES, anthropic.MessagesRequest),
     (anthropic_fields.COUNT_TOKENS, anthropic.CountTokensRequest),
     (anthropic_fields.MESSAGE, anthropic.InputMessage),
@@ -74,6 +82,34 @@ STRUCTS = [
 def test_a_field_is_in_the_struct_exactly_when_it_is_honoured(table, struct):
     honoured = {name for name, rule in table.items() if rule.status is Status.HONOURED}
     assert honoured == {field.encode_name for field in msgspec.structs.fields(struct)}
+
+
+TYPED = [
+    (eval_fields.STRING_CHECK, grader_spec.StringCheck),
+    (eval_fields.TEXT_SIMILARITY, grader_spec.TextSimilarity),
+    (eval_fields.LABEL_MODEL, grader_spec.LabelModel),
+    (eval_fields.SCORE_MODEL, grader_spec.ScoreModel),
+    (eval_fields.PYTHON, grader_spec.Python),
+    (eval_fields.MULTI, grader_spec.Multi),
+    (eval_fields.SOURCES["file_content"], sources.FileContent),
+    (eval_fields.SOURCES["file_id"], sources.FileId),
+    (eval_fields.INPUT_MESSAGES["template"], sources.TemplateMessages),
+    (eval_fields.INPUT_MESSAGES["item_reference"], sources.ItemReference),
+    (eval_fields.COMPLETION_SAMPLING, sources.CompletionSampling),
+    (eval_fields.RESPONSE_SAMPLING, sources.ResponseSampling),
+    (eval_fields.DATA_SOURCES["jsonl"], sources.Jsonl),
+    (eval_fields.DATA_SOURCES["completions"], sources.Completions),
+    (eval_fields.DATA_SOURCES["responses"], sources.Responses),
+]
+"""Structs that are told apart by `type`, which is no field of theirs."""
+
+
+@pytest.mark.parametrize(("table", "struct"), TYPED)
+def test_the_same_of_typed_objects(table, struct):
+    honoured = {name for name, rule in table.items() if rule.status is Status.HONOURED}
+    named = {field.encode_name for field in msgspec.structs.fields(struct)}
+    assert honoured - {"type"} == named - {"type"}
+    assert "type" in table or struct in (sources.CompletionSampling, sources.ResponseSampling)
 
 
 def openai_fields(name: str) -> set[str]:
@@ -123,6 +159,22 @@ def openai_fields(name: str) -> set[str]:
         ("ChatCompletionRequestMessageContentPartImage", fields.PART),
         ("ChatCompletionRequestMessageContentPartAudio", fields.PART),
         ("ChatCompletionRequestMessageContentPartFile", fields.PART),
+        ("RunGraderRequest", eval_fields.RUN_GRADER),
+        ("ValidateGraderRequest", eval_fields.VALIDATE_GRADER),
+        ("EvalItem", eval_fields.MESSAGE),
+        ("EvalGraderStringCheck", eval_fields.STRING_CHECK),
+        ("EvalGraderTextSimilarity", eval_fields.TEXT_SIMILARITY),
+        ("EvalGraderLabelModel", eval_fields.LABEL_MODEL),
+        ("EvalGraderScoreModel", eval_fields.SCORE_MODEL),
+        ("EvalGraderPython", eval_fields.PYTHON),
+        ("GraderMulti", eval_fields.MULTI),
+        ("CreateEvalRequest", eval_fields.CREATE_EVAL),
+        ("CreateEvalRunRequest", eval_fields.CREATE_RUN),
+        ("CreateEvalJsonlRunDataSource", eval_fields.DATA_SOURCES["jsonl"]),
+        ("CreateEvalCompletionsRunDataSource", eval_fields.DATA_SOURCES["completions"]),
+        ("CreateEvalResponsesRunDataSource", eval_fields.DATA_SOURCES["responses"]),
+        ("EvalJsonlFileContentSource", eval_fields.SOURCES["file_content"]),
+        ("EvalJsonlFileIdSource", eval_fields.SOURCES["file_id"]),
     ],
 )
 def test_every_field_of_openais_document_has_a_rule(name, table):

@@ -34,8 +34,9 @@ class Rule:
     each: Mapping[str, Rule] | None = None
     """Rules of each object in the object that the field holds, whose names are the client's own."""
     by_type: Mapping[str, Mapping[str, Rule]] | None = None
-    """Rules of each object of the list that the field holds, by its `type`; "" is of those without one. Objects of
-    other types pass whole: whoever reads them refuses them by name."""
+    """Rules of the object, of each object of the list, or of each in an object of named ones, that the field holds, by
+    its `type`; "" is of those without one. Objects of other types pass whole: whoever reads them refuses them by
+    name."""
     code: str = "unsupported_parameter"
 
 
@@ -105,6 +106,10 @@ def _check_inside(value: Any, rule: Rule, path: str, unknown: list[str]) -> Any:
         return _check_nested(value, rule.nested, path, unknown)
     if rule.by_type is not None and isinstance(value, list):
         return [_check_typed(item, rule.by_type, f"{path}[{place}].", unknown) for place, item in enumerate(value)]
+    if rule.by_type is not None and isinstance(value, dict) and not isinstance(value.get("type"), str):
+        return {name: _check_typed(item, rule.by_type, f"{path}.{name}.", unknown) for name, item in value.items()}
+    if rule.by_type is not None:
+        return _check_typed(value, rule.by_type, f"{path}.", unknown)
     if rule.each is not None and isinstance(value, dict):
         return {name: _check_nested(item, rule.each, f"{path}.{name}", unknown) for name, item in value.items()}
     return value
