@@ -69,9 +69,9 @@ async def test_score_model_asks_for_a_number(make_api) -> None:
     assert (done.reward, done.metadata.sampled_model_name) == (0.25, "tiny")
     assert done.model_grader_token_usage_per_model["tiny"]["completion_tokens"] == 15
     request = api.generator.requests[0]
-    assert b"Is Paris Paris?" in bytes(request.prompt_ids)
+    assert b"Is Paris Paris?" in bytes(token for token in request.prompt_ids if token < 256)
     assert request.sampling.temperature == 0
-    assert request.grammar is not None
+    assert request.sampling.grammar
     assert (await run(api, {**JUDGE, "range": [1, 5]})).metadata.errors.model_grader_parse_error
 
 
