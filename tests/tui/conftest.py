@@ -60,18 +60,14 @@ def open_app(server: FakeServer) -> Open:
 
     @asynccontextmanager
     async def open_app(
-        size: tuple[int, int] = (140, 40), place: str = "", key: str = ADMIN_KEY, **options: Any
+        size: tuple[int, int] = (140, 40), place: str = "dashboard", key: str = ADMIN_KEY, **options: Any
     ) -> AsyncIterator[Pilot[None]]:
         client = Client("http://llmos.test", lambda: key, transport=server)
-        app = LLMOSApp(client, **{"clock": lambda: tui_data.NOW, **options})
+        app = LLMOSApp(client, **{"first": place, "clock": lambda: tui_data.NOW, **options})
         app.animation_level = "none"
         async with app.run_test(size=size, notifications=True) as pilot:
             for _ in range(3):
                 await pilot.pause()
-            if place:
-                app.action_show_place(place)
-                for _ in range(3):
-                    await pilot.pause()
             yield pilot
 
     return open_app

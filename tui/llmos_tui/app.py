@@ -86,13 +86,15 @@ class LLMOSApp(App[None]):
         preferences: Path | None = None,
         local_server: LocalServer | None = None,
         plugin_screens: Sequence[PluginOffer] = (),
+        first: str = PLACES[0].name,
         interval: float = 1.0,
         clock: Callable[[], float] | None = None,
     ) -> None:
-        """local_server: offered where none answers. interval: seconds between two updates of what is live. clock: Unix
+        """local_server: offered where none answers. first: the place that is shown at the start. interval: seconds between two updates of what is live. clock: Unix
         seconds; None takes the server's time, so that a wrong clock here shows no wrong ages."""
         super().__init__()
         self.client = client
+        self._first = first
         self.interval = interval
         self.clock = clock
         self._preferences_path = preferences
@@ -114,7 +116,7 @@ class LLMOSApp(App[None]):
             self.register_theme(theme)
         known = {theme.name for theme in THEMES}
         self.theme = self._preferences.theme if self._preferences.theme in known else THEMES[0].name
-        self.push_screen(self.places[0].name)
+        self.push_screen(self._first)
         self.run_worker(self.watch_server.run(), group="watch", exit_on_error=True)
         if self.is_web:
             self._web_server = os.getppid()
