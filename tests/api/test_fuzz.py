@@ -381,7 +381,7 @@ def test_good_bodies_are_answered(make_api, fakes, tmp_path, path) -> None:
 
 @pytest.mark.parametrize("path", ROUTES)
 def test_broken_bodies(make_api, fakes, tmp_path, path) -> None:
-    fuzz(create(make_api, fakes, tmp_path), path, 150)
+    fuzz(create(make_api, fakes, tmp_path), path, 60)
 
 
 @pytest.mark.proof

@@ -32,6 +32,9 @@ def load(name: str, path: Path) -> ModuleType:
     return sys.modules[name]
 
 
+signatures_read_once = load("llmos_test_api_app", TESTS / "api" / "conftest.py").signatures_read_once
+
+
 @asynccontextmanager
 async def served(script: str) -> AsyncIterator[httpx2.AsyncClient]:
     fakes = load("llmos_test_fakes", TESTS / "fakes.py")
