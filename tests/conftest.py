@@ -56,7 +56,7 @@ sys.addaudithook(forbid_network)
 
 
 def pytest_collection_finish() -> None:
-    """What has been imported stays: not looking through it for garbage takes a third off tests that make many objects."""
+    """What has been imported stays: not looking through it for garbage takes a third off tests of many objects."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(5_000, 20, 50)

@@ -90,8 +90,9 @@ class LLMOSApp(App[None]):
         interval: float = 1.0,
         clock: Callable[[], float] | None = None,
     ) -> None:
-        """local_server: offered where none answers. first: the place that is shown at the start. interval: seconds between two updates of what is live. clock: Unix
-        seconds; None takes the server's time, so that a wrong clock here shows no wrong ages."""
+        """local_server: offered where none answers. first: the place that is shown at the start. interval: seconds
+        between two updates of what is live. clock: Unix seconds; None takes the server's time, so that a wrong clock
+        here shows no wrong ages."""
         super().__init__()
         self.client = client
         self._first = first
