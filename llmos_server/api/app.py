@@ -50,6 +50,7 @@ from llmos_server.api.endpoints.usage import all_usage, own_usage, usage_of_requ
 from llmos_server.api.error_response import error_body, to_response
 from llmos_server.api.evals.graders import GRADER_HANDLERS
 from llmos_server.api.files.handlers import FILE_HANDLERS
+from llmos_server.api.fine_tuning.handlers import FINE_TUNING_HANDLERS
 from llmos_server.api.flights import Flights
 from llmos_server.api.guard import Guard
 from llmos_server.api.http.access import identify
@@ -177,6 +178,7 @@ HANDLERS = [
     all_usage,
     *FILE_HANDLERS,
     *GRADER_HANDLERS,
+    *FINE_TUNING_HANDLERS,
     *OLLAMA_HANDLERS,
 ]
 

@@ -35,6 +35,8 @@ STAGING = ".staging-"
 STAGING_SECONDS = 3600.0
 """An import that is older was killed."""
 REMEDY = "Save it with PEFT's save_pretrained, which writes adapter_config.json and adapter_model.safetensors."
+MAX_SUFFIX_LENGTH = 96
+"""Room for the 64 characters that OpenAI's API lets a client choose, and for a job and a checkpoint behind them."""
 Shape = tuple[int, ...]
 
 
@@ -44,10 +46,10 @@ def adapter_folder(home: Path, digest: str) -> Path:
 
 def adapter_name(base: str, suffix: str) -> str:
     """Raises InvalidRequest for a suffix that can't be part of a name."""
-    if len(suffix) > 64 or not re.fullmatch(WORD, suffix):
+    if len(suffix) > MAX_SUFFIX_LENGTH or not re.fullmatch(WORD, suffix):
         raise InvalidRequest(
-            f"{suffix[:100]!r} can't end an adapter's name: take 1 to 64 letters, digits, '.', '_' and '-', a letter "
-            "or a digit first and last.",
+            f"{suffix[:100]!r} can't end an adapter's name: take 1 to {MAX_SUFFIX_LENGTH} letters, digits, '.', '_' "
+            "and '-', a letter or a digit first and last.",
             param="suffix",
         )
     return f"{base}:{suffix}"

@@ -68,7 +68,6 @@ def parse_recipe(text: str) -> Recipe:
 
 def override(recipe: Recipe, settings: Iterable[str]) -> Recipe:
     """With each "key=value" of --set, the value written as in YAML; "auto" leaves a key of AUTO_KEYS to the run."""
-    values, auto = dict(recipe.values), set(recipe.auto)
     for setting in settings:
         key, equals, written = setting.partition("=")
         key = key.strip().replace("-", "_")
@@ -78,13 +77,21 @@ def override(recipe: Recipe, settings: Iterable[str]) -> Recipe:
             value = yaml.safe_load(written)
         except yaml.YAMLError:
             raise InvalidRequest(f"--set {key}: {written!r} is no YAML value.", param=key) from None
+        recipe = with_values(recipe, {key: value})
+    return recipe
+
+
+def with_values(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
+    """With these over its own; "auto" leaves a key of AUTO_KEYS to the run. Raises InvalidRequest."""
+    kept, auto = dict(recipe.values), set(recipe.auto)
+    for key, value in values.items():
         auto.discard(key)
         if value == AUTO and key in AUTO_KEYS:
-            values.pop(key, None)
+            kept.pop(key, None)
             auto.add(key)
         else:
-            values |= _checked(recipe.method, {key: value})
-    return replace(recipe, values=values, auto=frozenset(auto))
+            kept |= _checked(recipe.method, {key: value})
+    return replace(recipe, values=kept, auto=frozenset(auto))
 
 
 def _checked(method: str, values: Mapping[str, Any]) -> dict[str, Any]:

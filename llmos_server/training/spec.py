@@ -46,7 +46,7 @@ class TunedCheckpoint(msgspec.Struct, frozen=True, kw_only=True):
 
     step: int
     model: str
-    """Its name: BASE:SUFFIX:ckpt-step-N."""
+    """Its name: BASE:SUFFIX-ckpt-step-N."""
     created: int
     """Unix milliseconds."""
     metrics: dict[str, float] = {}

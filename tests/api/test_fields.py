@@ -13,9 +13,10 @@ from llmos_server.api.anthropic import fields as anthropic_fields
 from llmos_server.api.bodies import decision_fields, fields
 from llmos_server.api.bodies.field_rules import Status
 from llmos_server.api.evals import fields as eval_fields
+from llmos_server.api.fine_tuning import fields as tuning_fields
 from llmos_server.api.responding import fields as response_fields
 from llmos_server.api.responding.items import STRUCTS as ITEM_STRUCTS
-from llmos_server.api.schemas import anthropic
+from llmos_server.api.schemas import anthropic, fine_tuning
 from llmos_server.api.schemas.admin_inspection import AttentionRequest, PreviewRequest
 from llmos_server.api.schemas.chat import ChatCompletionRequest, ChatMessage, ContentPart
 from llmos_server.api.schemas.common import StreamOptions
@@ -75,6 +76,10 @@ STRUCTS = [
     (anthropic_fields.THINKING, anthropic.Thinking),
     (anthropic_fields.OUTPUT_CONFIG, anthropic.OutputConfig),
     (anthropic_fields.OUTPUT_FORMAT, anthropic.OutputFormat),
+    (tuning_fields.CREATE_JOB, fine_tuning.CreateFineTuningJobRequest),
+    (tuning_fields.METHOD, fine_tuning.Method),
+    (tuning_fields.DPO_HYPERPARAMETERS, fine_tuning.Hyperparameters),
+    (tuning_fields.GATE, fine_tuning.Gate),
 ]
 
 
@@ -175,6 +180,10 @@ def openai_fields(name: str) -> set[str]:
         ("CreateEvalResponsesRunDataSource", eval_fields.DATA_SOURCES["responses"]),
         ("EvalJsonlFileContentSource", eval_fields.SOURCES["file_content"]),
         ("EvalJsonlFileIdSource", eval_fields.SOURCES["file_id"]),
+        ("CreateFineTuningJobRequest", tuning_fields.CREATE_JOB),
+        ("FineTuneMethod", tuning_fields.METHOD),
+        ("FineTuneSupervisedHyperparameters", tuning_fields.HYPERPARAMETERS),
+        ("FineTuneDPOHyperparameters", tuning_fields.DPO_HYPERPARAMETERS),
     ],
 )
 def test_every_field_of_openais_document_has_a_rule(name, table):

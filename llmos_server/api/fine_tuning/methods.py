@@ -1,0 +1,108 @@
+"""The method and hyperparameters of a request -> a recipe's keys, and back to what the job shows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from llmos_recipes import find_recipe, recipe_names
+
+from llmos_server.api.schemas.fine_tuning import (
+    CreateFineTuningJobRequest,
+    Hyperparameters,
+)
+from llmos_server.errors import InvalidRequest
+from llmos_server.training.auto import AUTO_KEYS
+from llmos_server.training.recipe import AUTO, Recipe, read_recipe, with_values
+from llmos_server.training.spec import TuneResult
+
+TYPES = {"sft": "supervised", "dpo": "dpo"}
+"""How OpenAI calls what trains (training.methods.table). Others go by their own name, and need a recipe."""
+RECIPES = {"supervised": "sft_lora", "dpo": "dpo"}
+"""What a method begins from where the request names no recipe."""
+KEYS = {"n_epochs": "num_train_epochs", "batch_size": "per_device_train_batch_size", "beta": "beta"}
+"""OpenAI's hyperparameters that are a key of TRL."""
+DEFAULT_BETA = 0.1
+
+
+def read_hyperparameters(data: CreateFineTuningJobRequest) -> Hyperparameters:
+    """Raises InvalidRequest for what contradicts itself."""
+    method = data.method
+    configs = {} if method is None else {"supervised": method.supervised, "dpo": method.dpo}
+    for name, config in configs.items():
+        if method is not None and config is not None and name != method.type:
+            raise InvalidRequest(
+                f"method.{name} goes with the type {name}; the type is {method.type}.", param=f"method.{name}"
+            )
+    config = None if method is None else configs[method.type]
+    told = None if config is None else config.hyperparameters
+    if data.hyperparameters is not None and (told is not None or (method and method.type != "supervised")):
+        raise InvalidRequest(
+            "hyperparameters is the older place of the supervised method's; send those of the method alone.",
+            param="hyperparameters",
+        )
+    return told or data.hyperparameters or Hyperparameters()
+
+
+def choose_recipe(data: CreateFineTuningJobRequest, told: Hyperparameters) -> Recipe:
+    """With all that the request says. What neither it nor a recipe that it names says of epochs, batch and learning
+    rate is left to the run. Raises InvalidRequest."""
+    kind = "supervised" if data.method is None else data.method.type
+    recipe = _named_recipe(data.recipe or RECIPES[kind], None if data.method is None else kind)
+    wished = {key: value for name, key in KEYS.items() if (value := getattr(told, name)) is not None}
+    if wished.get("beta") == AUTO:
+        wished["beta"] = DEFAULT_BETA
+    if data.recipe is None:
+        wished = dict.fromkeys(AUTO_KEYS, AUTO) | wished
+    if "per_device_train_batch_size" in wished:
+        wished["gradient_accumulation_steps"] = 1
+    if data.validation_file is not None:
+        wished["eval_strategy"] = "epoch"
+    given = data.set or {}
+    if twice := next((name for name, key in KEYS.items() if key in given and getattr(told, name) is not None), None):
+        raise InvalidRequest(f"{twice} and set.{KEYS[twice]} are one; send either.", param=f"set.{KEYS[twice]}")
+    recipe = with_values(recipe, wished)
+    try:
+        return with_values(recipe, given)
+    except InvalidRequest as error:
+        raise InvalidRequest(f"set.{error}", param=f"set.{error.param}" if error.param else "set") from None
+
+
+def type_of(trainer: str) -> str:
+    """trainer: of training.methods.table."""
+    return TYPES.get(trainer, trainer)
+
+
+def shown_hyperparameters(trainer: str, told: Hyperparameters, result: TuneResult) -> Hyperparameters:
+    """With what "auto" came to, once that is known."""
+    chosen = result.chosen
+    auto = Hyperparameters(
+        batch_size=chosen.get("per_device_train_batch_size", AUTO),
+        learning_rate_multiplier=1.0 if chosen else AUTO,
+        n_epochs=_whole(chosen.get("num_train_epochs", AUTO)),
+        beta=None if trainer != "dpo" else DEFAULT_BETA if chosen else AUTO,
+    )
+    sent = {name: value for name, value in msgspec.structs.asdict(told).items() if value not in (None, AUTO)}
+    return msgspec.structs.replace(auto, **sent)
+
+
+def _named_recipe(name: str, kind: str | None) -> Recipe:
+    """kind: the method's type, where the request has one."""
+    path = find_recipe(name)
+    if path is None:
+        raise InvalidRequest(
+            f"There is no recipe {name!r}; there are {', '.join(recipe_names())}.",
+            param="recipe",
+            code="unknown_recipe",
+        )
+    recipe = read_recipe(path)
+    if kind is not None and type_of(recipe.method) != kind:
+        raise InvalidRequest(
+            f"The recipe {name} trains by {type_of(recipe.method)}, and method.type is {kind}; leave method out.",
+            param="recipe",
+        )
+    return recipe
+
+
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
