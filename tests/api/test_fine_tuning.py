@@ -155,7 +155,8 @@ async def test_a_named_recipe_keeps_its_values(server, runs) -> None:
         ({"suffix": "x" * 65}, "suffix", "64"),
         ({"suffix": "…"}, "suffix", "letter or digit"),
         ({"seed": -1}, "seed", ">= 0"),
-        ({"method": {"type": "reinforcement", "reinforcement": {"grader": {}}}}, "method.type", ""),
+        ({"method": {"type": "reinforcement", "reinforcement": {"grader": {}}}}, "method.reinforcement", "grader"),
+        ({"method": {"type": "reinforcement"}}, "method.type", "reinforcement"),
         ({"method": {"type": "dpo", "supervised": {"hyperparameters": {}}}}, "method.supervised", "the type is dpo"),
         (
             {"method": {"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": 99}}}},

@@ -10,7 +10,7 @@ from llmos_server.api.schemas.responses import Metadata
 from llmos_server.job_contracts import Level
 
 FileId = Annotated[str, Meta(min_length=1, max_length=128)]
-MethodType = Literal["supervised", "dpo", "reinforcement"]
+MethodType = Literal["supervised", "dpo"]
 TooLong = Literal["refuse", "drop"]
 Auto = Literal["auto"]
 JobState = Literal["validating_files", "queued", "running", "paused", "succeeded", "failed", "cancelled"]
