@@ -18,12 +18,13 @@ from llmos_server.data.examples import (
 from llmos_server.data.findings import Finder, kind_of
 from llmos_server.data.messages import Turns, read_message, read_messages
 from llmos_server.data.tools import read_tools
+from llmos_server.data.trl_lines import with_messages, with_outputs
 
 _CHAT = {"messages", "tools", "functions", "parallel_tool_calls"}
 _PREFERENCE = {"input", "preferred_output", "non_preferred_output"}
 
 
-def read_supervised(line: dict[str, Any], finder: Finder) -> Example | None:
+def _read_supervised(line: dict[str, Any], finder: Finder) -> Example | None:
     _warn_of_unknown(line, _CHAT, finder)
     tools = read_tools(line, "", finder)
     turns = read_messages(line.get("messages"), "messages", _names(tools), finder)
@@ -42,7 +43,7 @@ def read_supervised(line: dict[str, Any], finder: Finder) -> Example | None:
     return ChatExample(line=finder.line, messages=turns.messages, trained=turns.trained, tools=tools)
 
 
-def read_preference(line: dict[str, Any], finder: Finder) -> Example | None:
+def _read_preference(line: dict[str, Any], finder: Finder) -> Example | None:
     _warn_of_unknown(line, _PREFERENCE, finder)
     asked = line.get("input")
     if not isinstance(asked, dict):
@@ -68,7 +69,7 @@ def read_preference(line: dict[str, Any], finder: Finder) -> Example | None:
     )
 
 
-def read_reinforcement(line: dict[str, Any], finder: Finder) -> Example | None:
+def _read_reinforcement(line: dict[str, Any], finder: Finder) -> Example | None:
     tools = read_tools(line, "", finder)
     turns = read_messages(line.get("messages"), "messages", _names(tools), finder)
     _check_is_asked(turns, "messages", finder)
@@ -79,7 +80,7 @@ def read_reinforcement(line: dict[str, Any], finder: Finder) -> Example | None:
     return PromptExample(line=finder.line, messages=turns.messages, item=item, tools=tools)
 
 
-def read_text(line: dict[str, Any], finder: Finder) -> Example | None:
+def _read_text(line: dict[str, Any], finder: Finder) -> Example | None:
     _warn_of_unknown(line, {"text"}, finder)
     text = line.get("text")
     if not isinstance(text, str):
@@ -92,11 +93,17 @@ def read_text(line: dict[str, Any], finder: Finder) -> Example | None:
     return TextExample(line=finder.line, text=text)
 
 
-READERS: Mapping[Format, Callable[[dict[str, Any], Finder], Example | None]] = {
-    "supervised": read_supervised,
-    "preference": read_preference,
-    "reinforcement": read_reinforcement,
-    "text": read_text,
+_TRL: Mapping[Format, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "supervised": with_messages,
+    "preference": with_outputs,
+    "reinforcement": with_messages,
+    "text": lambda line: line,
+}
+_READERS: Mapping[Format, Callable[[dict[str, Any], Finder], Example | None]] = {
+    "supervised": _read_supervised,
+    "preference": _read_preference,
+    "reinforcement": _read_reinforcement,
+    "text": _read_text,
 }
 
 _KNOWN_BY = {
@@ -111,7 +118,13 @@ _KNOWN_BY = {
 _NEEDED = {"supervised": "messages", "preference": "input", "reinforcement": "messages", "text": "text"}
 
 
-def is_other_format(line: dict[str, Any], format: Format, finder: Finder) -> bool:
+def read_example(line: dict[str, Any], format: Format, finder: Finder) -> Example | None:
+    """None where it can't be trained on, which finder knows then."""
+    line = _TRL[format](line)
+    return None if _is_other_format(line, format, finder) else _READERS[format](line, finder)
+
+
+def _is_other_format(line: dict[str, Any], format: Format, finder: Finder) -> bool:
     """A line that has nothing of its format is told once, by what it looks like."""
     needed = _NEEDED[format]
     if needed in line or (format == "preference" and line.keys() & _PREFERENCE):

@@ -14,7 +14,7 @@ import msgspec
 from llmos_server.data.encodings import HEAD_BYTES, refuse_whole
 from llmos_server.data.examples import Example, Format, TextExample
 from llmos_server.data.findings import Finder, Finding
-from llmos_server.data.formats import READERS, is_other_format
+from llmos_server.data.formats import read_example
 from llmos_server.data.json_lines import read_object, read_text
 from llmos_server.data.lines import MAX_LINE_BYTES, Line, Readable, read_lines
 
@@ -87,9 +87,9 @@ class Scan:
         if self.is_plain:
             return TextExample(line=finder.line, text=text), text.encode()
         value = read_object(text, finder)
-        if value is None or is_other_format(value, self.format, finder):
+        if value is None:
             return None, b""
-        return READERS[self.format](value, finder), msgspec.json.encode(value, order="sorted")
+        return read_example(value, self.format, finder), msgspec.json.encode(value, order="sorted")
 
 
 class _Joined:

@@ -9,7 +9,7 @@ import pytest
 
 from llmos_server.data.examples import ChatExample, Format, PreferenceExample, PromptExample, TextExample
 from llmos_server.data.findings import Finder, Finding
-from llmos_server.data.formats import READERS
+from llmos_server.data.formats import read_example
 
 USER = {"role": "user", "content": "Hi"}
 ANSWER = {"role": "assistant", "content": "Hello"}
@@ -22,7 +22,7 @@ def call(arguments: Any = '{"a": 1}', name: str = "add", call_id: str = "c1") ->
 
 def read(line: dict[str, Any], format: Format = "supervised") -> tuple[Any, list[Finding]]:
     finder = Finder(7)
-    return READERS[format](json.loads(json.dumps(line)), finder), finder.findings
+    return read_example(json.loads(json.dumps(line)), format, finder), finder.findings
 
 
 def test_a_chat_is_written_as_the_server_writes_it() -> None:
@@ -178,6 +178,20 @@ def test_a_reinforced_chat_keeps_what_graders_need() -> None:
     assert example.item == {"answer": {"n": 4}, "hard": True}
     _, findings = read({"messages": [USER, ANSWER]}, "reinforcement")
     assert [finding.code for finding in findings] == ["no_question"]
+
+
+def test_trls_conversations_are_taken() -> None:
+    example, findings = read({"prompt": [USER, ANSWER, USER], "completion": [ANSWER], "tools": [TOOL]})
+    assert findings == []
+    assert (example.trained, example.tools) == ([False, False, False, True], [TOOL])
+    example, findings = read(
+        {"prompt": [USER], "chosen": [ANSWER], "rejected": [ANSWER | {"content": "x"}]}, "preference"
+    )
+    assert (findings, example.rejected["content"]) == ([], "x")
+    example, findings = read({"prompt": [USER], "solution": "4"}, "reinforcement")
+    assert (findings, example.item) == ([], {"solution": "4"})
+    example, findings = read({"prompt": "Hi", "completion": "Hello"})
+    assert [finding.code for finding in findings] == ["wrong_format"]
 
 
 def test_plain_texts() -> None:
