@@ -11,6 +11,7 @@ from llmos_server import __version__
 from llmos_server.commands import (
     backup,
     calibrating,
+    data,
     keys,
     machine,
     measuring,
@@ -46,6 +47,7 @@ app.command(talking.chat)
 app.command(talking.bench)
 app.command(measuring.perplexity)
 app.command(calibrating.calibrate)
+app.command(data.data)
 app.command(tui.tui)
 app.command(keys.keys)
 app.command(plugins.plugins)

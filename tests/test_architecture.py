@@ -117,6 +117,8 @@ ARROWS: dict[str, set[str]] = {
         "backup",
         "bench",
         "calibration",
+        "chat",
+        "data",
         "doctor",
         "hosts",
         "engine",

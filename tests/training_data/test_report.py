@@ -172,9 +172,15 @@ def test_training_reads_all_or_nothing(tmp_path: Path) -> None:
     path = tmp_path / "train.jsonl"
     path.write_bytes(lines(GOOD, chat("b")))
     assert [example.line for example in read_examples(path, SUPERVISED)] == [1, 2]
-    path.write_bytes(lines(GOOD) + b"no\n")
-    with pytest.raises(BadExamples, match="line 2: The line is no JSON"):
-        list(read_examples(path, SUPERVISED))
+    path.write_bytes(lines(GOOD, GOOD))
+    told: list[Report] = []
+    assert len(list(read_examples(path, SUPERVISED, on_report=told.append))) == 2
+    assert told[0].num_duplicates == 1
+    path.write_bytes(lines(GOOD) + b"no\n" + lines(GOOD) + b"no\n")
+    read: list[Example] = []
+    with pytest.raises(BadExamples, match=r"training_file: 2 of 4 lines .* line 2: The line is no JSON"):
+        read.extend(read_examples(path, SUPERVISED))
+    assert len(read) <= 1
 
 
 @given(st.binary(max_size=300), st.integers(1, 40))

@@ -12,6 +12,7 @@ from llmos_server.api.generation.starting import AnyRequest
 from llmos_server.api.http.access import principal_of
 from llmos_server.api.services import files_of, store_of
 from llmos_server.data.examples import Format
+from llmos_server.data.reading import BadExamples
 from llmos_server.data.report import check_file
 from llmos_server.data.scanning import Scan
 from llmos_server.errors import InvalidRequest, StorageFull
@@ -50,7 +51,7 @@ async def find_training_file(request: AnyRequest, file_id: str, trainer: str, pa
         scan = Scan(form)
         report = await asyncio.to_thread(check_file, place, scan)
         if not report.is_good:
-            raise InvalidRequest(f"{param}: {report.summary()}", param=param, code=f"invalid_{param}")
+            raise BadExamples(report, param)
     return place
 
 
