@@ -22,7 +22,8 @@ MAX_WARNINGS = 20
 class Lengths(Protocol):
     """How long examples are for a model."""
 
-    max_tokens: int
+    @property
+    def max_tokens(self) -> int: ...
 
     def count(self, example: Example) -> int:
         """Tokens; of the longer text where it has two answers. Raises InvalidRequest for what the model's template

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 from typing import Any
 
-_NAMES = {"prompt": "input", "chosen": "preferred_output", "rejected": "non_preferred_output"}
+_NAMES = ("prompt", "chosen", "rejected")
 
 
 def with_messages(line: dict[str, Any]) -> dict[str, Any]:
     """prompt and completion, or prompt alone -> messages. Only the completion is learned."""
     prompt, completion = line.get("prompt"), line.get("completion", [])
-    if "messages" in line or not _are_lists(prompt, completion):
+    if "messages" in line or not isinstance(prompt, list) or not isinstance(completion, list):
         return line
     read = [_unlearned(message) for message in prompt]
     others = {name: value for name, value in line.items() if name not in ("prompt", "completion")}
@@ -20,16 +20,12 @@ def with_messages(line: dict[str, Any]) -> dict[str, Any]:
 
 def with_outputs(line: dict[str, Any]) -> dict[str, Any]:
     """prompt, chosen and rejected -> input and two outputs."""
-    if "input" in line or not _are_lists(*(line.get(name) for name in _NAMES)):
+    if "input" in line or not all(isinstance(line.get(name), list) for name in _NAMES):
         return line
     others = {name: value for name, value in line.items() if name not in (*_NAMES, "tools")}
     tools = {"tools": line["tools"]} if "tools" in line else {}
     asked = {"messages": line["prompt"], **tools}
     return {**others, "input": asked, "preferred_output": line["chosen"], "non_preferred_output": line["rejected"]}
-
-
-def _are_lists(*values: Any) -> bool:
-    return all(isinstance(value, list) for value in values)
 
 
 def _unlearned(message: Any) -> Any:

@@ -28,7 +28,7 @@ def describe(job: Job) -> FineTuningJob:
     return FineTuningJob(
         id=job.id,
         created_at=job.created // 1000,
-        error=None if job.error is None else FineTuningError(**_error(job)),
+        error=_error(job),
         fine_tuned_model=result.model or None if has_succeeded else None,
         finished_at=_seconds(job.ended) if job.status in ENDED else None,
         hyperparameters=hyperparameters,
@@ -112,9 +112,9 @@ def _state(job: Job, result: TuneResult) -> JobState:
     return job.status
 
 
-def _error(job: Job) -> dict[str, str | None]:
-    assert job.error is not None
-    return {"code": job.error.code, "message": job.error.message, "param": job.error.param}
+def _error(job: Job) -> FineTuningError | None:
+    error = job.error
+    return None if error is None else FineTuningError(code=error.code, message=error.message, param=error.param)
 
 
 def _seconds(milliseconds: int | None) -> int | None:

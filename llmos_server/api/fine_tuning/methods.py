@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from llmos_recipes import find_recipe, recipe_names
@@ -78,9 +78,9 @@ def shown_hyperparameters(trainer: str, told: Hyperparameters, result: TuneResul
     chosen = result.chosen
     auto = Hyperparameters(
         batch_size=chosen.get("per_device_train_batch_size", AUTO),
-        learning_rate_multiplier=1.0 if chosen else AUTO,
+        learning_rate_multiplier=1.0 if chosen else "auto",
         n_epochs=_whole(chosen.get("num_train_epochs", AUTO)),
-        beta=None if trainer != "dpo" else DEFAULT_BETA if chosen else AUTO,
+        beta=_beta(trainer, is_known=bool(chosen)),
     )
     sent = {name: value for name, value in msgspec.structs.asdict(told).items() if value not in (None, AUTO)}
     return msgspec.structs.replace(auto, **sent)
@@ -102,6 +102,12 @@ def _named_recipe(name: str, kind: str | None) -> Recipe:
             param="recipe",
         )
     return recipe
+
+
+def _beta(trainer: str, *, is_known: bool) -> float | Literal["auto"] | None:
+    if trainer != "dpo":
+        return None
+    return DEFAULT_BETA if is_known else "auto"
 
 
 def _whole(value: Any) -> Any:
