@@ -23,6 +23,7 @@ data = App(
 @data.command
 def check(
     file: Path,
+    /,
     *,
     format: Annotated[
         Literal["supervised", "preference", "reinforcement", "text"], Parameter(help="What a line holds.")
