@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import Select, and_, delete, func, insert, or_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from llmos_server.errors import InvalidRequest
 from llmos_server.store.database import Database
@@ -34,6 +35,11 @@ class FilePage(msgspec.Struct, frozen=True):
     has_more: bool
 
 
+async def register_file(connection: AsyncConnection, file: StoredFile) -> None:
+    """What the server itself made for its owner, in the caller's transaction: no quota refuses it."""
+    await connection.execute(insert(FileRow).values(**msgspec.structs.asdict(file)))
+
+
 class FileRepository:
     """Whose it is comes first, always; what is another owner's, or has expired, isn't there."""
 
@@ -50,7 +56,7 @@ class FileRepository:
         """Raises Forbidden when it is more than its key may store."""
         async with self._database.write() as connection:
             await self._quota.check(connection, file.owner, file.num_bytes)
-            await connection.execute(insert(FileRow).values(**msgspec.structs.asdict(file)))
+            await register_file(connection, file)
 
     async def get(self, owner: str, file_id: str) -> StoredFile | None:
         if not can_be_id(file_id):

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from llmos_server.job_contracts import EventType, JobEvent
 from llmos_server.store.database import Database
 from llmos_server.store.job_rows import EVENTS, to_event
 from llmos_server.store.job_tables import JobEventRow
 from llmos_server.store.objects import can_be_id
 from llmos_server.store.owners import Owner, of_owner
+
+
+async def read_metrics(connection: AsyncConnection, job_id: str) -> list[JobEvent]:
+    """All that a job has told so far, for its own run."""
+    told = EVENTS.where(JobEventRow.job_id == job_id, JobEventRow.type == "metrics").order_by(JobEventRow.number)
+    return [to_event(row) for row in (await connection.execute(told)).all()]
 
 
 class JobEventRepository:
