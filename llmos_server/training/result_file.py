@@ -1,4 +1,4 @@
-"""The metrics of a run as a file of its owner's, as OpenAI's jobs have it: a CSV with a line for each step. Torch-free."""
+"""The metrics of a run as a file of its owner's, as OpenAI has it: a CSV with a line for each step. Torch-free."""
 
 from __future__ import annotations
 
