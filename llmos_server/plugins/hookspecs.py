@@ -13,10 +13,10 @@ from typing import Any
 import pluggy
 
 from llmos_server.plugins.filters import RequestFilter, ResponseFilter
-from llmos_server.plugins.offers import Command, Metric, ModelName, ModelSource, Route, Screen, Tool
+from llmos_server.plugins.offers import Command, Metric, ModelName, ModelSource, Reward, Route, Screen, Tool
 from llmos_server.skills.skill import Skill
 
-HOOK_API = (1, 1)
+HOOK_API = (1, 2)
 """Major and minor. A new hook or argument raises the minor number, any other change the major one."""
 
 PROJECT = "llmos"
@@ -61,6 +61,12 @@ def register_response_filters(settings: Any) -> list[ResponseFilter]:  # type: i
 @hookspec
 def register_recipes(settings: Any) -> list[Path]:  # type: ignore[empty-body]
     """Files of tuning recipes. Listed; tuning, a part to come, will read them."""
+
+
+@hookspec
+def register_rewards(settings: Any) -> list[Reward]:  # type: ignore[empty-body]
+    """Functions that grade answers while a model is tuned by reinforcement. Each batch of answers is one call, in the
+    process of the tuning run, which waits for it as long as it takes."""
 
 
 @hookspec

@@ -16,7 +16,17 @@ from llmos_server.plugins import hookspecs
 from llmos_server.plugins.filters import RequestFilter, ResponseFilter
 from llmos_server.plugins.hookspecs import HOOK_API, PROJECT
 from llmos_server.plugins.loose import convert_loosely
-from llmos_server.plugins.offers import Command, Metric, ModelName, Route, Screen, Tool, check_tool
+from llmos_server.plugins.offers import (
+    Command,
+    Metric,
+    ModelName,
+    Reward,
+    Route,
+    Screen,
+    Tool,
+    check_reward,
+    check_tool,
+)
 from llmos_server.skills.skill import Skill, check_skill
 
 
@@ -44,6 +54,7 @@ TYPES: dict[str, type[Any] | None] = {
     "register_request_filters": RequestFilter,
     "register_response_filters": ResponseFilter,
     "register_recipes": Path,
+    "register_rewards": Reward,
     "register_metrics": Metric,
     "register_routes": Route,
     "register_commands": Command,
@@ -51,7 +62,11 @@ TYPES: dict[str, type[Any] | None] = {
 }
 """Hook -> of what it returns a list. None: anything with a name."""
 
-CHECKS: dict[str, Callable[[Any], None]] = {"register_skills": check_skill, "register_tools": check_tool}
+CHECKS: dict[str, Callable[[Any], None]] = {
+    "register_skills": check_skill,
+    "register_tools": check_tool,
+    "register_rewards": check_reward,
+}
 
 
 def create_manager() -> pluggy.PluginManager:

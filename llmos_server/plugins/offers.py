@@ -77,6 +77,30 @@ class Metric:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Reward:
+    """A grade of answers, for tuning by reinforcement; recipes name it in reward_funcs."""
+
+    name: str
+    grade: Callable[..., list[float | None]]
+    """As TRL calls reward functions, by keyword: `completions` and `prompts`, each a text or a list of messages, and
+    for every column of the training file a list with a value for each. Takes what else there is as **others. Returns a
+    number an answer, higher for better ones; None where it can't say."""
+    columns: tuple[str, ...] = ()
+    """Which it can't do without: a training file that lacks one is refused before the run."""
+
+    @property
+    def path(self) -> str:
+        """Where the function is, as `trl` names it in reward_funcs."""
+        return f"{self.grade.__module__}.{getattr(self.grade, '__qualname__', '')}"
+
+
+def check_reward(reward: Reward) -> None:
+    """Raises ValueError that says what the author has to change."""
+    if not callable(reward.grade):
+        raise ValueError(f"the reward {reward.name}: its grade has to be a function")
+
+
+@dataclass(frozen=True, kw_only=True)
 class RouteRequest:
     """What a route is called with."""
 

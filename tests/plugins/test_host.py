@@ -81,10 +81,10 @@ def test_what_llmos_brings_is_found_first(write_plugin, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("api", "words"),
     [
-        ('"2.0"', ["version 2.0", "this server has 1.1", "install a version of the plugin for 1.x"]),
+        ('"2.0"', ["version 2.0", "this server has 1.2", "install a version of the plugin for 1.x"]),
         ('"1.9"', ["needs version 1.9", "update the server"]),
-        ('"one"', ["'one'", 'write "1.1"']),
-        ("", ['add hook_api = "1.1"']),
+        ('"one"', ["'one'", 'write "1.2"']),
+        ("", ['add hook_api = "1.2"']),
     ],
 )
 def test_another_version_of_the_hooks_is_refused_by_name(write_plugin, load, api, words):
@@ -208,7 +208,7 @@ def test_every_hook_says_where_it_runs():
     assert set(specs) == set(TYPES)
     for name, spec in specs.items():
         told = (spec.__doc__ or "").lower()
-        assert any(word in told for word in ("thread", "listed", "read once", "in that program")), name
+        assert any(word in told for word in ("thread", "listed", "read once", "in that program", "in the process")), name
 
 
 def test_a_plugin_that_ends_the_process_is_named_at_the_next_start(write_plugin, load, tmp_path):
