@@ -208,7 +208,9 @@ def test_every_hook_says_where_it_runs():
     assert set(specs) == set(TYPES)
     for name, spec in specs.items():
         told = (spec.__doc__ or "").lower()
-        assert any(word in told for word in ("thread", "listed", "read once", "in that program", "in the process")), name
+        assert any(word in told for word in ("thread", "listed", "read once", "in that program", "in the process")), (
+            name
+        )
 
 
 def test_a_plugin_that_ends_the_process_is_named_at_the_next_start(write_plugin, load, tmp_path):
