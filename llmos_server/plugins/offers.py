@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -81,7 +81,7 @@ class Reward:
     """A grade of answers, for tuning by reinforcement; recipes name it in reward_funcs."""
 
     name: str
-    grade: Callable[..., list[float | None]]
+    grade: Callable[..., Sequence[float | None]]
     """As TRL calls reward functions, by keyword: `completions` and `prompts`, each a text or a list of messages, and
     for every column of the training file a list with a value for each. Takes what else there is as **others. Returns a
     number an answer, higher for better ones; None where it can't say."""
