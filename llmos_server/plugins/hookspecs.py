@@ -65,8 +65,8 @@ def register_recipes(settings: Any) -> list[Path]:  # type: ignore[empty-body]
 
 @hookspec
 def register_rewards(settings: Any) -> list[Reward]:  # type: ignore[empty-body]
-    """Functions that grade answers while a model is tuned by reinforcement. Each batch of answers is one call, in the
-    process of the tuning run, which waits for it as long as it takes."""
+    """Functions that grade answers while a model is tuned by reinforcement. Each batch of answers is one call,
+    in the process of the tuning run, which waits for it as long as it takes."""
 
 
 @hookspec
