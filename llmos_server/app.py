@@ -16,6 +16,7 @@ from litestar import Litestar
 from llmos_server import __version__
 from llmos_server.access.admin_token import ensure_admin_token
 from llmos_server.access.gate import Gate
+from llmos_server.access.job_badges import JobBadges
 from llmos_server.agents.mcp.declared import declare_all
 from llmos_server.agents.mcp.servers import McpServers
 from llmos_server.agents.mcp.source import McpProvider
@@ -25,6 +26,7 @@ from llmos_server.api.model_admin import ModelAdmin
 from llmos_server.api.pins import Pins
 from llmos_server.api.registry_directory import RegistryDirectory
 from llmos_server.api.renderers import RendererCache
+from llmos_server.api.services import STATE_KEY, Services
 from llmos_server.calibration.file import CALIBRATIONS, CalibrationFile
 from llmos_server.contracts import ModelVersion
 from llmos_server.doctor import examine
@@ -38,10 +40,14 @@ from llmos_server.engine.memory import memory_limit
 from llmos_server.engine.quantization import check_quantization
 from llmos_server.errors import LLMOSError, SettingsError
 from llmos_server.files.folder import FileFolder
+from llmos_server.files.job_folders import JobFolders
 from llmos_server.files.sweeping import FileSweeping
 from llmos_server.fleet_contracts import FleetStatus
 from llmos_server.garbage import exempt_loaded
-from llmos_server.hosts import is_loopback
+from llmos_server.hosts import is_loopback, own_url
+from llmos_server.jobs.queue import JobQueue
+from llmos_server.jobs.supervisor import JobSupervisor
+from llmos_server.jobs.sweeping import JobSweeping
 from llmos_server.logbook.book import create_logbook
 from llmos_server.logbook.lines import LogBook
 from llmos_server.logbook.ring import RingLog
@@ -57,8 +63,10 @@ from llmos_server.settings import Settings
 from llmos_server.settings_rows import list_settings
 from llmos_server.store.ledger import Ledger
 from llmos_server.store.locks import serving
-from llmos_server.store.store import create_store, open_store
+from llmos_server.store.store import Store, create_store, open_store
 from llmos_server.store.tidying import Tidying
+
+Sweeping = Tidying | FileSweeping | JobSweeping
 
 log = structlog.get_logger(__name__)
 
@@ -83,10 +91,12 @@ def _serve(settings: Settings) -> None:
     if settings.engine.speculation != "off":
         for name in settings.models.drafts.values():
             registry.pull(name, progress)
-    api = create_app(settings, registry, versions, plugins, logbook)
     host, port = listener.getsockname()[:2]
+    api = create_app(settings, registry, versions, plugins, logbook, own_url(host, port))
     log.info("serving", url=f"http://{host}:{port}/v1", model=versions[0].name, docs=f"http://{host}:{port}/docs")
-    server = WebServer(create_config(api, settings.api))
+    services: Services = api.state[STATE_KEY]
+    before_shutdown = services.job_queue.stop_soon if services.job_queue is not None else lambda: None
+    server = WebServer(create_config(api, settings.api), before_shutdown)
     # For a signal before uvicorn has handlers of its own, and for the one that stopped it, which it raises once more.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: setattr(server, "should_exit", True))
@@ -100,9 +110,10 @@ def create_app(
     started: Sequence[ModelVersion],
     plugins: PluginHost | None = None,
     logbook: LogBook | None = None,
+    base_url: str | None = None,
 ) -> Litestar:
     """The API over all that the registry has. started: what is loaded at the start, the default model first. logbook:
-    where the log is read back."""
+    where the log is read back. base_url: where jobs reach it; None runs none."""
     fleet = create_fleet(settings, registry)
     check_options(settings, registry)
     directory = RegistryDirectory(
@@ -121,11 +132,15 @@ def create_app(
     store = create_store(settings)
     files = FileFolder(settings.home)
     sweeping = FileSweeping(store.files, files, settings.storage.file_days)
-    tidying: list[Tidying | FileSweeping] = [Tidying(store, settings), sweeping]
+    job_sweeping = JobSweeping(store.jobs, JobFolders(settings.home), settings.jobs.days)
+    tidying: list[Sweeping] = [Tidying(store, settings), sweeping, job_sweeping]
     ledger = Ledger(store.usage.write, store.keys.touch, tidy=functools.partial(_take_turns, tidying))
     pins = Pins(fleet, store.pinned_models, {registry.resolve(name) for name in settings.models.pinned})
+    badges = JobBadges()
+    jobs = create_jobs(settings, store, badges, base_url)
     gate = Gate(
         store.keys,
+        badges=badges,
         admin_token=ensure_admin_token(settings.home),
         always_asks=not settings.api.insecure and not is_loopback(settings.api.host),
         on_use=ledger.note_use,
@@ -149,14 +164,52 @@ def create_app(
         serves_mcp=settings.mcp.serve,
         configuration=list_settings(settings),
         files=files,
+        job_queue=jobs.queue,
         logbook=logbook,
-        on_startup=[store.serve, pins.restore, mcp.start, ledger.start, functools.partial(fleet.preload, names)],
-        on_shutdown=[attention.stop, mcp.stop, fleet.stop, ledger.stop, store.close],
+        on_startup=[
+            store.serve,
+            pins.restore,
+            mcp.start,
+            ledger.start,
+            functools.partial(fleet.preload, names),
+            jobs.start,
+        ],
+        on_shutdown=[
+            jobs.stop,
+            attention.stop,
+            mcp.stop,
+            fleet.stop,
+            ledger.stop,
+            store.close,
+        ],
         server_version=__version__,
     )
 
 
-async def _take_turns(tidying: Sequence[Tidying | FileSweeping]) -> None:
+@dataclasses.dataclass(frozen=True)
+class Jobs:
+    """What outlives requests. supervisor: None runs none here."""
+
+    queue: JobQueue
+    supervisor: JobSupervisor | None
+
+    async def start(self) -> None:
+        if self.supervisor is not None:
+            await self.supervisor.start()
+
+    async def stop(self) -> None:
+        if self.supervisor is not None:
+            await self.supervisor.stop()
+
+
+def create_jobs(settings: Settings, store: Store, badges: JobBadges, base_url: str | None) -> Jobs:
+    if base_url is None:
+        return Jobs(JobQueue(store.jobs), None)
+    supervisor = JobSupervisor(store.job_leases, store.presence, settings, base_url, badges)
+    return Jobs(JobQueue(store.jobs, supervisor.wake, supervisor.stop_soon), supervisor)
+
+
+async def _take_turns(tidying: Sequence[Sweeping]) -> None:
     for one in tidying:
         await one.take_turn()
 

@@ -100,7 +100,7 @@ def check_kernels(settings: Settings) -> Iterator[Finding]:
 
 
 def check_threads(settings: Settings) -> Iterator[Finding]:
-    from llmos_server.engine.launcher import num_usable_cores
+    from llmos_server.cores import num_usable_cores
 
     num_cores, num_threads = num_usable_cores(), settings.engine.threads
     if num_threads > num_cores:

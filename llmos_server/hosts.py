@@ -20,6 +20,14 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def own_url(host: str, port: int) -> str:
+    """Where a server that listens on that address is reached from its own machine."""
+    address = ipaddress.ip_address(host)
+    if address.is_unspecified:
+        address = ipaddress.ip_address("::1" if address.version == 6 else "127.0.0.1")
+    return f"http://[{address}]:{port}" if address.version == 6 else f"http://{address}:{port}"
+
+
 def name_in(header: str) -> str | None:
     """The name or address of a Host header, in lower case, without port and brackets. None: it is malformed."""
     found = _HOST.fullmatch(header)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from llmos_server.jobs.process import NICE, Code, run_job
+from llmos_server.jobs.process import NICE, Code, run_job, stop_when_told
 from llmos_server.jobs.process_config import ProcessConfig
 from llmos_server.logs import configure_logging
 
@@ -25,7 +25,7 @@ def main(code: Mapping[str, str] = CODE) -> None:
     with open(0, "rb", buffering=0, closefd=False) as stdin:
         config = msgspec.json.decode(stdin.readline(), type=ProcessConfig)
     configure_logging(config.settings.log, sys.stderr)
-    run_job(config, lambda kind: find_code(code, kind))
+    run_job(config, lambda kind: find_code(code, kind), stop_when_told)
 
 
 def find_code(code: Mapping[str, str], kind: str) -> Code:

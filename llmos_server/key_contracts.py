@@ -16,6 +16,8 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     """ "" is somebody without a key, on a server that asks for none. Also the owner of all that is stored for it."""
     name: str = ""
     is_admin: bool = False
+    is_job: bool = False
+    """A job asks for its owner: behind what clients ask."""
     models: tuple[str, ...] | None = None
     skills: tuple[str, ...] | None = None
     tools: tuple[str, ...] | None = None

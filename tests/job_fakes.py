@@ -10,9 +10,9 @@ from typing import Any
 
 import msgspec
 
+from llmos_server.files.job_folders import JobFolders
 from llmos_server.job_contracts import Job, JobKind, ServerAddress
 from llmos_server.jobs.context import RunContext, call_in, event_loop, watched
-from llmos_server.jobs.folder import JobFolders
 from llmos_server.jobs.run import Run
 from llmos_server.settings import Settings
 from llmos_server.store.database import Database

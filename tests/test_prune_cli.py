@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from job_fakes import make_job
 
 from llmos_server.backup.create import create_backup
 from llmos_server.backup.restore import restore_backup
@@ -58,6 +59,7 @@ async def fill(store: Store, *owners: str) -> None:
         await store.conversations.create(owner, {"of": owner}, [{"id": "i"}])
         await store.feedback.add(owner, "tiny", 1, {"answer": "x"})
         await store.files.add(await keep_file(store, owner))
+        await store.jobs.add(make_job(f"job_{owner}", owner=owner, status="cancelled", ended=now_milliseconds() - 1000))
 
 
 async def keep_file(store: Store, owner: str) -> StoredFile:
@@ -69,7 +71,7 @@ async def keep_file(store: Store, owner: str) -> StoredFile:
     return StoredFile(owner=owner, id=name, digest=digest, **values)
 
 
-NOTHING = {"responses": 0, "conversations": 0, "feedback": 0, "files": 0}
+NOTHING = {"responses": 0, "conversations": 0, "feedback": 0, "files": 0, "jobs": 0}
 ONE_OF_EACH = dict.fromkeys(NOTHING, 1)
 
 
@@ -99,6 +101,7 @@ def test_all_of_one_key_goes_and_nobody_elses(run, in_store) -> None:
         ["conversations", "1"],
         ["feedback", "1"],
         ["files", "1"],
+        ["jobs", "1"],
     ]
     assert counts(run("keys", "erase", laptop, "--json")) == NOTHING
     assert counts(run("prune", "--key", "", "--kind", "responses", "--json")) == {"responses": 1}

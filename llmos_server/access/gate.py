@@ -6,7 +6,10 @@ import hmac
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from llmos_server.access import admin_token, keys
+import msgspec
+
+from llmos_server.access import admin_token, job_badges, keys
+from llmos_server.access.job_badges import JobBadges
 from llmos_server.errors import Unauthorized
 from llmos_server.key_contracts import NOBODY, Principal, StoredKey
 
@@ -36,11 +39,13 @@ class Gate:
         keys: KeyStore | None = None,
         *,
         admin_token: str | None = None,
+        badges: JobBadges | None = None,
         always_asks: bool = False,
         on_use: Callable[[str], None] | None = None,
     ) -> None:
-        """on_use: called with the id of each key that was accepted."""
+        """badges: of the jobs that this server runs. on_use: called with the id of each key that was accepted."""
         self._keys = keys
+        self._badges = badges
         self._admin_token = admin_token
         self._asks = always_asks
         self._on_use = on_use
@@ -52,7 +57,7 @@ class Gate:
         Other strings are what clients send when they were told that any key will do. Raises Unauthorized.
         """
         for text in presented:
-            if text.startswith((keys.PREFIX, admin_token.PREFIX)):
+            if text.startswith((keys.PREFIX, admin_token.PREFIX, job_badges.PREFIX)):
                 return await self._identify_ours(text, is_local)
         if await self.asks_for_keys():
             what = "doesn't know this key" if any(presented) else "asks for a key"
@@ -70,6 +75,8 @@ class Gate:
     async def _identify_ours(self, text: str, is_local: bool) -> Principal:
         if self._admin_token is not None and is_local and _equal(text, self._admin_token):
             return Principal(name="admin.token", is_admin=True)
+        if self._badges is not None and is_local and (owner := self._badges.owner_of(text)) is not None:
+            return await self._of_job(owner)
         parts = keys.split_key(text) if len(text) <= MAX_PRESENTED_LENGTH else None
         if parts is not None and self._keys is not None:
             key_id, secret = parts
@@ -79,6 +86,15 @@ class Gate:
                     self._on_use(key_id)
                 return keys.to_principal(stored)
         raise Unauthorized("This key isn't known here, or was revoked. Ask the server's operator for another.")
+
+    async def _of_job(self, owner: str) -> Principal:
+        """May what its owner's key may just then, but administer. Raises Unauthorized when that was revoked."""
+        if not owner:
+            return Principal(name="job", is_job=True)
+        stored = await self._keys.get(owner) if self._keys is not None else None
+        if stored is None or stored.revoked is not None:
+            raise Unauthorized("The key that this job belongs to was revoked.")
+        return msgspec.structs.replace(keys.to_principal(stored), is_admin=False, is_job=True)
 
 
 def _equal(left: str, right: str) -> bool:

@@ -17,7 +17,7 @@ from llmos_server.agents.mcp.source import McpProvider
 from llmos_server.agents.tool_source import ToolProvider
 from llmos_server.api.accounting.no_store import NoLedger
 from llmos_server.api.admin.doctor import doctor
-from llmos_server.api.admin.jobs import cancel_job, get_job, list_jobs
+from llmos_server.api.admin.jobs import cancel_job, get_job, list_jobs, pause_job, resume_job
 from llmos_server.api.admin.keys import change_key, create_key, list_keys, revoke_key
 from llmos_server.api.admin.live import follow_overview, get_overview
 from llmos_server.api.admin.logs import read_logs
@@ -59,6 +59,7 @@ from llmos_server.api.jobs.jobs import Jobs
 from llmos_server.api.jobs.pull_jobs import PullJobs
 from llmos_server.api.jobs.response_jobs import ResponseJobs
 from llmos_server.api.jobs.source import JobSource
+from llmos_server.api.jobs.stored_jobs import StoredJobs
 from llmos_server.api.live.live import Live
 from llmos_server.api.live.overview import OverviewMaker
 from llmos_server.api.mcp_serving.handler import serve_mcp
@@ -89,6 +90,7 @@ from llmos_server.contracts import Finding
 from llmos_server.evaluation.sandboxing import GraderSandbox
 from llmos_server.files.folder import FileFolder
 from llmos_server.fleet_contracts import EngineFleet
+from llmos_server.jobs.queue import JobQueue
 from llmos_server.key_contracts import UsageBook
 from llmos_server.logbook.lines import LogBook
 from llmos_server.plugins.host import PluginHost
@@ -170,6 +172,8 @@ HANDLERS = [
     list_jobs,
     get_job,
     cancel_job,
+    pause_job,
+    resume_job,
     admin_list_skills,
     disable_skill,
     enable_skill,
@@ -205,6 +209,7 @@ def create_api(
     files: FileFolder | None = None,
     logbook: LogBook | None = None,
     job_sources: Sequence[JobSource] = (),
+    job_queue: JobQueue | None = None,
     on_startup: Sequence[LifespanHook] = (),
     on_shutdown: Sequence[LifespanHook] = (),
     server_version: str = "0",
@@ -216,7 +221,8 @@ def create_api(
     typed decisions; None for none. mcp: servers whose tools are used; started and stopped elsewhere.
     serves_mcp: answers MCP clients at /mcp. tool_providers: of tools that the server runs, by the type of an entry of
     `tools`, beside or instead of the usual ones. configuration: what /admin/v1/settings tells. logbook:
-    where /admin/v1/logs reads; None for nowhere. job_sources: of further kinds of jobs.
+    where /admin/v1/logs reads; None for nowhere. job_sources: of further kinds of jobs. job_queue: of
+    those that outlive requests.
     files: where what clients upload lies.
 
     on_startup, on_shutdown: called without arguments, in order; the engines' own start and stop belong here."""
@@ -231,10 +237,13 @@ def create_api(
     mcp = mcp or McpServers()
     metrics_of_all.registry.register(McpCollector(mcp, PREFIX))
     background = BackgroundJobs()
-    pulls = [PullJobs(model_admin.pulls)] if model_admin is not None else []
+    kinds: list[JobSource] = [PullJobs(model_admin.pulls)] if model_admin is not None else []
+    kinds += [ResponseJobs(background), *job_sources]
+    if store is not None:
+        kinds.append(StoredJobs(job_queue or JobQueue(store.jobs), store.job_events))
     services = Services(
         jobs=background,
-        all_jobs=Jobs([*pulls, ResponseJobs(background), *job_sources]),
+        all_jobs=Jobs(kinds),
         directory=directory,
         settings=settings,
         pool=pool,
@@ -257,6 +266,7 @@ def create_api(
         grader_sandbox=GraderSandbox(evals or EvalsSettings()),
         configuration=configuration,
         files=files,
+        job_queue=job_queue,
         logbook=logbook,
         tool_providers={
             "skill": SkillProvider(),

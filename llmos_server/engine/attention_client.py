@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from llmos_server.contracts import ModelVersion
+from llmos_server.cores import num_usable_cores, thread_environment
 from llmos_server.engine.attention_worker import AttentionFound, AttentionJob
 from llmos_server.engine.fleet_member import shutting_down
-from llmos_server.engine.launcher import num_usable_cores, thread_environment
 from llmos_server.errors import EngineFailed, InvalidRequest
 
 ARGV = (sys.executable, "-P", "-m", "llmos_server.engine.attention_worker")

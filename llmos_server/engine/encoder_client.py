@@ -8,8 +8,9 @@ from collections import Counter
 
 from llmos_server.backoff import Backoff
 from llmos_server.contracts import EncodeRequest, EncoderInfo, ModelVersion
+from llmos_server.cores import num_usable_cores
 from llmos_server.engine.connection import Endpoints
-from llmos_server.engine.launcher import Launcher, SubprocessLauncher, num_usable_cores
+from llmos_server.engine.launcher import Launcher, SubprocessLauncher
 from llmos_server.engine.messages import (
     AbortRequest,
     Broken,

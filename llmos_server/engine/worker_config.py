@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from llmos_server.contracts import ModelVersion
+from llmos_server.cores import num_usable_cores
 from llmos_server.engine.connection import Endpoints
-from llmos_server.engine.launcher import num_usable_cores
 from llmos_server.engine.messages import DraftConfig, WorkerConfig
 from llmos_server.settings import EngineSettings, LogSettings
 

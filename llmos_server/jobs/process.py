@@ -16,10 +16,10 @@ from contextlib import suppress
 
 import structlog
 
+from llmos_server.files.job_folders import LOCK, JobFolders
 from llmos_server.job_contracts import JobContext, JobError, JobStopped, LeaseLost
 from llmos_server.jobs.context import RunContext, call_in, event_loop, watched
 from llmos_server.jobs.failures import TRANSIENT, describe
-from llmos_server.jobs.folder import LOCK, JobFolders
 from llmos_server.jobs.process_config import STOP_LINE, ProcessConfig
 from llmos_server.jobs.run import Run
 from llmos_server.store.locks import file_lock
@@ -35,8 +35,9 @@ LOCK_SECONDS = 0.1
 log = structlog.get_logger(__name__)
 
 
-def run_job(config: ProcessConfig, find_code: Callable[[str], Code]) -> None:
-    """Until its end is written. find_code: by the job's kind; called in here, so that what it raises is told, too."""
+def run_job(config: ProcessConfig, find_code: Callable[[str], Code], on_run: Callable[[Run], None]) -> None:
+    """Until its end is written. find_code: by the job's kind; called in here, so that what it raises is told, too.
+    on_run: whatever may interrupt the run later."""
     settings = config.settings
     store = create_store(settings)
     with event_loop() as loop:
@@ -47,7 +48,7 @@ def run_job(config: ProcessConfig, find_code: Callable[[str], Code]) -> None:
         folder = JobFolders(settings.home).make(job.id)
         run = Run(job, store.job_leases, settings.jobs.lease_seconds, settings.jobs.max_attempts)
         context = RunContext(run, folder, settings, config.server, store.database, loop)
-        _stop_when_told(run)
+        on_run(run)
         try:
             with watched(run, loop):
                 _end(run, loop, _work(context, run, lambda: find_code(job.kind)))
@@ -102,7 +103,7 @@ def _end(run: Run, loop: asyncio.AbstractEventLoop, error: BaseException | None)
             call_in(loop, run.patiently(lambda: run.fail(told)))
 
 
-def _stop_when_told(run: Run) -> None:
+def stop_when_told(run: Run) -> None:
     """By SIGTERM, or by a line from the server. A handler of our own, not SIG_IGN: processes that the job starts would
     inherit that."""
     signal.signal(signal.SIGTERM, lambda *_: run.interrupt())

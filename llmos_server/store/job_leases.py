@@ -41,6 +41,10 @@ class JobLeases:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    async def is_any_waiting(self, kinds: Collection[JobKind], now: int) -> bool:
+        """Whether claim() may find one: asked often, so it doesn't take part in the writers' turns."""
+        return await self._database.first(_waiting(kinds, now).limit(1)) is not None
+
     async def claim(self, runner: str, kinds: Collection[JobKind], now: int, lease: int) -> Job | None:
         """The next one of these kinds that waits: it is this server's now, in a new epoch, for so many milliseconds.
         None: there is none."""
@@ -163,10 +167,13 @@ def _next(kinds: Collection[JobKind], now: int) -> Any:
     num_running = (
         select(func.count()).where(other.owner == JobRow.owner, other.status == "running").correlate(JobRow)
     ).scalar_subquery()
-    waiting = select(JobRow.id, JobRow.epoch).where(
-        JobRow.status == "queued", JobRow.not_before <= now, JobRow.kind.in_(kinds)
-    )
-    return waiting.order_by(JobRow.priority, num_running, JobRow.created, JobRow.id).limit(1)
+    order = (JobRow.priority, num_running, JobRow.created, JobRow.id)
+    return _waiting(kinds, now).order_by(*order).limit(1)
+
+
+def _waiting(kinds: Collection[JobKind], now: int) -> Any:
+    is_due = (JobRow.status == "queued", JobRow.not_before <= now)
+    return select(JobRow.id, JobRow.epoch).where(*is_due, JobRow.kind.in_(kinds))
 
 
 def _held(hold: Hold) -> tuple[ColumnElement[bool], ...]:

@@ -14,7 +14,7 @@ COLUMNS = [getattr(JobRow, name) for name in Job.__struct_fields__]
 JOBS: Any = select(*COLUMNS)
 EVENTS: Any = select(*(getattr(JobEventRow, name) for name in JobEvent.__struct_fields__))
 
-FIRST_DELAY = 2_000
+FIRST_DELAY = 1_000
 MAX_DELAY = 300_000
 """Milliseconds before a job that was lost is begun again, doubling with every attempt."""
 
@@ -50,7 +50,7 @@ def after_loss(job: Job, reason: str, max_attempts: int | None, now: int) -> dic
     if job.attempts >= max_attempts:
         message = f"It was begun {job.attempts} times without coming forward; the last time: {reason}"
         return failure(JobError(code="job_lost", message=message), now)
-    return {**again, "not_before": now + min(FIRST_DELAY * 2 ** min(job.attempts - 1, 16), MAX_DELAY)}
+    return {**again, "not_before": now + min(FIRST_DELAY * 2 ** min(max(job.attempts - 1, 0), 16), MAX_DELAY)}
 
 
 def failure(error: JobError, now: int) -> dict[str, Any]:

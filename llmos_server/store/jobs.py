@@ -14,7 +14,7 @@ from llmos_server.store.database import Database
 from llmos_server.store.job_rows import COLUMNS, IDLE, JOBS, as_values, to_job
 from llmos_server.store.job_tables import JobRow
 from llmos_server.store.objects import can_be_id, now_milliseconds
-from llmos_server.store.owners import Owner, of_owner
+from llmos_server.store.owners import EVERYBODY, Owner, of_owner
 
 
 class JobPage(msgspec.Struct, frozen=True):
@@ -110,19 +110,25 @@ class JobRepository:
         return await self.get(owner, job_id)
 
     async def remove(self, owner: Owner, before: int | None, limit: int) -> list[tuple[str, int]]:
-        """The oldest that have ended, at most `limit`, with their events: ids and bytes of those that went. before:
-        Unix milliseconds of the end; None is all. Their folders are the caller's to remove, after this."""
-        ids = _ended(select(JobRow.id), owner, before).order_by(JobRow.ended).limit(limit)
-        gone = delete(JobRow).where(JobRow.id.in_(ids)).returning(JobRow.id, _size())
+        """At most `limit`, with their events: ids and bytes of those that went. before: those that ended before that
+        Unix millisecond; None: all, and what runs ends when it finds that it is gone. Their folders are the caller's
+        to remove, after this."""
+        ids: Select[Any] = select(JobRow.id)
+        old = _removable(ids, owner, before).order_by(JobRow.created).limit(limit)
+        gone = delete(JobRow).where(JobRow.id.in_(old)).returning(JobRow.id, _size())
         async with self._database.write() as connection:
             rows = (await connection.execute(gone)).all()
         if rows:
             self._database.note_deletion()
         return [(job_id, int(size)) for job_id, size in rows]
 
+    async def remove_before(self, ended: int, limit: int) -> list[str]:
+        """Ids of at most `limit` that ended before that Unix millisecond and went, whoever's."""
+        return [job_id for job_id, _ in await self.remove(EVERYBODY, ended, limit)]
+
     async def count(self, owner: Owner, before: int | None) -> tuple[int, int]:
         """How many remove() would take in all, and their bytes."""
-        query = _ended(select(func.count(), func.coalesce(func.sum(_size()), 0)), owner, before)
+        query = _removable(select(func.count(), func.coalesce(func.sum(_size()), 0)), owner, before)
         async with self._database.read() as connection:
             number, size = (await connection.execute(query)).one()
         return number, int(size)
@@ -154,8 +160,8 @@ def _is_behind(last: Job, order: str) -> Any:
     return or_(JobRow.created < last.created, and_(same_age, JobRow.id < last.id))
 
 
-def _ended(query: Select[Any], owner: Owner, before: int | None) -> Select[Any]:
-    query = of_owner(query.where(JobRow.status.in_(ENDED)), JobRow, owner)
+def _removable(query: Select[Any], owner: Owner, before: int | None) -> Select[Any]:
+    query = of_owner(query, JobRow, owner)
     return query if before is None else query.where(JobRow.ended < before)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from functools import partial
 from typing import Literal
@@ -10,16 +11,16 @@ import msgspec
 
 from llmos_server.errors import InvalidRequest
 from llmos_server.files.folder import FileFolder
+from llmos_server.files.job_folders import JobFolders
 from llmos_server.key_contracts import StoredKey
-from llmos_server.settings import StorageSettings
 from llmos_server.store.object_removals import ObjectKind, ObjectRemovals, Removed
 from llmos_server.store.owners import EVERYBODY, Owner
 from llmos_server.store.periods import parse_since
 from llmos_server.store.store import Store
 from llmos_server.store.usage import DAY_MILLISECONDS
 
-Kind = ObjectKind | Literal["files"]
-KINDS: tuple[Kind, ...] = ("responses", "conversations", "feedback", "files")
+Kind = ObjectKind | Literal["files", "jobs"]
+KINDS: tuple[Kind, ...] = ("responses", "conversations", "feedback", "files", "jobs")
 BATCH = 100
 
 
@@ -48,7 +49,7 @@ async def prune(store: Store, wanted: Wanted, now: float) -> Pruned:
     for kind in wanted.kinds or KINDS:
         limit = before
         if wanted.older_than is None and wanted.key is None:
-            days = _days(store.settings, kind)
+            days = _days(store, kind)
             if not days:
                 done.append(Removed(kind=kind, num_objects=0, num_bytes=0))
                 continue
@@ -78,12 +79,14 @@ def _named(keys: Sequence[StoredKey], name: str) -> list[StoredKey]:
     return [one for one in keys if one.name == name]
 
 
-def _days(settings: StorageSettings, kind: Kind) -> int:
+def _days(store: Store, kind: Kind) -> int:
+    settings = store.settings
     days = {
         "responses": settings.response_days,
         "conversations": settings.conversation_days,
         "feedback": settings.feedback_days,
         "files": settings.file_days,
+        "jobs": store.job_settings.days,
     }
     return days[kind]
 
@@ -91,6 +94,9 @@ def _days(settings: StorageSettings, kind: Kind) -> int:
 async def _prune_kind(store: Store, kind: Kind, owner: Owner, before: int | None, dry_run: bool) -> Removed:
     if kind == "files":
         number, size = await (store.files.count if dry_run else partial(remove_files, store))(owner, before)
+        return Removed(kind=kind, num_objects=number, num_bytes=size)
+    if kind == "jobs":
+        number, size = await (store.jobs.count if dry_run else partial(remove_jobs, store))(owner, before)
         return Removed(kind=kind, num_objects=number, num_bytes=size)
     if dry_run:
         return await store.object_removals.count(kind, owner, before)
@@ -103,6 +109,17 @@ async def remove_files(store: Store, owner: Owner, before: int | None) -> tuple[
     while batch := await store.files.remove(owner, before, BATCH):
         for file_id, num_bytes in batch:
             await folder.remove(file_id)
+            number, size = number + 1, size + num_bytes
+    return number, size
+
+
+async def remove_jobs(store: Store, owner: Owner, before: int | None) -> tuple[int, int]:
+    """With their folders; how many, and how many bytes their rows had. before: of their end; None: what runs goes, too,
+    and its process ends by itself."""
+    folders, number, size = JobFolders(store.database.home), 0, 0
+    while batch := await store.jobs.remove(owner, before, BATCH):
+        for job_id, num_bytes in batch:
+            await asyncio.to_thread(folders.remove, job_id)
             number, size = number + 1, size + num_bytes
     return number, size
 

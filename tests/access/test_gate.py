@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from llmos_server.access.gate import Gate
+from llmos_server.access.job_badges import JobBadges
 from llmos_server.access.keys import create_key
 from llmos_server.errors import Unauthorized
 from llmos_server.key_contracts import NOBODY
@@ -74,3 +75,22 @@ async def test_every_use_looks_the_key_up_and_is_told(keys) -> None:
     with pytest.raises(Unauthorized):
         await gate.identify([text], is_local=False)
     assert len(used) == 3
+
+
+async def test_a_job_is_let_in_for_its_owner_as_long_as_it_runs(keys) -> None:
+    badges = JobBadges()
+    gate = Gate(keys, badges=badges)
+    keys.add(is_admin=True, max_in_flight=3)
+    [key_id] = keys.stored
+    badge, nobodys = badges.issue(key_id), badges.issue("")
+    principal = await gate.identify([badge], is_local=True)
+    assert (principal.key_id, principal.is_job, principal.is_admin, principal.max_in_flight) == (key_id, True, False, 3)
+    assert (await gate.identify([nobodys], is_local=True)).is_job
+    with pytest.raises(Unauthorized):
+        await gate.identify([badge], is_local=False)
+    keys.revoke(key_id)
+    with pytest.raises(Unauthorized, match="was revoked"):
+        await gate.identify([badge], is_local=True)
+    badges.withdraw(nobodys)
+    with pytest.raises(Unauthorized):
+        await gate.identify([nobodys], is_local=True)

@@ -9,6 +9,7 @@ from typing import Any
 import httpx2
 import msgspec
 import pytest
+from job_fakes import make_job
 
 from llmos_server.access.gate import Gate
 from llmos_server.access.keys import make_key
@@ -17,8 +18,10 @@ from llmos_server.api.pulls import MAX_ENDED, MAX_LOG, Pulls
 from llmos_server.api.schemas.admin_jobs import JobDetails
 from llmos_server.api.served import ModelDirectory
 from llmos_server.errors import PullError
+from llmos_server.job_contracts import JobEvent
 from llmos_server.settings import ApiSettings
 from llmos_server.store.database import Database
+from llmos_server.store.job_leases import hold_of
 from llmos_server.store.migrate import migrate
 from llmos_server.store.store import Store
 
@@ -162,6 +165,7 @@ async def answering(make_api, tmp_path):
     key, text = make_key("laptop", 1)
     await store.keys.add(key)
     api = make_api("Hello", store=store, gate=Gate(store.keys, admin_token=TOKEN))
+    api.generator_store = store
     api.user = {"Authorization": f"Bearer {text}"}
     yield api
     await store.close()
@@ -251,3 +255,44 @@ async def test_they_are_followed(tuned, run_app, path, name):
                 await source.cancel("tune_1")
                 while '"state":"cancelled"' not in await anext(lines):
                     pass
+
+
+async def test_jobs_that_outlive_requests(answering):
+    store = answering.generator_store
+    await store.jobs.add(make_job("ftjob-1", "tune", owner="a", title="tiny, sft"))
+    claimed = await store.job_leases.claim("s", ["tune"], 1, 10**12)
+    told = [
+        JobEvent(job_id="ftjob-1", number=0, created=5000, message="It goes wrong", level="warn"),
+        *(metrics_event(step, 1 / step) for step in (1, 2, 3, 2)),
+    ]
+    await store.job_leases.write(hold_of(claimed), {"progress": 0.5, "detail": "step 3"}, events=told)
+
+    async def post(what: str) -> dict[str, Any]:
+        return (await answering.http.post(f"{URL}/ftjob-1/{what}", headers=ADMIN)).json()
+
+    job = (await answering.http.get(f"{URL}/ftjob-1", headers=ADMIN)).json()
+    assert (job["state"], job["progress"], job["detail"], job["can_pause"]) == ("running", 0.5, "step 3", True)
+    assert job["log"] == ["00:00:05 warn: It goes wrong"]
+    assert job["metrics"] == {"loss": [[1, 1.0], [2, 0.5], [3, 1 / 3]]}
+    assert [row["id"] for row in (await answering.http.get(URL, headers=ADMIN)).json()["data"]] == ["ftjob-1"]
+    assert (await post("pause"))["detail"] == "asked to pause"
+    await store.job_leases.give_back(hold_of(claimed), "paused", 1, None)
+    assert (await post("resume"))["state"] == "queued"
+    assert (await post("pause"))["state"] == "paused"
+    assert (await post("cancel"))["state"] == "cancelled"
+    assert (await post("resume"))["error"]["code"] == "job_has_ended"
+
+
+def metrics_event(step: int, loss: float) -> JobEvent:
+    data = {"step": step, "loss": loss, "norm": None}
+    return JobEvent(job_id="ftjob-1", number=0, created=5000, type="metrics", message=f"Step {step}", data=data)
+
+
+async def test_what_cannot_be_paused_says_so(make_server):
+    go_on = threading.Event()
+    server = make_server(lambda name, progress: go_on.wait(20))
+    server.pulls.listen("m")
+    [row] = await wait_for_rows(server, bool)
+    refused = await server.post(f"{URL}/{row['id']}/pause")
+    go_on.set()
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "job_cannot_pause")

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from llmos_server.engine.launcher import SubprocessLauncher, num_usable_cores
+from llmos_server.cores import num_usable_cores
+from llmos_server.engine.launcher import SubprocessLauncher
 from llmos_server.engine.messages import WorkerConfig
 
 CONFIG = WorkerConfig(

@@ -99,6 +99,21 @@ async def test_a_job_is_cancelled_after_a_question(open_app, server: FakeServer,
         assert "The hub doesn't answer." in shown
 
 
+async def test_a_job_is_paused_and_goes_on(open_app, server: FakeServer, jobs: Stream, wait_for) -> None:
+    tune = job("ftjob-1", kind="tune", can_pause=True)
+    for what in ("pause", "resume"):
+        server.on("POST", f"/admin/v1/jobs/{{}}/{what}", lambda asked: details(tune))
+    server.stream("GET", "/admin/v1/jobs/ftjob-1", ("job", details(tune)))
+    async with open_app(place="jobs") as pilot:
+        for number, state in enumerate(("running", "paused"), start=1):
+            jobs.send("jobs", JobList(data=[job("ftjob-1", kind="tune", can_pause=True, state=state)]))
+            await wait_for(pilot, lambda: [row.state for row in pilot.app.screen.query_one(JobTable).rows] == [state])
+            await pilot.press("p")
+            await wait_for(pilot, lambda: len(pilot.app._notifications) == number)
+        posted = [asked.path.rpartition("/")[2] for asked in server.asked if asked.method == "POST"]
+        assert posted == ["pause", "resume"]
+
+
 async def test_that_it_ended_meanwhile_is_told(open_app, server: FakeServer, wait_for) -> None:
     server.on("POST", "/admin/v1/jobs/{}/cancel", Refusal(400, "It has ended.", "job_has_ended"))
     async with open_app(place="jobs") as pilot:

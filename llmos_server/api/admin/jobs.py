@@ -1,4 +1,5 @@
-"""/admin/v1/jobs: what the server works on beside answers: pulls, responses in the background."""
+"""/admin/v1/jobs: what the server works on beside answers: pulls, responses in the background, and what outlives
+requests: tuning, batches, evaluations."""
 
 from __future__ import annotations
 
@@ -75,6 +76,30 @@ async def get_job(
 )
 async def cancel_job(request: AnyRequest, job_id: FromPath[str]) -> ASGIApp:
     return json_response(request, await services_of(request).all_jobs.cancel(str(job_id)))
+
+
+@post(
+    "/admin/v1/jobs/{job_id:str}/pause",
+    status_code=200,
+    guards=[require_admin],
+    tags=["Administration"],
+    summary="Have a job stop at its next step, and keep what it has done; of those that say can_pause",
+    responses={200: ResponseSpec(JobDetails, description="As it is then."), 400: ERRORS[400], 404: ERRORS[404]},
+)
+async def pause_job(request: AnyRequest, job_id: FromPath[str]) -> ASGIApp:
+    return json_response(request, await services_of(request).all_jobs.pause(str(job_id)))
+
+
+@post(
+    "/admin/v1/jobs/{job_id:str}/resume",
+    status_code=200,
+    guards=[require_admin],
+    tags=["Administration"],
+    summary="Have a paused job go on",
+    responses={200: ResponseSpec(JobDetails, description="As it is then."), 400: ERRORS[400], 404: ERRORS[404]},
+)
+async def resume_job(request: AnyRequest, job_id: FromPath[str]) -> ASGIApp:
+    return json_response(request, await services_of(request).all_jobs.resume(str(job_id)))
 
 
 async def _answer(request: AnyRequest, name: str, take: Take, interval: str | None) -> ASGIApp:

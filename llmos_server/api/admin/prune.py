@@ -25,7 +25,9 @@ log = structlog.get_logger(__name__)
 
 
 class PruneRequest(Struct, kw_only=True, forbid_unknown_fields=True):
-    kinds: Annotated[list[Literal["responses", "conversations", "feedback", "files"]], Meta(max_length=4)] | None = None
+    kinds: (
+        Annotated[list[Literal["responses", "conversations", "feedback", "files", "jobs"]], Meta(max_length=5)] | None
+    ) = None
     older_than: str | None = None
     key: str | None = None
     dry_run: bool | None = None

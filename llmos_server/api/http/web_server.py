@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import resource
+import socket
+from collections.abc import Callable
 from types import FrameType
 
 import uvicorn
@@ -18,6 +20,15 @@ WANTED_FILES = 65_536
 
 class WebServer(uvicorn.Server):
     """The first SIGTERM or SIGINT lets what runs finish, within the grace time; a second one of either ends at once."""
+
+    def __init__(self, config: uvicorn.Config, before_shutdown: Callable[[], None] = lambda: None) -> None:
+        """before_shutdown: while connections are still open, and waited for."""
+        super().__init__(config)
+        self._before_shutdown = before_shutdown
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._before_shutdown()
+        await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self.should_exit:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from llmos_server.api.schemas.admin_jobs import JobDetails
 
@@ -18,4 +18,17 @@ class JobSource(Protocol):
 
     async def cancel(self, job_id: str) -> None:
         """Of one that get() finds and that hasn't ended; it may end a little later, or have ended meanwhile."""
+        ...
+
+
+@runtime_checkable
+class PausableSource(JobSource, Protocol):
+    """Of jobs that say can_pause."""
+
+    async def pause(self, job_id: str) -> None:
+        """As cancel()."""
+        ...
+
+    async def resume(self, job_id: str) -> None:
+        """Of one that was paused, or asked to."""
         ...

@@ -6,7 +6,7 @@ from typing import Literal
 
 from msgspec import Struct, field
 
-JobState = Literal["queued", "running", "done", "failed", "cancelled"]
+JobState = Literal["queued", "running", "paused", "done", "failed", "cancelled"]
 
 
 class JobInfo(Struct, kw_only=True):
@@ -25,6 +25,8 @@ class JobInfo(Struct, kw_only=True):
     detail: str = ""
     """What it does just now."""
     error: str | None = None
+    can_pause: bool = False
+    """It can be paused, or resumed when it is."""
 
 
 class JobDetails(JobInfo, kw_only=True):

@@ -26,5 +26,13 @@ async def follow_job(client: Client, id: str, interval: float) -> AsyncIterator[
             yield event.decode(JobDetails)
 
 
+async def pause_job(client: Client, id: str) -> JobDetails:
+    return await client.send("POST", f"{PATH}/{in_path(id)}/pause", JobDetails)
+
+
+async def resume_job(client: Client, id: str) -> JobDetails:
+    return await client.send("POST", f"{PATH}/{in_path(id)}/resume", JobDetails)
+
+
 async def cancel_job(client: Client, id: str) -> JobDetails:
     return await client.send("POST", f"{PATH}/{in_path(id)}/cancel", JobDetails)

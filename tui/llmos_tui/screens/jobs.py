@@ -12,7 +12,7 @@ from textual.binding import Binding, BindingType
 from textual.worker import WorkType
 
 from llmos_tui import words
-from llmos_tui.calls.jobs import cancel_job, follow_job, follow_jobs
+from llmos_tui.calls.jobs import cancel_job, follow_job, follow_jobs, pause_job, resume_job
 from llmos_tui.calls.live import get_overview
 from llmos_tui.feeds import Feed
 from llmos_tui.messages import JobArrived, JobsArrived
@@ -37,6 +37,7 @@ class JobsScreen(LLMOSScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "inspect", "Details", tooltip="All about this job", id="jobs.inspect"),
         Binding("x,delete", "cancel", "Cancel", key_display="x", tooltip="End this job; asks first", id="jobs.cancel"),
+        Binding("p", "pause", "Pause", tooltip="Pause this job, or have it go on", id="jobs.pause"),
     ]
 
     def __init__(self, place_name: str = "jobs") -> None:
@@ -103,6 +104,8 @@ class JobsScreen(LLMOSScreen):
             return None if job is None else True
         if action == "cancel":
             return True if job is not None and job.state not in ENDED else None
+        if action == "pause":
+            return job is not None and job.can_pause
         return True
 
     def action_inspect(self) -> None:
@@ -123,6 +126,16 @@ class JobsScreen(LLMOSScreen):
 
         title = f"Cancel this {job.kind}?"
         self.app.push_screen(ConfirmScreen(title, f"{job.title}\n{job.id}", yes="Cancel it", no="Let it run"), answered)
+
+    def action_pause(self) -> None:
+        if self._current is not None:
+            self.run_worker(self._pause(self._current))
+
+    async def _pause(self, job: Job) -> None:
+        is_paused = job.state == "paused"
+        if await self.ask((resume_job if is_paused else pause_job)(self.client, job.id)) is not None:
+            what = "goes on" if is_paused else "pauses at its next step"
+            self.notify(f"{job.title or job.id} {what}.", markup=False)
 
     async def _cancel(self, job: Job) -> None:
         if await self.ask(cancel_job(self.client, job.id)) is not None:

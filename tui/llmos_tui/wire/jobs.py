@@ -6,8 +6,8 @@ from llmos_tui.wire.common import Wire
 
 
 class Job(Wire, frozen=True, kw_only=True):
-    """state: "queued", "running", "done", "failed" or "cancelled". progress: 0 to 1, None where nobody knows. Times are
-    Unix seconds."""
+    """state: "queued", "running", "paused", "done", "failed" or "cancelled". progress: 0 to 1, None where nobody
+    knows. Times are Unix seconds."""
 
     id: str
     kind: str = ""
@@ -19,6 +19,7 @@ class Job(Wire, frozen=True, kw_only=True):
     progress: float | None = None
     detail: str = ""
     error: str | None = None
+    can_pause: bool = False
 
 
 class JobDetails(Job, frozen=True, kw_only=True):

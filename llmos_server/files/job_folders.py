@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Collection
 from pathlib import Path
 
 FOLDER = "jobs"
@@ -35,8 +34,8 @@ class JobFolders:
         """Nothing when it isn't there."""
         shutil.rmtree(self.place(job_id), ignore_errors=True)
 
-    def leftovers(self, known: Collection[str]) -> list[str]:
-        """Ids of folders that no row leads to. known: all ids that have one."""
+    def list(self) -> set[str]:
+        """Ids of all that there are."""
         if not self.path.is_dir():
-            return []
-        return [entry.name for entry in self.path.iterdir() if _ID.fullmatch(entry.name) and entry.name not in known]
+            return set()
+        return {entry.name for entry in self.path.iterdir() if _ID.fullmatch(entry.name)}
