@@ -105,11 +105,12 @@ async def test_a_job_is_paused_and_goes_on(open_app, server: FakeServer, jobs: S
         server.on("POST", f"/admin/v1/jobs/{{}}/{what}", lambda asked: details(tune))
     server.stream("GET", "/admin/v1/jobs/ftjob-1", ("job", details(tune)))
     async with open_app(place="jobs") as pilot:
-        for number, state in enumerate(("running", "paused"), start=1):
+        table = pilot.app.screen.query_one(JobTable)
+        for state in ("running", "paused"):
             jobs.send("jobs", JobList(data=[job("ftjob-1", kind="tune", can_pause=True, state=state)]))
-            await wait_for(pilot, lambda: [row.state for row in pilot.app.screen.query_one(JobTable).rows] == [state])
+            await wait_for(pilot, lambda state=state: [row.state for row in table.rows] == [state])
             await pilot.press("p")
-            await wait_for(pilot, lambda: len(pilot.app._notifications) == number)
+        await wait_for(pilot, lambda: len(pilot.app._notifications) == 2)
         posted = [asked.path.rpartition("/")[2] for asked in server.asked if asked.method == "POST"]
         assert posted == ["pause", "resume"]
 
