@@ -17,8 +17,8 @@ from llmos_server.api.schemas.fine_tuning import CreateFineTuningJobRequest
 from llmos_server.api.served import ServedModel
 from llmos_server.api.services import store_of
 from llmos_server.errors import InvalidRequest
+from llmos_server.files.job_folders import JobFolders
 from llmos_server.job_contracts import Job
-from llmos_server.jobs.folder import JobFolders
 from llmos_server.store.objects import now_milliseconds, to_text
 from llmos_server.training.methods.table import get_method
 from llmos_server.training.spec import EvalGate
