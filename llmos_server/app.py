@@ -45,7 +45,6 @@ from llmos_server.files.sweeping import FileSweeping
 from llmos_server.fleet_contracts import FleetStatus
 from llmos_server.garbage import exempt_loaded
 from llmos_server.hosts import is_loopback, own_url
-from llmos_server.jobs.queue import JobQueue
 from llmos_server.jobs.supervisor import JobSupervisor
 from llmos_server.jobs.sweeping import JobSweeping
 from llmos_server.logbook.book import create_logbook
@@ -63,7 +62,7 @@ from llmos_server.settings import Settings
 from llmos_server.settings_rows import list_settings
 from llmos_server.store.ledger import Ledger
 from llmos_server.store.locks import serving
-from llmos_server.store.store import Store, create_store, open_store
+from llmos_server.store.store import create_store, open_store
 from llmos_server.store.tidying import Tidying
 
 Sweeping = Tidying | FileSweeping | JobSweeping
@@ -95,8 +94,7 @@ def _serve(settings: Settings) -> None:
     api = create_app(settings, registry, versions, plugins, logbook, own_url(host, port))
     log.info("serving", url=f"http://{host}:{port}/v1", model=versions[0].name, docs=f"http://{host}:{port}/docs")
     services: Services = api.state[STATE_KEY]
-    before_shutdown = services.job_queue.stop_soon if services.job_queue is not None else lambda: None
-    server = WebServer(create_config(api, settings.api), before_shutdown)
+    server = WebServer(create_config(api, settings.api), services.before_shutdown)
     # For a signal before uvicorn has handlers of its own, and for the one that stopped it, which it raises once more.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: setattr(server, "should_exit", True))
@@ -137,7 +135,8 @@ def create_app(
     ledger = Ledger(store.usage.write, store.keys.touch, tidy=functools.partial(_take_turns, tidying))
     pins = Pins(fleet, store.pinned_models, {registry.resolve(name) for name in settings.models.pinned})
     badges = JobBadges()
-    jobs = create_jobs(settings, store, badges, base_url)
+    jobs = JobSupervisor(store.job_leases, store.presence, settings, base_url, badges)
+    store.jobs.listen(jobs.wake)
     gate = Gate(
         store.keys,
         badges=badges,
@@ -164,7 +163,7 @@ def create_app(
         serves_mcp=settings.mcp.serve,
         configuration=list_settings(settings),
         files=files,
-        job_queue=jobs.queue,
+        before_shutdown=jobs.stop_soon,
         logbook=logbook,
         on_startup=[
             store.serve,
@@ -184,29 +183,6 @@ def create_app(
         ],
         server_version=__version__,
     )
-
-
-@dataclasses.dataclass(frozen=True)
-class Jobs:
-    """What outlives requests. supervisor: None runs none here."""
-
-    queue: JobQueue
-    supervisor: JobSupervisor | None
-
-    async def start(self) -> None:
-        if self.supervisor is not None:
-            await self.supervisor.start()
-
-    async def stop(self) -> None:
-        if self.supervisor is not None:
-            await self.supervisor.stop()
-
-
-def create_jobs(settings: Settings, store: Store, badges: JobBadges, base_url: str | None) -> Jobs:
-    if base_url is None:
-        return Jobs(JobQueue(store.jobs), None)
-    supervisor = JobSupervisor(store.job_leases, store.presence, settings, base_url, badges)
-    return Jobs(JobQueue(store.jobs, supervisor.wake, supervisor.stop_soon), supervisor)
 
 
 async def _take_turns(tidying: Sequence[Sweeping]) -> None:

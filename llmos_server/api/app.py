@@ -90,7 +90,6 @@ from llmos_server.contracts import Finding
 from llmos_server.evaluation.sandboxing import GraderSandbox
 from llmos_server.files.folder import FileFolder
 from llmos_server.fleet_contracts import EngineFleet
-from llmos_server.jobs.queue import JobQueue
 from llmos_server.key_contracts import UsageBook
 from llmos_server.logbook.lines import LogBook
 from llmos_server.plugins.host import PluginHost
@@ -209,7 +208,7 @@ def create_api(
     files: FileFolder | None = None,
     logbook: LogBook | None = None,
     job_sources: Sequence[JobSource] = (),
-    job_queue: JobQueue | None = None,
+    before_shutdown: Callable[[], None] = lambda: None,
     on_startup: Sequence[LifespanHook] = (),
     on_shutdown: Sequence[LifespanHook] = (),
     server_version: str = "0",
@@ -221,8 +220,8 @@ def create_api(
     typed decisions; None for none. mcp: servers whose tools are used; started and stopped elsewhere.
     serves_mcp: answers MCP clients at /mcp. tool_providers: of tools that the server runs, by the type of an entry of
     `tools`, beside or instead of the usual ones. configuration: what /admin/v1/settings tells. logbook:
-    where /admin/v1/logs reads; None for nowhere. job_sources: of further kinds of jobs. job_queue: of
-    those that outlive requests.
+    where /admin/v1/logs reads; None for nowhere. job_sources: of further kinds of jobs. before_shutdown: called while
+    connections are still open.
     files: where what clients upload lies.
 
     on_startup, on_shutdown: called without arguments, in order; the engines' own start and stop belong here."""
@@ -240,7 +239,7 @@ def create_api(
     kinds: list[JobSource] = [PullJobs(model_admin.pulls)] if model_admin is not None else []
     kinds += [ResponseJobs(background), *job_sources]
     if store is not None:
-        kinds.append(StoredJobs(job_queue or JobQueue(store.jobs), store.job_events))
+        kinds.append(StoredJobs(store.jobs, store.job_events))
     services = Services(
         jobs=background,
         all_jobs=Jobs(kinds),
@@ -266,7 +265,7 @@ def create_api(
         grader_sandbox=GraderSandbox(evals or EvalsSettings()),
         configuration=configuration,
         files=files,
-        job_queue=job_queue,
+        before_shutdown=before_shutdown,
         logbook=logbook,
         tool_providers={
             "skill": SkillProvider(),

@@ -23,7 +23,6 @@ from llmos_server.contracts import Finding
 from llmos_server.errors import ModelNotFound, StoreUnavailable
 from llmos_server.evaluation.sandboxing import GraderSandbox
 from llmos_server.files.folder import FileFolder
-from llmos_server.jobs.queue import JobQueue
 from llmos_server.key_contracts import UsageBook
 from llmos_server.logbook.lines import LogBook
 from llmos_server.plugins.host import PluginHost
@@ -73,8 +72,8 @@ class Services:
     """All settings that hold, without secrets."""
     files: FileFolder | None = None
     """Where the content of uploaded files lies."""
-    job_queue: JobQueue | None = None
-    """Of what outlives requests."""
+    before_shutdown: Callable[[], None] = lambda: None
+    """Called while connections are still open, and waited for."""
     logbook: LogBook | None = None
     """Where the log is read back."""
     skill_history: SkillHistory = field(default_factory=SkillHistory)
@@ -100,14 +99,6 @@ def files_of(connection: Any) -> FileFolder:
     if files is None:
         raise StoreUnavailable("This server keeps no files.")
     return files
-
-
-def job_queue_of(connection: Any) -> JobQueue:
-    """Raises StoreUnavailable on a server that keeps no jobs."""
-    queue = services_of(connection).job_queue
-    if queue is None:
-        raise StoreUnavailable("This server keeps no jobs.")
-    return queue
 
 
 def model_admin_of(connection: Any) -> ModelAdmin:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from pathlib import Path
@@ -34,8 +35,9 @@ class JobFolders:
         """Nothing when it isn't there."""
         shutil.rmtree(self.place(job_id), ignore_errors=True)
 
-    def list(self) -> set[str]:
-        """Ids of all that there are."""
+    def unchanged_since(self, moment: float) -> set[str]:
+        """Ids of all folders to which nothing was added, and from which nothing went, since that Unix second."""
         if not self.path.is_dir():
             return set()
-        return {entry.name for entry in self.path.iterdir() if _ID.fullmatch(entry.name)}
+        folders = (entry for entry in os.scandir(self.path) if _ID.fullmatch(entry.name) and entry.is_dir())
+        return {entry.name for entry in folders if entry.stat().st_mtime < moment}

@@ -44,13 +44,13 @@ class JobSupervisor:
         leases: JobLeases,
         presence: Presence,
         settings: Settings,
-        base_url: str,
+        base_url: str | None,
         badges: Badges,
         *,
         launcher: JobLauncher | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """base_url: where jobs reach this server. launcher: None starts processes on this machine."""
+        """base_url: where jobs reach this server; None: it begins none. launcher: None starts processes on this machine."""
         self._leases = leases
         self._presence = presence
         self._settings = settings
@@ -64,7 +64,7 @@ class JobSupervisor:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        if self._settings.jobs.enabled:
+        if self._settings.jobs.enabled and self._base_url is not None:
             self._task = asyncio.create_task(self._run(), name="jobs")
 
     def stop_soon(self) -> None:
@@ -153,7 +153,7 @@ class JobSupervisor:
 
         async def launch() -> JobProcess:
             folder: Path = await asyncio.to_thread(self._folders.make, watch.job.id)
-            address = ServerAddress(self._base_url, badge)
+            address = ServerAddress(self._base_url or "", badge)
             config = configure(watch.job.id, watch.job.epoch, self._settings, address)
             return await self._launcher.launch(config, folder / LOG, self._num_threads())
 

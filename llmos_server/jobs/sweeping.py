@@ -14,6 +14,8 @@ from llmos_server.store.jobs import JobRepository
 BATCH = 100
 SECONDS_BETWEEN = 600.0
 DAY_SECONDS = 86_400
+LEFTOVER_SECONDS = 3600.0
+"""A folder without a job stays so long: its row may be on its way."""
 
 log = structlog.get_logger(__name__)
 
@@ -42,7 +44,7 @@ class JobSweeping:
             for job_id in gone:
                 await asyncio.to_thread(self._folders.remove, job_id)
             log.info("jobs removed: they ended long ago", jobs=len(gone))
-        leftovers = await asyncio.to_thread(self._folders.list)  # Before the rows are read: each has its row first.
+        leftovers = await asyncio.to_thread(self._folders.unchanged_since, now - LEFTOVER_SECONDS)
         for job_id in sorted(leftovers - await self._jobs.all_ids()):
             await asyncio.to_thread(self._folders.remove, job_id)
             log.info("a folder without a job removed", job=job_id)

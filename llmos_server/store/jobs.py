@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 import msgspec
@@ -29,6 +29,11 @@ class JobRepository:
         """max_per_key: of one owner that haven't ended; 0 sets no limit."""
         self._database = database
         self._max_per_key = max_per_key
+        self._on_change: Callable[[], None] = lambda: None
+
+    def listen(self, on_change: Callable[[], None]) -> None:
+        """on_change: called when a job of this process's making, or a wish, waits for somebody to do it."""
+        self._on_change = on_change
 
     async def add(self, job: Job) -> None:
         """Raises Forbidden when its owner has too many that haven't ended."""
@@ -42,6 +47,7 @@ class JobRepository:
                     code="too_many_jobs",
                 )
             await connection.execute(insert(JobRow).values(**as_values(job)))
+        self._on_change()
 
     async def get(self, owner: Owner, job_id: str, kind: JobKind | None = None) -> Job | None:
         if not can_be_id(job_id):
@@ -92,6 +98,7 @@ class JobRepository:
             if values:
                 changed = update(JobRow).where(JobRow.id == job_id).values(**values).returning(*COLUMNS)
                 job = to_job((await connection.execute(changed)).one())
+        self._on_change()
         return job
 
     async def resume(self, owner: Owner, job_id: str) -> Job | None:
@@ -107,6 +114,7 @@ class JobRepository:
         async with self._database.write() as connection:
             await connection.execute(paused)
             await connection.execute(asked.values(wish=""))
+        self._on_change()
         return await self.get(owner, job_id)
 
     async def remove(self, owner: Owner, before: int | None, limit: int) -> list[tuple[str, int]]:

@@ -17,7 +17,6 @@ from llmos_server.job_contracts import ENDED, Job
 from llmos_server.jobs.launcher import JobLauncher, SubprocessJobs
 from llmos_server.jobs.process import run_job
 from llmos_server.jobs.process_config import ProcessConfig
-from llmos_server.jobs.queue import JobQueue
 from llmos_server.jobs.run import Run
 from llmos_server.jobs.supervisor import JobSupervisor
 from llmos_server.settings import JobsSettings, Settings
@@ -68,7 +67,8 @@ class Server:
     def __init__(self, store: Any, supervisor: JobSupervisor) -> None:
         self.store = store
         self.supervisor = supervisor
-        self.queue = JobQueue(store.jobs, supervisor.wake, supervisor.stop_soon)
+        self.queue = store.jobs
+        self.queue.listen(supervisor.wake)
 
     async def job(self, job_id: str) -> Job:
         found = await self.store.jobs.get(EVERYBODY, job_id)

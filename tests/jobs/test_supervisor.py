@@ -166,9 +166,10 @@ async def test_what_is_over_is_swept_away(tmp_path: Path) -> None:
         for name, ended in (("old", now - 91 * 86400), ("young", now - 89 * 86400)):
             await server.queue.add(make_job(name, status="succeeded", ended=int(ended * 1000)))
             (folders.make(name) / "checkpoint").touch()
-        folders.make("nobodys")
+        os.utime(folders.make("nobodys"), (now - 4000, now - 4000))
+        folders.make("new")
         await JobSweeping(server.store.jobs, folders, days=90).take_turn()
-        assert (folders.list(), await server.store.jobs.all_ids()) == ({"young"}, {"young"})
+        assert (folders.unchanged_since(now + 60), await server.queue.all_ids()) == ({"young", "new"}, {"young"})
 
 
 async def wait_for_log(home: Path, job_id: str, server: Server) -> None:

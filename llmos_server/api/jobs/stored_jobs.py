@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 from llmos_server.api.schemas.admin_jobs import JobDetails, JobState
 from llmos_server.job_contracts import ENDED, Job, JobEvent, JobStatus
-from llmos_server.jobs.queue import JobQueue
 from llmos_server.store.job_events import JobEventRepository
+from llmos_server.store.jobs import JobRepository
 from llmos_server.store.owners import EVERYBODY
 
 MAX_LIVING = 200
@@ -30,17 +30,17 @@ _STATES: dict[JobStatus, JobState] = {
 class StoredJobs:
     """Implements PausableSource."""
 
-    def __init__(self, queue: JobQueue, events: JobEventRepository) -> None:
-        self._queue = queue
+    def __init__(self, jobs: JobRepository, events: JobEventRepository) -> None:
+        self._jobs = jobs
         self._events = events
 
     async def list(self) -> list[JobDetails]:
-        living = await self._queue.rows.page(EVERYBODY, statuses=_LIVING, limit=MAX_LIVING)
-        ended = await self._queue.rows.page(EVERYBODY, statuses=ENDED, limit=MAX_ENDED)
+        living = await self._jobs.page(EVERYBODY, statuses=_LIVING, limit=MAX_LIVING)
+        ended = await self._jobs.page(EVERYBODY, statuses=ENDED, limit=MAX_ENDED)
         return [_describe(job) for job in (*living.jobs, *ended.jobs)]
 
     async def get(self, job_id: str) -> JobDetails | None:
-        job = await self._queue.rows.get(EVERYBODY, job_id)
+        job = await self._jobs.get(EVERYBODY, job_id)
         if job is None:
             return None
         told = await self._events.list(EVERYBODY, job_id, type="message", order="desc", limit=MAX_LOG)
@@ -48,13 +48,13 @@ class StoredJobs:
         return _describe(job, [_line(event) for event in reversed(told)], _curves(figures[::-1]))
 
     async def cancel(self, job_id: str) -> None:
-        await self._queue.wish(EVERYBODY, job_id, "cancel")
+        await self._jobs.wish(EVERYBODY, job_id, "cancel")
 
     async def pause(self, job_id: str) -> None:
-        await self._queue.wish(EVERYBODY, job_id, "pause")
+        await self._jobs.wish(EVERYBODY, job_id, "pause")
 
     async def resume(self, job_id: str) -> None:
-        await self._queue.resume(EVERYBODY, job_id)
+        await self._jobs.resume(EVERYBODY, job_id)
 
 
 def _describe(
