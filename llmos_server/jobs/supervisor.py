@@ -50,7 +50,7 @@ class JobSupervisor:
         launcher: JobLauncher | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """base_url: where jobs reach this server; None: it begins none. launcher: None starts processes on this machine."""
+        """base_url: where jobs reach this server; None begins none. launcher: None starts processes on this machine."""
         self._leases = leases
         self._presence = presence
         self._settings = settings
