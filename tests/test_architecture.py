@@ -64,7 +64,7 @@ ARROWS: dict[str, set[str]] = {
     "chat": set(),
     "registry": {"gguf"},
     "data": {"chat"},
-    "training": {"chat", "data", "files", "registry", "store"},
+    "training": {"chat", "data", "evaluation", "files", "registry", "store"},
     "kernels": set(),
     "models": {"kernels", "gguf"},
     "engine": {"backoff", "cores", "models", "kernels", "garbage", "logs"},
@@ -187,7 +187,16 @@ TORCH_FREE = (
 )
 """With engine.client: what the API process and the CLI are made of."""
 
-TORCH_FREE_OF_TRAINING = ("auto", "methods.table", "recipe", "refused_keys", "result_file", "spec", "trl_keys")
+TORCH_FREE_OF_TRAINING = (
+    "auto",
+    "grader_reward",
+    "methods.table",
+    "recipe",
+    "refused_keys",
+    "result_file",
+    "spec",
+    "trl_keys",
+)
 """What the API and the CLI need to know of a run before it begins; the rest runs in a job's process."""
 
 HEAVY = ("torch", "transformers")

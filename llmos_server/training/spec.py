@@ -39,6 +39,9 @@ class TuneSpec(msgspec.Struct, frozen=True, kw_only=True):
     """What happens to examples longer than max_length: the run is refused, or they are left out and counted. None is
     ever cut."""
     gate: EvalGate | None = None
+    grader: dict[str, Any] | None = None
+    """For reinforcement: OpenAI's description of a grader, which gives the reward; see training.grader_reward. None:
+    the recipe names its rewards."""
 
 
 class TunedCheckpoint(msgspec.Struct, frozen=True, kw_only=True):
