@@ -109,6 +109,9 @@ def test_an_operator_loads_pulls_chats_and_revokes(server, terminal: Terminal) -
     terminal.type("What is the capital of France?")
     terminal.press("Enter")
     terminal.wait_for(lambda screen: re.search(r"tok/s · TTFT .* · [1-9]\d* out", screen) is not None)
+    terminal.press("M-o")
+    terminal.wait_for("Temperature")
+    terminal.press("M-o")
     terminal.press("Escape")  # It may go on for long; one that has ended isn't hurt.
     terminal.wait_for(lambda screen: re.search(r" · stopped| out · (stop|length)", screen) is not None)
     terminal.press("C-q")

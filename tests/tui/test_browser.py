@@ -110,6 +110,10 @@ async def test_the_page_asks_for_the_key_and_its_cookie_opens_the_terminal(brows
         assert answer.status == 200
         assert "textual-terminal" in await answer.text()
         assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
+        assert "://" not in (await answer.text()).replace(
+            browser.url.replace("http", "ws", 1), ""
+        )  # Nothing from outside.
+        assert answer.headers["Referrer-Policy"] != "no-referrer"  # Else the login form's Origin is "null".
     assert await hello(browser, Origin=browser.url, **shown) == b"hello"
     assert browser.num_started == 1
 

@@ -170,3 +170,12 @@ async def test_help_as_it_looks(open_app, size: tuple[int, int], theme: str) -> 
 async def test_a_banner_is_there_only_while_there_is_something_to_say(open_app) -> None:
     async with open_app() as pilot:
         assert not pilot.app.screen.query_one(ConnectionBanner).display
+
+
+async def test_the_server_is_named_where_there_is_room_for_it(open_app, sees) -> None:
+    async with open_app(size=(140, 40)) as pilot:
+        assert "online llmos.test" in sees(pilot)
+        await pilot.resize_terminal(80, 24)
+        await pilot.pause()
+        assert "8 Settings" in sees(pilot)
+        assert "online" not in sees(pilot)

@@ -12,9 +12,11 @@ from textual.actions import ActionParseResult
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.dom import DOMNode
+from textual.events import Event
 from textual.markup import escape
 from textual.screen import Screen
 
+from llmos_tui.alt_keys import let_alt_digits_be, without_character
 from llmos_tui.client import Client
 from llmos_tui.connection import Connection, State, Watch
 from llmos_tui.plugin_screens import PluginBody, PluginOffer, PluginScreen, plugin_behind
@@ -94,6 +96,7 @@ class LLMOSApp(App[None]):
         between two updates of what is live. clock: Unix seconds; None takes the server's time, so that a wrong clock
         here shows no wrong ages."""
         super().__init__()
+        let_alt_digits_be()
         self.client = client
         self._first = first
         self.interval = interval
@@ -131,6 +134,9 @@ class LLMOSApp(App[None]):
     async def on_unmount(self) -> None:
         self.workers.cancel_all()  # Who asks a client that was closed gets an error.
         await self.client.close()
+
+    async def on_event(self, event: Event) -> None:
+        await super().on_event(without_character(event))
 
     # Connection
 

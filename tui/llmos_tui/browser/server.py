@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from html import escape
 from urllib.parse import urlsplit
 
 from aiohttp import web
 from textual_serve.server import Server
 
+from llmos_tui.browser.pages import login_page, terminal_page
 from llmos_tui.browser.sessions import SESSION_SECONDS, Sessions
 from llmos_tui.browser.terminal import Terminal, size_of
 from llmos_tui.client import is_this_machine
@@ -25,25 +25,6 @@ MESSAGE_BYTES = 2**20
 """A pasted text is one message."""
 MAX_TERMINALS = 8
 """Each one is a process."""
-
-PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>LLMOS</title>
-<meta name="viewport" content="width=device-width">
-<style>
-body {{ background: #12161b; color: #d7dde4; font: 16px/1.5 monospace }}
-body {{ display: grid; place-items: center; height: 90vh }}
-input, button {{ font: inherit; padding: .4em .8em; margin: .4em 0; width: 100%; box-sizing: border-box }}
-form {{ width: 26em; max-width: 90vw }}
-.told {{ color: #e06c75; min-height: 1.5em }}
-</style></head><body>
-<form method="post" action="/login">
-<h1>LLMOS</h1>
-<label>The key that <code>llmos tui --serve</code> was started with
-<input type="password" name="key" autocomplete="off" autofocus required></label>
-<button>Open</button>
-<p class="told">{told}</p>
-</form></body></html>
-"""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -117,12 +98,14 @@ class BrowserServer(Server):
     def _refuse(self, request: web.Request) -> web.StreamResponse:
         headers = {"WWW-Authenticate": "Bearer"}
         if request.path == "/" and request.method == "GET":
-            return _page("", status=401, headers=headers)
+            return _html(login_page(), status=401, headers=headers)
         return web.Response(status=401, text="Show the key: Authorization: Bearer KEY\n", headers=headers)
 
     async def _log_in(self, request: web.Request) -> web.StreamResponse:
         if self._sessions.is_locked:
-            return _page("Too many wrong keys. Try again in a minute.", status=429, headers={"Retry-After": "60"})
+            return _html(
+                login_page("Too many wrong keys. Try again in a minute."), status=429, headers={"Retry-After": "60"}
+            )
         if request.headers.get("Origin", self._origin) != self._origin:
             return web.Response(status=403, text="This page logs in from itself alone.\n")
         if (request.content_length or 0) > LOGIN_BYTES:
@@ -130,7 +113,7 @@ class BrowserServer(Server):
         form = await request.post()
         cookie = self._sessions.log_in(str(form.get("key", ""))[:LOGIN_BYTES])
         if cookie is None:
-            return _page("That is not the key.", status=401, headers={"WWW-Authenticate": "Bearer"})
+            return _html(login_page("That is not the key."), status=401, headers={"WWW-Authenticate": "Bearer"})
         response = web.Response(status=303, headers={"Location": "/"})
         response.set_cookie(
             COOKIE,
@@ -157,6 +140,10 @@ class BrowserServer(Server):
         finally:
             self._num_terminals -= 1
 
+    async def handle_index(self, request: web.Request) -> web.StreamResponse:
+        """Textual-serve's page asks another site for its font, and has no keys before a click."""
+        return _html(terminal_page(self._origin.replace("http", "ws", 1) + "/ws"))
+
     async def handle_websocket(self, request: web.Request) -> web.WebSocketResponse:
         websocket = web.WebSocketResponse(heartbeat=15, max_msg_size=MESSAGE_BYTES)
         await websocket.prepare(request)
@@ -180,10 +167,10 @@ class BrowserServer(Server):
             "Content-Security-Policy": policy,
             "X-Frame-Options": "DENY",
             "X-Content-Type-Options": "nosniff",
-            "Referrer-Policy": "no-referrer",
+            "Referrer-Policy": "same-origin",  # With none a browser sends "Origin: null" from the login form.
             "Cache-Control": "no-store",
         }
 
 
-def _page(told: str, *, status: int, headers: dict[str, str]) -> web.Response:
-    return web.Response(text=PAGE.format(told=escape(told)), status=status, headers=headers, content_type="text/html")
+def _html(text: str, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+    return web.Response(text=text, status=status, headers=headers, content_type="text/html")

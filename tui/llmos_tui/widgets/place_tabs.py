@@ -59,6 +59,7 @@ class PlaceTabs(Horizontal):
         self._current = current
         self._root = root
         self._state = ServerState("", markup=False)
+        self._connection = Connection(State.CONNECTING)
 
     def compose(self) -> ComposeResult:
         for name, key, title, tooltip in self._tabs:
@@ -68,6 +69,14 @@ class PlaceTabs(Horizontal):
         yield self._state
 
     def show(self, connection: Connection) -> None:
+        self._connection = connection
+        self._show_state()
+
+    def on_resize(self) -> None:
+        self._show_state()
+
+    def _show_state(self) -> None:
+        connection = self._connection
         sign, word = SIGNS[connection.state]
         self._state.set_class(not connection.is_online, "-bad")
         is_wide = self.app.size.width >= 110
