@@ -12,7 +12,6 @@ from textual._xterm_parser import XTermParser
 from textual.constants import ESCAPE_DELAY
 from tui_keys import classes_with_keys, own_keys
 
-
 BOUND = sorted({key for kind in classes_with_keys() for found in own_keys(kind) for key in found.keys.split(",")})
 
 
