@@ -142,6 +142,7 @@ async def test_what_the_request_says_is_what_the_run_gets(server, runs) -> None:
 async def test_a_named_recipe_keeps_its_values(server, runs) -> None:
     made = await create(server, extra_body={"recipe": "sft_dora"})
     assert made.recipe == "sft_dora"
+    assert (made.hyperparameters.n_epochs, made.hyperparameters.batch_size) == (3, 8)
     spec = msgspec.json.decode((await runs.begin()).payload, type=TuneSpec)
     assert spec.auto == ()
     assert spec.values["use_dora"] is True

@@ -22,7 +22,8 @@ from llmos_server.training.spec import TuneResult
 def describe(job: Job) -> FineTuningJob:
     order, result = read_order(job), read_result(job)
     asked = order.asked or _asked_elsewhere(order)
-    hyperparameters = shown_hyperparameters(order.method, asked.hyperparameters, result)
+    values = {**order.values, **result.chosen}
+    hyperparameters = shown_hyperparameters(order.method, asked.hyperparameters, values)
     has_succeeded = job.status == "succeeded"
     gate = order.gate
     return FineTuningJob(
@@ -53,7 +54,7 @@ def describe(job: Job) -> FineTuningJob:
         detail=job.detail,
         num_examples=result.num_examples or None,
         total_steps=result.total_steps or None,
-        values={**order.values, **result.chosen},
+        values=values,
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 from llmos_recipes import find_recipe, recipe_names
@@ -14,7 +15,6 @@ from llmos_server.api.schemas.fine_tuning import (
 from llmos_server.errors import InvalidRequest
 from llmos_server.training.auto import AUTO_KEYS
 from llmos_server.training.recipe import AUTO, Recipe, read_recipe, with_values
-from llmos_server.training.spec import TuneResult
 
 TYPES = {"sft": "supervised", "dpo": "dpo"}
 """How OpenAI calls what trains (training.methods.table). Others go by their own name, and need a recipe."""
@@ -75,17 +75,17 @@ def type_of(trainer: str) -> str:
     return TYPES.get(trainer, trainer)
 
 
-def shown_hyperparameters(trainer: str, told: Hyperparameters, result: TuneResult) -> Hyperparameters:
-    """With what "auto" came to, once that is known."""
-    chosen = result.chosen
-    auto = Hyperparameters(
-        batch_size=chosen.get("per_device_train_batch_size", AUTO),
-        learning_rate_multiplier=1.0 if chosen else "auto",
-        n_epochs=_whole(chosen.get("num_train_epochs", AUTO)),
-        beta=_beta(trainer, is_known=bool(chosen)),
+def shown_hyperparameters(trainer: str, told: Hyperparameters, values: Mapping[str, Any]) -> Hyperparameters:
+    """values: TRL's keys as far as they are known; what "auto" came to is among them once the run has seen the data."""
+    size, steps = values.get("per_device_train_batch_size"), values.get("gradient_accumulation_steps", 1)
+    known = Hyperparameters(
+        batch_size="auto" if size is None else size * steps,
+        learning_rate_multiplier="auto" if "learning_rate" not in values else 1.0,
+        n_epochs=_whole(values.get("num_train_epochs", AUTO)),
+        beta=values.get("beta", "auto") if trainer == "dpo" else None,
     )
     sent = {name: value for name, value in msgspec.structs.asdict(told).items() if value not in (None, AUTO)}
-    return msgspec.structs.replace(auto, **sent)
+    return msgspec.structs.replace(known, **sent)
 
 
 def _named_recipe(name: str, kind: str | None) -> Recipe:
@@ -104,12 +104,6 @@ def _named_recipe(name: str, kind: str | None) -> Recipe:
             param="recipe",
         )
     return recipe
-
-
-def _beta(trainer: str, *, is_known: bool) -> float | Literal["auto"] | None:
-    if trainer != "dpo":
-        return None
-    return DEFAULT_BETA if is_known else "auto"
 
 
 def _whole(value: Any) -> Any:
