@@ -68,7 +68,7 @@ ARROWS: dict[str, set[str]] = {
     "kernels": set(),
     "models": {"kernels", "gguf"},
     "engine": {"backoff", "cores", "models", "kernels", "garbage", "logs"},
-    "evaluation": {"calibration", "sandbox"},
+    "evaluation": {"calibration", "chat", "data", "files", "sandbox", "store"},
     "api": {
         "access",
         "agents",

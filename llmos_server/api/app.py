@@ -48,7 +48,10 @@ from llmos_server.api.endpoints.tokenize import detokenize, tokenize
 from llmos_server.api.endpoints.tool_list import list_tools
 from llmos_server.api.endpoints.usage import all_usage, own_usage, usage_of_request
 from llmos_server.api.error_response import error_body, to_response
+from llmos_server.api.evals.evals import EVAL_HANDLERS
 from llmos_server.api.evals.graders import GRADER_HANDLERS
+from llmos_server.api.evals.items import ITEM_HANDLERS
+from llmos_server.api.evals.runs import RUN_HANDLERS
 from llmos_server.api.files.handlers import FILE_HANDLERS
 from llmos_server.api.fine_tuning.handlers import FINE_TUNING_HANDLERS
 from llmos_server.api.flights import Flights
@@ -180,6 +183,9 @@ HANDLERS = [
     usage_of_request,
     all_usage,
     *FILE_HANDLERS,
+    *EVAL_HANDLERS,
+    *RUN_HANDLERS,
+    *ITEM_HANDLERS,
     *GRADER_HANDLERS,
     *FINE_TUNING_HANDLERS,
     *OLLAMA_HANDLERS,

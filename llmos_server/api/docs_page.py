@@ -15,6 +15,7 @@ from litestar.types import ASGIApp
 from llmos_server.api.anthropic import fields as anthropic_fields
 from llmos_server.api.bodies import decision_fields, fields
 from llmos_server.api.bodies.field_rules import Status, Table
+from llmos_server.api.evals.fields import TABLES as EVAL_TABLES
 from llmos_server.api.http.access import PUBLIC
 from llmos_server.api.ollama import tables as ollama
 from llmos_server.api.openapi import openapi_document
@@ -40,6 +41,7 @@ FIELD_TABLES: dict[str, Table] = {
     "response_format": fields.RESPONSE_FORMAT,
     "json_schema": fields.JSON_SCHEMA,
     "structured_outputs": fields.STRUCTURED_OUTPUTS,
+    **{f"/v1/evals{title}": table for title, table in EVAL_TABLES.items()},
     "/tokenize": fields.TOKENIZE,
     "/detokenize": fields.DETOKENIZE,
     "/admin/v1/models/attention": fields.ATTENTION,

@@ -119,6 +119,12 @@ class ListedModel:
         return self.version.context_length if self.version is not None else None
 
     @property
+    def digest(self) -> str | None:
+        """Of the weights; None while an engine of unknown ones isn't loaded."""
+        info = self.engine.info
+        return self.version.digest if self.version is not None else info.model_digest if info is not None else None
+
+    @property
     def fingerprint(self) -> str:
         """Changes with the weights, their quantisation, the tokenizer or the template."""
         info = self.engine.info

@@ -38,6 +38,11 @@ class ModelRefused(LLMOSError):
         self.status = status
         self.code = code
 
+    @property
+    def is_transient(self) -> bool:
+        """It may go better later."""
+        return self.status == 0 or self.status in RETRIED
+
 
 class Models(Protocol):
     async def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from llmos_server.evaluation.sampling import Sampled, Sampler, errored
 from llmos_server.evaluation.sources import DataSource, Row
 
 FATAL = ("model_not_found", "model_not_allowed", "invalid_api_key")
-"""Refusals that all items would meet."""
+"""Refusals that all items would meet; so are those of a server that can't be reached, or is too busy for long."""
 
 
 class Evaluated(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,15 +50,18 @@ class Evaluator:
                 async with turn:
                     await emit(done)
 
-        async with asyncio.TaskGroup() as group:
-            for _ in range(self.concurrency):
-                group.create_task(work())
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(self.concurrency):
+                    group.create_task(work())
+        except BaseExceptionGroup as errors:
+            raise errors.exceptions[0] from None
 
     async def evaluate(self, position: int, row: Row) -> Evaluated:
         try:
             sampled = await self.sampler.sample(row)
         except (ModelRefused, InvalidRequest) as error:
-            if isinstance(error, ModelRefused) and (error.code in FATAL or error.status == 0):
+            if isinstance(error, ModelRefused) and (error.code in FATAL or error.is_transient):
                 raise
             sample = errored(self.source, error)
             return Evaluated(position=position, status="error", item=row.item, sample=sample, results=[])

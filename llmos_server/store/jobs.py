@@ -9,7 +9,7 @@ import msgspec
 from sqlalchemy import Select, and_, delete, func, insert, or_, select, update
 
 from llmos_server.errors import Forbidden, InvalidRequest
-from llmos_server.job_contracts import ENDED, Job, JobKind, JobStatus, Wish
+from llmos_server.job_contracts import ENDED, Job, JobKind, JobStatus, Wish, Write
 from llmos_server.store.database import Database
 from llmos_server.store.job_rows import COLUMNS, IDLE, JOBS, as_values, to_job
 from llmos_server.store.job_tables import JobRow
@@ -35,8 +35,9 @@ class JobRepository:
         """on_change: called when a job of this process's making, or a wish, waits for somebody to do it."""
         self._on_change = on_change
 
-    async def add(self, job: Job) -> None:
-        """Raises Forbidden when its owner has too many that haven't ended."""
+    async def add(self, job: Job, *writes: Write) -> None:
+        """writes: what comes with it, in the same transaction, and before it. Raises Forbidden when its owner has too
+        many that haven't ended."""
         waiting = select(func.count()).where(JobRow.owner == job.owner, JobRow.status.not_in(ENDED))
         async with self._database.write() as connection:
             number = int((await connection.execute(waiting)).scalar_one())
@@ -46,6 +47,8 @@ class JobRepository:
                     "jobs.max_per_key). Wait for one of them, or cancel it.",
                     code="too_many_jobs",
                 )
+            for write in writes:
+                await write(connection)
             await connection.execute(insert(JobRow).values(**as_values(job)))
         self._on_change()
 

@@ -6,9 +6,11 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from llmos_server.errors import Forbidden
+from llmos_server.store.eval_tables import EvalItemRow, EvalRow, EvalRunRow
 from llmos_server.store.file_tables import FileRow
 from llmos_server.store.state_tables import ConversationRow, FeedbackRow, ResponseRow
 
+TABLES = (ResponseRow, ConversationRow, FeedbackRow, FileRow, EvalRow, EvalRunRow, EvalItemRow)
 ROW_BYTES = 256
 """What an object takes beside its content, roughly, so that many empty ones count, too."""
 
@@ -23,15 +25,15 @@ class Quota:
         if not self._max_bytes or adding < 0:
             return
         used = 0
-        for table in (ResponseRow, ConversationRow, FeedbackRow, FileRow):
+        for table in TABLES:
             total = select(func.coalesce(func.sum(table.num_bytes + ROW_BYTES), 0)).where(table.owner == owner)
             used += int((await connection.execute(total)).scalar_one())
         if used + adding + ROW_BYTES <= self._max_bytes:
             return
         raise Forbidden(
-            f"This key has stored {used} bytes of responses, conversations, feedback and files, and may store "
+            f"This key has stored {used} bytes of responses, conversations, feedback, files and evals, and may store "
             f"{self._max_bytes} (the setting storage.max_key_bytes). Delete some of them (DELETE /v1/responses/ID, "
-            "/v1/conversations/ID, /v1/files/ID), send store: false, or ask an administrator for: "
+            "/v1/conversations/ID, /v1/files/ID, /v1/evals/ID), send store: false, or ask an administrator for: "
             "llmos prune --key NAME",
             code="storage_quota_exceeded",
         )

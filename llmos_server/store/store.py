@@ -11,6 +11,9 @@ from llmos_server.settings import JobsSettings, Settings, StorageSettings
 from llmos_server.store.adapters import AdapterRepository
 from llmos_server.store.conversations import ConversationRepository
 from llmos_server.store.database import Database
+from llmos_server.store.eval_items import EvalItemRepository
+from llmos_server.store.eval_runs import EvalRunRepository
+from llmos_server.store.evals import EvalRepository
 from llmos_server.store.feedback import FeedbackRepository
 from llmos_server.store.files import FileRepository
 from llmos_server.store.job_events import JobEventRepository
@@ -57,6 +60,9 @@ class Store:
         self.jobs = JobRepository(database, self.job_settings.max_per_key)
         self.job_leases = JobLeases(database)
         self.job_events = JobEventRepository(database)
+        self.evals = EvalRepository(database, storage, self._quota)
+        self.eval_runs = EvalRunRepository(database, storage, self._quota, self.jobs)
+        self.eval_items = EvalItemRepository(database)
         self.feedback = FeedbackRepository(database, storage, self._quota)
 
     async def serve(self) -> None:

@@ -22,6 +22,7 @@ from llmos_server.api.schemas.chat import ChatCompletionRequest, ChatMessage, Co
 from llmos_server.api.schemas.common import StreamOptions
 from llmos_server.api.schemas.completions import CompletionRequest
 from llmos_server.api.schemas.embeddings import EmbeddingRequest
+from llmos_server.api.schemas.evals import CreateEvalRequest, CreateEvalRunRequest, UpdateEvalRequest
 from llmos_server.api.schemas.feedback import CreateFeedbackRequest
 from llmos_server.api.schemas.graders import RunGraderRequest, ValidateGraderRequest
 from llmos_server.api.schemas.relevance import ClassifyRequest, RerankRequest, ScoreRequest, TextDocument
@@ -66,6 +67,9 @@ STRUCTS = [
     (eval_fields.VALIDATE_GRADER, ValidateGraderRequest),
     (eval_fields.MESSAGE, grader_spec.Message),
     (eval_fields.GRADER_SAMPLING, grader_spec.GraderSampling),
+    (eval_fields.CREATE_EVAL, CreateEvalRequest),
+    (eval_fields.UPDATE_EVAL, UpdateEvalRequest),
+    (eval_fields.CREATE_RUN, CreateEvalRunRequest),
     (anthropic_fields.MESSAGES, anthropic.MessagesRequest),
     (anthropic_fields.COUNT_TOKENS, anthropic.CountTokensRequest),
     (anthropic_fields.MESSAGE, anthropic.InputMessage),

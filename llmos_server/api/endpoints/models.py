@@ -95,6 +95,7 @@ def describe_model(directory: Directory, served: ListedModel) -> Model:
         max_model_len=served.max_model_len,
         capabilities=capabilities(served),
         aliases=list(directory.aliases_of(served.id)),
+        digest=served.digest,
         state=served.engine.state,
     )
 

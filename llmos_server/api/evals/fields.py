@@ -150,3 +150,13 @@ CREATE_RUN: Table = {
     "metadata": honoured("up to 16 pairs"),
     "data_source": honoured("of the type jsonl, completions or responses", by_type=DATA_SOURCES),
 }
+
+TABLES: dict[str, Table] = {
+    "": CREATE_EVAL,
+    ": data_source_config": _CUSTOM,
+    "/{eval_id}/runs": CREATE_RUN,
+    "/{eval_id}/runs: data_source": DATA_SOURCES["completions"],
+    "/{eval_id}/runs: sampling_params of completions": COMPLETION_SAMPLING,
+    "/{eval_id}/runs: sampling_params of responses": RESPONSE_SAMPLING,
+}
+"""For the docs."""

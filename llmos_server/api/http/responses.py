@@ -19,12 +19,12 @@ ERRORS: dict[int, ResponseSpec] = {
 }
 
 
-def json_response(request: Request[Any, Any, Any], content: msgspec.Struct) -> ASGIApp:
+def json_response(request: Request[Any, Any, Any], content: msgspec.Struct, *, status: int = 200) -> ASGIApp:
     """Encoded by msgspec as it is: no field of a wire struct needs Litestar's own encoders."""
-    return json_bytes_response(request, msgspec.json.encode(content))
+    return json_bytes_response(request, msgspec.json.encode(content), status=status)
 
 
-def json_bytes_response(request: Request[Any, Any, Any], content: bytes) -> ASGIApp:
+def json_bytes_response(request: Request[Any, Any, Any], content: bytes, *, status: int = 200) -> ASGIApp:
     """content: JSON that was encoded elsewhere."""
-    response: Response[bytes] = Response(content, media_type=MediaType.JSON, status_code=200)
+    response: Response[bytes] = Response(content, media_type=MediaType.JSON, status_code=status)
     return response.to_asgi_response(app=None, request=request)

@@ -26,6 +26,8 @@ class Model(Struct, kw_only=True):
     Null for Anthropic's clients, to whom it means something else."""
     aliases: list[str]
     """Extension: other names that reach this model."""
+    digest: str | None = None
+    """Extension: of its weights, an adapter's included; null while the server doesn't know it."""
     state: str
     """Extension: unloaded, loading, ready, restarting, failed or stopped."""
     max_input_tokens: int | UnsetType | None = UNSET

@@ -30,11 +30,13 @@ def check_names(request: AnyRequest, known: Collection[str]) -> None:
         tell_unknown(request, unknown)
 
 
-def read_page(request: AnyRequest, default: int = DEFAULT_PAGE, most: int = MAX_PAGE) -> Page:
-    """after, limit and order. default, most: of limit. Raises InvalidRequest."""
+def read_page(
+    request: AnyRequest, default: int = DEFAULT_PAGE, most: int = MAX_PAGE, order: Literal["asc", "desc"] = "desc"
+) -> Page:
+    """after, limit and order. default, most: of limit. order: without one. Raises InvalidRequest."""
     query = request.query_params
     limit = default if (text := query.get("limit")) is None else _read_limit(text, most)
-    return Page(query.get("after"), limit, _read_order(query.get("order", "desc")))
+    return Page(query.get("after"), limit, _read_order(query.get("order", order)))
 
 
 def read_list(request: AnyRequest, name: str) -> list[str]:
