@@ -48,6 +48,7 @@ from llmos_server.api.endpoints.tokenize import detokenize, tokenize
 from llmos_server.api.endpoints.tool_list import list_tools
 from llmos_server.api.endpoints.usage import all_usage, own_usage, usage_of_request
 from llmos_server.api.error_response import error_body, to_response
+from llmos_server.api.evals.comparing import COMPARING_HANDLERS
 from llmos_server.api.evals.evals import EVAL_HANDLERS
 from llmos_server.api.evals.graders import GRADER_HANDLERS
 from llmos_server.api.evals.items import ITEM_HANDLERS
@@ -186,6 +187,7 @@ HANDLERS = [
     *EVAL_HANDLERS,
     *RUN_HANDLERS,
     *ITEM_HANDLERS,
+    *COMPARING_HANDLERS,
     *GRADER_HANDLERS,
     *FINE_TUNING_HANDLERS,
     *OLLAMA_HANDLERS,

@@ -136,8 +136,9 @@ class EvalOutputItemList(Struct, kw_only=True):
 
 class ComparedCriterion(Struct, kw_only=True):
     testing_criteria: str
-    """A grader's name; "passed" is of the items that pass all, which is 0 or 1."""
-    means: list[float]
+    """A grader's name; "passed" is of the items that pass all, which is 0 or 1, and "score" the mean of several
+    graders."""
+    means: list[Interval]
     """Of the runs, in their order."""
     differences: list[Interval]
     """Of each run but the first one minus the first one: paired bootstrap, 95 %."""
