@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 from tokenizers import Tokenizer
 
-from llmos_server.contracts import GenerateRequest, ModelVersion, SamplingParams
+from llmos_server.contracts import GenerateRequest, ModelVersion, SamplingParams, TokenLogprob
 from llmos_server.engine.messages import WorkerConfig
 from llmos_server.engine.sequence import Sequence
 from llmos_server.engine.step import Chunk, Runner, StepPlan
@@ -57,10 +57,10 @@ def measure(
     ids = tokenizer.encode(text, add_special_tokens=False).ids[:max_tokens]
     if len(ids) < 2:
         raise InvalidRequest("The text is too short: perplexity needs two tokens at least, better 5,000.")
-    config = _configure(msgspec.structs.replace(version, quantization=quantization), settings)
+    config = configure_alone(msgspec.structs.replace(version, quantization=quantization), settings)
     runner, info = create_torch_runner(config)
     windows = _windows(tokenizer.encode("").ids, ids, min(WINDOW_TOKENS, info.max_model_len))
-    logprobs = [logprob for window in windows for logprob in _foretell(runner, window, config)]
+    logprobs = [entry.logprob for window in windows for entry in foretell(runner, window, config)]
     del runner
     gc.collect()
     return Measured(dtype=info.dtype, logprobs=logprobs)
@@ -73,18 +73,21 @@ def _windows(beginning: list[int], ids: list[int], size: int) -> list[list[int]]
     return [window for window in windows if len(window) > 1]
 
 
-def _foretell(runner: Runner, ids: list[int], config: WorkerConfig) -> list[float]:
-    sampling = SamplingParams(max_tokens=0, seed=0, prompt_logprobs=0)
-    sequence = Sequence(GenerateRequest(request_id="perplexity", prompt_ids=ids, sampling=sampling), 0, 0.0)
+def foretell(runner: Runner, ids: list[int], config: WorkerConfig, adapter: str = "") -> list[TokenLogprob]:
+    """Of each token but the first, with the likeliest one. adapter: the digest of one that the runner has loaded."""
+    sampling = SamplingParams(max_tokens=0, seed=0, prompt_logprobs=1)
+    request = GenerateRequest(request_id="perplexity", prompt_ids=ids, sampling=sampling, adapter=adapter)
+    sequence = Sequence(request, 0, 0.0)
     sequence.pages = list(range(-(-len(ids) // config.page_size)))
-    found: list[float] = []
+    found: list[TokenLogprob] = []
     for start in range(0, len(ids), config.max_num_batched_tokens):
         size = min(config.max_num_batched_tokens, len(ids) - start)
         plan = StepPlan([Chunk(sequence, start, size, [], wants_prompt_logprobs=True)])
-        found += [entry.logprob for entry in runner.sample(plan, runner.forward(plan)).prompt_logprobs[0]]
+        found += runner.sample(plan, runner.forward(plan)).prompt_logprobs[0]
     return found
 
 
-def _configure(version: ModelVersion, settings: EngineSettings) -> WorkerConfig:
+def configure_alone(version: ModelVersion, settings: EngineSettings) -> WorkerConfig:
+    """For one sequence at a time, in this process."""
     alone = replace(settings, cache_bytes=settings.cache_bytes or CACHE_BYTES, max_num_seqs=1, prefix_caching=False)
     return configure_worker(version, alone)

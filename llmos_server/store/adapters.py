@@ -38,6 +38,11 @@ async def register_adapter(connection: AsyncConnection, adapter: AdapterVersion)
     await connection.execute(insert(AdapterRow).values(**values))
 
 
+async def forget_adapter(connection: AsyncConnection, owner: str, name: str) -> None:
+    """From the end of the caller's transaction on, nothing answers to that name of the owner's."""
+    await connection.execute(_row(owner, name))
+
+
 class AdapterRepository:
     """Whose it is comes first, always; what is another owner's, and not shared, isn't there."""
 

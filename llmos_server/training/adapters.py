@@ -1,0 +1,73 @@
+"""LoRA by TRL's keys, and what comes of it: a PEFT folder that says which base it is for."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from safetensors import safe_open
+from safetensors.torch import save_file
+from trl import ModelConfig, get_peft_config
+
+from llmos_server.adapter_contracts import ADAPTER_CONFIG, ADAPTER_WEIGHTS, BASE_DIGEST, AdapterVersion, unquantised
+from llmos_server.contracts import ModelVersion
+from llmos_server.errors import InvalidRequest
+from llmos_server.registry.adapter_folders import import_adapter
+from llmos_server.registry.disk import fresh_folder
+from llmos_server.training.run import Run
+
+
+def model_arguments(values: Mapping[str, Any]) -> ModelConfig:
+    """The keys that are the model's. Raises InvalidRequest."""
+    names = {field.name for field in fields(ModelConfig)}
+    arguments = ModelConfig(**{key: value for key, value in values.items() if key in names})
+    if arguments.load_in_4bit or arguments.load_in_8bit:
+        raise InvalidRequest(
+            "load_in_4bit and load_in_8bit need bitsandbytes on a GPU. Leave them out: a base that is packed on the "
+            "disk is unpacked for training.",
+            param="load_in_4bit" if arguments.load_in_4bit else "load_in_8bit",
+        )
+    return arguments
+
+
+def peft_config(values: Mapping[str, Any]) -> Any:
+    """What PEFT calls it; None trains all weights."""
+    return get_peft_config(model_arguments(values))
+
+
+def is_served_as_adapter(values: Mapping[str, Any]) -> bool:
+    """DoRA, whole layers beside LoRA: these are served as a model of their own, merged into their base."""
+    special = ("use_dora", "lora_modules_to_save", "lora_target_parameters")
+    return bool(values.get("use_peft")) and not any(values.get(key) for key in special)
+
+
+def publish_adapter(run: Run, source: Path, suffix: str) -> AdapterVersion:
+    """A PEFT folder into LLMOS_HOME/adapters, by content. Nothing answers to it yet."""
+    staging = fresh_folder(run.context.folder / "export")
+    try:
+        _export(source, staging, run.version)
+        return import_adapter(
+            run.context.settings.home,
+            staging,
+            run.version,
+            suffix,
+            owner=run.context.job.owner,
+            job_id=run.context.job.id,
+        )
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _export(source: Path, target: Path, version: ModelVersion) -> None:
+    """With the base's name and digest instead of the folder that the trainer had it from."""
+    config = json.loads((source / ADAPTER_CONFIG).read_text(encoding="utf-8"))
+    config["base_model_name_or_path"] = version.source
+    (target / ADAPTER_CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    with safe_open(source / ADAPTER_WEIGHTS, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    metadata = {"format": "pt", BASE_DIGEST: unquantised(version.digest)}
+    save_file(tensors, target / ADAPTER_WEIGHTS, metadata=metadata)

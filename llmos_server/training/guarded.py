@@ -1,0 +1,74 @@
+"""What our runs add to any trainer of Transformers: numbers that are none end it, and checkpoints are atomic."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from llmos_server.job_contracts import JobFailed
+from llmos_server.training.checkpoints import publish, remove_older, staging_folder, whole_checkpoints
+
+REMEDY = "Its checkpoints are kept. Take a lower learning rate, or look at the examples of this step for broken ones."
+
+
+class Diverged(JobFailed):
+    """Loss or gradient is no number any more: later steps could only be the same."""
+
+    def __init__(self, what: str, step: int) -> None:
+        super().__init__(f"At step {step} {what} was not a finite number. {REMEDY}", code="diverged")
+
+
+class Guarded:
+    """A mixin: put it before a trainer's class. guard() once it is built."""
+
+    args: Any
+    model: Any
+    state: Any
+    output: Path
+    staging: Path
+    keep: int | None
+
+    def guard(self, output: Path, epoch: int, keep: int | None) -> None:
+        """output: where checkpoints are. epoch: this attempt's. keep: how many checkpoints, None all."""
+        self.output, self.keep = output, keep
+        self.staging = staging_folder(output, epoch)
+
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        loss: torch.Tensor = super().training_step(*args, **kwargs)  # type: ignore[misc]
+        if not torch.isfinite(loss).all():
+            raise Diverged("the loss", self.state.global_step + 1)
+        return loss
+
+    def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
+        """Asked for between the gradients and the optimiser, which must not see such ones."""
+        found = super()._get_grad_norm(model, grad_norm=grad_norm)  # type: ignore[misc]
+        if not math.isfinite(float(found)):
+            raise Diverged("the gradient", self.state.global_step + 1)
+        return found
+
+    def _get_output_dir(self, trial: Any) -> str:
+        return str(self.staging)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        staged = self.staging / f"checkpoint-{self.state.global_step}"
+        shutil.rmtree(staged, ignore_errors=True)
+        super()._save_checkpoint(model, trial)  # type: ignore[misc]
+        if self.args.should_save:
+            publish(staged, self.output)
+            remove_older(self.output, self.keep)
+
+    def save_checkpoint(self) -> None:
+        """Of the step that was just done, whatever save_strategy says."""
+        self._save_checkpoint(self.model, None)
+
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """TRL's tells of hubs; what a run was is told by its job."""
+
+    def last_checkpoint(self) -> str | None:
+        """Where to go on from."""
+        found = whole_checkpoints(self.output)
+        return str(found[-1]) if found else None

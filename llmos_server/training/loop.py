@@ -1,0 +1,71 @@
+"""A trainer of TRL, driven as a job: resumed, reported, checkpointed, and its end verified and registered."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import datasets
+import transformers
+from peft import PeftModel
+from transformers import AutoModelForCausalLM
+
+from llmos_server.training.adapters import is_served_as_adapter, model_arguments
+from llmos_server.training.checkpoints import step_of
+from llmos_server.training.merged import ModelPublisher
+from llmos_server.training.publishing import AdapterPublisher, Publisher
+from llmos_server.training.reporting import Reporter
+from llmos_server.training.run import Run
+from llmos_server.training.verify import choose_sequences
+
+
+def load_model(run: Run, values: Mapping[str, Any]) -> Any:
+    """The base, as the recipe's keys have it."""
+    arguments = model_arguments(values)
+    quiet()
+    attention = arguments.attn_implementation or "sdpa"
+    return AutoModelForCausalLM.from_pretrained(run.base, dtype=arguments.dtype, attn_implementation=attention)
+
+
+def quiet() -> None:
+    """The libraries' own bars and banners: a job has events for that."""
+    datasets.disable_progress_bars()
+    transformers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.set_verbosity_error()
+    logging.getLogger("trl").setLevel(logging.ERROR)
+
+
+def as_dataset(columns: Mapping[str, Sequence[Any]]) -> datasets.Dataset:
+    """In memory."""
+    return datasets.Dataset.from_dict({name: list(column) for name, column in columns.items()})
+
+
+def train(run: Run, trainer: Any, values: Mapping[str, Any], rows: Sequence[Sequence[int]]) -> None:
+    """Until the job has succeeded. trainer: a Guarded one. rows: token ids of examples that its result is verified by;
+    of the validation file where there is one.
+
+    Raises JobStopped when it is to end earlier, JobFailed for a run that can't come to an end.
+    """
+    trainer.guard(run.output, run.context.job.epoch, values.get("save_total_limit"))
+    publisher = create_publisher(run, trainer.model, values, choose_sequences(rows))
+
+    def on_checkpoint(folder: Path, step: int) -> None:
+        publisher.on_checkpoint(folder, step, run.results.latest)
+
+    trainer.add_callback(Reporter(run, run.output, on_checkpoint))
+    last = trainer.last_checkpoint()
+    trainer.train(resume_from_checkpoint=last)
+    if last is None or step_of(Path(last)) < trainer.state.global_step:
+        last = trainer.last_checkpoint()
+    if last is None or step_of(Path(last)) < trainer.state.global_step:
+        trainer.save_checkpoint()
+        last = trainer.last_checkpoint()
+    publisher.finish(Path(last))
+
+
+def create_publisher(run: Run, model: Any, values: Mapping[str, Any], sequences: list[list[int]]) -> Publisher:
+    if is_served_as_adapter(values) and isinstance(model, PeftModel):
+        return AdapterPublisher(run, model, sequences)
+    return ModelPublisher(run, model, sequences)

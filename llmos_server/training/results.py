@@ -1,0 +1,66 @@
+"""What a run tells of itself while it goes on: the job's result and its share, of which TuneResult has the words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from llmos_server.job_contracts import JobContext
+from llmos_server.training.spec import TunedCheckpoint, TuneResult
+
+NAMES = {
+    "loss": "train_loss",
+    "mean_token_accuracy": "train_mean_token_accuracy",
+    "eval_loss": "valid_loss",
+    "eval_mean_token_accuracy": "valid_mean_token_accuracy",
+}
+"""TRL's names to OpenAI's."""
+DROPPED = ("total_flos", "train_runtime", "train_samples_per_second", "train_steps_per_second", "train_loss")
+"""Of a run's end: sums since the process began, which are wrong once it was resumed."""
+
+
+class Results:
+    """Begins with what earlier attempts told."""
+
+    def __init__(self, context: JobContext) -> None:
+        self._context = context
+        self.state = TuneResult()
+        self.latest: dict[str, float] = {}
+        """The numbers that were told last."""
+        if context.job.result:
+            self.state = msgspec.json.decode(context.job.result, type=TuneResult)
+
+    def tell(self, share: float | None, detail: str, **changes: Any) -> None:
+        """changes: fields of TuneResult."""
+        self.state = msgspec.structs.replace(self.state, **changes)
+        self._context.progress(share, detail, self.state)
+
+    def metrics(self, step: int, logs: Mapping[str, Any], **more: float) -> None:
+        """A trainer's logs, by the names that are told; more: only beside a loss of training."""
+        found = renamed(logs)
+        if "train_loss" in found:
+            found |= more
+        if found.keys() - {"epoch"}:
+            self.latest |= found
+            self._context.metrics(step, found)
+
+    def with_checkpoint(self, checkpoint: TunedCheckpoint) -> None:
+        """In place of an earlier attempt's of the same step; told with the next tell()."""
+        others = [other for other in self.state.checkpoints if other.step != checkpoint.step]
+        checkpoints = sorted([*others, checkpoint], key=lambda one: one.step)
+        self.state = msgspec.structs.replace(self.state, checkpoints=checkpoints)
+
+    def without_checkpoint(self, step: int) -> None:
+        checkpoints = [one for one in self.state.checkpoints if one.step != step]
+        self.state = msgspec.structs.replace(self.state, checkpoints=checkpoints)
+
+
+def renamed(logs: Mapping[str, Any]) -> dict[str, float]:
+    """A trainer's logs by the names that are told."""
+    return {
+        NAMES.get(name, name): float(value)
+        for name, value in logs.items()
+        if name not in DROPPED and isinstance(value, int | float)
+    }

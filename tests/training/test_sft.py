@@ -1,0 +1,140 @@
+"""Supervised tuning of a tiny model, as a job: what comes of it is served, and a run that was stopped ends the same."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+import torch
+from runs import LORA, Tuner
+from tiny_model import conversations, write_lines
+
+from llmos_server.errors import InvalidRequest
+from llmos_server.job_contracts import Cancelled, JobFailed, Paused
+from llmos_server.registry.adapter_folders import adapter_folder
+from llmos_server.registry.registry import Registry
+from llmos_server.store.database import Database
+from llmos_server.store.store import Store
+from llmos_server.training import verify
+from llmos_server.training.spec import TuneResult
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # Of the libraries, which warn of their own versions to come.
+
+
+@pytest.fixture(scope="module")
+def tuner(tmp_path_factory: pytest.TempPathFactory) -> Tuner:
+    torch.set_num_threads(1)
+    return Tuner(tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_lines(tmp_path_factory.mktemp("data") / "chats.jsonl", conversations(24))
+
+
+@pytest.fixture(scope="module")
+def whole(tuner: Tuner, data: Path) -> TuneResult:
+    """Of a run that nobody disturbed."""
+    job = tuner.run("ftjob-whole", tuner.spec(data))
+    assert job.status == "succeeded"
+    assert job.result is not None
+    return msgspec.json.decode(job.result, type=TuneResult)
+
+
+def losses(tuner: Tuner, job_id: str) -> list[float]:
+    return [told["train_loss"] for _, told in sorted(tuner.steps[job_id].items()) if "train_loss" in told]
+
+
+def test_losses_are_pinned(tuner: Tuner, whole: TuneResult) -> None:
+    """So that a change of the numbers is seen, wherever it comes from."""
+    assert losses(tuner, "ftjob-whole") == pytest.approx([5.7121, 5.5778, 5.3104, 5.2897, 5.2321, 5.2546], abs=0.005)
+
+
+def test_the_result_and_each_checkpoint_are_names(tuner: Tuner, whole: TuneResult) -> None:
+    assert whole.model == f"{tuner.model}:tidy"
+    assert [one.model for one in whole.checkpoints] == [f"{tuner.model}:tidy-ckpt-step-{step}" for step in (3, 6)]
+    assert (whole.num_examples, whole.total_steps) == (24, 6)
+    assert whole.trained_tokens > 0
+
+
+async def test_they_are_registered(tuner: Tuner, whole: TuneResult) -> None:
+    store = Store(Database(tuner.place("ftjob-whole")))
+    found = await store.adapters.find("", whole.model)
+    names = {adapter.name for adapter in await store.adapters.list("")}
+    await store.close()
+    assert found is not None
+    assert names >= {whole.model, *(one.model for one in whole.checkpoints)}
+    assert found.base_digest == tuner.version.digest
+    config = json.loads((adapter_folder(tuner.home, found.digest) / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == tuner.model
+
+
+@pytest.mark.parametrize("at", [2, 4])
+def test_a_run_that_was_paused_ends_as_if_it_had_not_been(tuner: Tuner, data: Path, whole: TuneResult, at: int) -> None:
+    """In the middle of an epoch: the order of the examples and dropout's noise go on, too. To the last bit."""
+    job_id = f"ftjob-paused{at}"
+    with pytest.raises(Paused):
+        tuner.run(job_id, tuner.spec(data), stop_at=(at, Paused()))
+    assert len(losses(tuner, job_id)) == at
+    assert tuner.run(job_id, tuner.spec(data)).status == "succeeded"
+    assert losses(tuner, job_id) == losses(tuner, "ftjob-whole")
+
+
+def test_a_cancel_ends_at_its_step_and_keeps_checkpoints(tuner: Tuner, data: Path) -> None:
+    with pytest.raises(Cancelled):
+        tuner.run("ftjob-cancel", tuner.spec(data), stop_at=(4, Cancelled()))
+    kept = tuner.checkpoints("ftjob-cancel")
+    assert [path.name for path in kept.glob("checkpoint-*")] == ["checkpoint-3"]
+
+
+def test_a_torn_checkpoint_is_not_taken(tuner: Tuner, data: Path, whole: TuneResult) -> None:
+    with pytest.raises(Cancelled):
+        tuner.run("ftjob-torn", tuner.spec(data), stop_at=(5, Cancelled()))
+    kept = tuner.checkpoints("ftjob-torn")
+    (kept / "checkpoint-3").rename(kept / "checkpoint-4")
+    assert tuner.run("ftjob-torn", tuner.spec(data)).status == "succeeded"
+    assert losses(tuner, "ftjob-torn") == losses(tuner, "ftjob-whole")
+
+
+def test_a_loss_that_is_no_number_fails_the_run(tuner: Tuner, data: Path) -> None:
+    with pytest.raises(JobFailed, match="was not a finite number") as caught:
+        tuner.run("ftjob-nan", tuner.spec(data, learning_rate=1e30, max_grad_norm=0.0))
+    assert caught.value.code == "diverged"
+
+
+def test_what_the_engine_computes_otherwise_is_not_served(
+    tuner: Tuner, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verify, "EXACT_TOLERANCE", -1.0)
+    with pytest.raises(JobFailed, match="doesn't compute what was trained") as caught:
+        tuner.run("ftjob-other", tuner.spec(data, max_steps=1))
+    assert caught.value.code == "verification_failed"
+    assert (tuner.checkpoints("ftjob-other") / "checkpoint-1").is_dir()
+
+
+def test_packed_examples_do_not_see_each_other(tuner: Tuner, data: Path, whole: TuneResult) -> None:
+    """Without padding, the same batches give the same losses: positions tell the examples apart."""
+    tuner.run("ftjob-flat", tuner.spec(data, padding_free=True, lora_dropout=0.0, max_steps=2))
+    tuner.run("ftjob-padded", tuner.spec(data, lora_dropout=0.0, max_steps=2))
+    assert losses(tuner, "ftjob-flat") == pytest.approx(losses(tuner, "ftjob-padded"), abs=1e-4)
+
+
+def test_all_weights_become_a_model(tuner: Tuner, data: Path) -> None:
+    values = LORA | {"use_peft": False, "learning_rate": 1e-3, "max_steps": 2, "save_strategy": "no"}
+    spec = tuner.spec(data, **values)
+    job = tuner.run("ftjob-full", spec)
+    assert job.result is not None
+    result = msgspec.json.decode(job.result, type=TuneResult)
+    assert result.model == "tiny:tidy"
+    version = Registry(tuner.home, {}, 1.0).get("tiny:tidy")
+    assert version.digest != tuner.version.digest
+    with pytest.raises(InvalidRequest, match="can't make one"):
+        tuner.run("ftjob-keys", spec, owner="key_1")
+
+
+def test_dora_becomes_a_model_too(tuner: Tuner, data: Path) -> None:
+    job = tuner.run("ftjob-dora", msgspec.structs.replace(tuner.spec(data, use_dora=True, max_steps=2), suffix="dora"))
+    assert job.result is not None
+    assert msgspec.json.decode(job.result, type=TuneResult).model == "tiny:dora"
