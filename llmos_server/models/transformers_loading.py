@@ -19,8 +19,8 @@ from llmos_server.models.gguf_zoo import GGUFParameters
 from llmos_server.models.repository_code import check_code, load_own_class, load_own_config
 from llmos_server.models.weights import SafetensorsSource, is_ignored, some
 
-transformers_log.set_verbosity_error()  # type: ignore[no-untyped-call]  # What matters of its warnings is checked.
-transformers_log.disable_progress_bar()  # type: ignore[no-untyped-call]
+transformers_log.set_verbosity_error()  # What matters of its warnings is checked.
+transformers_log.disable_progress_bar()
 
 
 def load_transformers_model(
