@@ -56,6 +56,18 @@ class TunedCheckpoint(msgspec.Struct, frozen=True, kw_only=True):
     """By the names of TuneResult."""
 
 
+class GateVerdict(msgspec.Struct, frozen=True, kw_only=True):
+    """What the spec's gate said."""
+
+    promoted: bool
+    reason: str
+    """For people."""
+    eval_id: str
+    base_run: str
+    candidate_run: str
+    """Both runs of that eval."""
+
+
 class TuneResult(msgspec.Struct, frozen=True, kw_only=True):
     """What has come of a run so far: the result that its job tells with progress() while it runs, and with finish().
 
@@ -76,3 +88,4 @@ class TuneResult(msgspec.Struct, frozen=True, kw_only=True):
     """The name that answers; "" until there is one."""
     result_files: list[str] = []
     """Ids of files of the purpose fine-tune-results."""
+    verdict: GateVerdict | None = None

@@ -82,7 +82,11 @@ STRUCTS = [
     (anthropic_fields.OUTPUT_FORMAT, anthropic.OutputFormat),
     (tuning_fields.CREATE_JOB, fine_tuning.CreateFineTuningJobRequest),
     (tuning_fields.METHOD, fine_tuning.Method),
-    (tuning_fields.DPO_HYPERPARAMETERS, fine_tuning.Hyperparameters),
+    (
+        {**tuning_fields.DPO_HYPERPARAMETERS, **tuning_fields.REINFORCEMENT_HYPERPARAMETERS},
+        fine_tuning.Hyperparameters,
+    ),
+    (tuning_fields.REINFORCEMENT, fine_tuning.ReinforcementConfig),
     (tuning_fields.GATE, fine_tuning.Gate),
 ]
 
@@ -188,6 +192,8 @@ def openai_fields(name: str) -> set[str]:
         ("FineTuneMethod", tuning_fields.METHOD),
         ("FineTuneSupervisedHyperparameters", tuning_fields.HYPERPARAMETERS),
         ("FineTuneDPOHyperparameters", tuning_fields.DPO_HYPERPARAMETERS),
+        ("FineTuneReinforcementHyperparameters", tuning_fields.REINFORCEMENT_HYPERPARAMETERS),
+        ("FineTuneReinforcementMethod", tuning_fields.REINFORCEMENT),
     ],
 )
 def test_every_field_of_openais_document_has_a_rule(name, table):

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import openai
 import pytest
+from llmos_recipes import find_recipe
 from stored_api import open_stored_api
 
 from llmos_server.api.fine_tuning.order import Order
@@ -23,6 +24,15 @@ PAIR = {
     "preferred_output": [{"role": "assistant", "content": "Hello"}],
     "non_preferred_output": [{"role": "assistant", "content": "No"}],
 }
+GRADER = {
+    "type": "string_check",
+    "name": "equal",
+    "input": "{{sample.output_text}}",
+    "reference": "{{item.answer}}",
+    "operation": "eq",
+}
+needs_grpo = pytest.mark.skipif(find_recipe("grpo") is None, reason="there is no recipe for reinforcement yet")
+REINFORCED = {"type": "reinforcement", "reinforcement": {"grader": GRADER}}
 
 
 @pytest.fixture
@@ -40,6 +50,22 @@ async def upload(server: Any, *lines: Any, purpose: str = "fine-tune", name: str
 async def create(server: Any, *, lines: Any = (CHAT,) * 3, **fields: Any) -> Any:
     training_file = await upload(server, *lines)
     return await server.sdk().fine_tuning.jobs.create(model="tiny", training_file=training_file, **fields)
+
+
+async def make_eval(server: Any, *, has_run: bool = True) -> str:
+    evals = server.sdk().evals
+    config = {"type": "custom", "item_schema": {"type": "object"}, "include_sample_schema": True}
+    made = await evals.create(data_source_config=config, testing_criteria=[GRADER])
+    source = {
+        "type": "completions",
+        "model": "tiny",
+        "input_messages": {"type": "template", "template": [{"role": "user", "content": "Hi"}]},
+        "source": {"type": "file_content", "content": [{"item": {"answer": "Hello"}}]},
+    }
+    if has_run:
+        reply = await server.call("POST", f"/v1/evals/{made.id}/runs", {"data_source": source})
+        assert reply.status_code == 200, reply.text
+    return str(made.id)
 
 
 class Runs:
@@ -117,16 +143,17 @@ async def test_a_job_from_its_file_to_its_end(server, runs, tmp_path) -> None:
 
 
 async def test_what_the_request_says_is_what_the_run_gets(server, runs) -> None:
+    eval_id = await make_eval(server)
     hyperparameters = {"n_epochs": 2, "batch_size": 8, "learning_rate_multiplier": 0.5, "beta": 0.3}
     made = await create(
         server,
         lines=[PAIR],
         method={"type": "dpo", "dpo": {"hyperparameters": hyperparameters}},
         validation_file=await upload(server, PAIR),
-        extra_body={"set": {"lora_r": 4}, "too_long": "drop", "gate": {"eval_id": "eval_1", "tolerance": 0.1}},
+        extra_body={"set": {"lora_r": 4}, "too_long": "drop", "gate": {"eval_id": eval_id, "tolerance": 0.1}},
     )
     assert made.method.dpo.hyperparameters.model_dump(exclude_none=True) == hyperparameters
-    assert (made.recipe, made.set, made.gate["eval_id"]) == ("dpo", {"lora_r": 4}, "eval_1")
+    assert (made.recipe, made.set, made.gate["eval_id"]) == ("dpo", {"lora_r": 4}, eval_id)
     spec = msgspec.json.decode((await runs.begin()).payload, type=Order)
     assert spec.method == "dpo"
     assert spec.values["num_train_epochs"] == 2
@@ -134,9 +161,26 @@ async def test_what_the_request_says_is_what_the_run_gets(server, runs) -> None:
     assert spec.values["gradient_accumulation_steps"] == 1
     assert (spec.values["beta"], spec.values["lora_r"], spec.values["eval_strategy"]) == (0.3, 4, "epoch")
     assert (spec.learning_rate_multiplier, spec.too_long) == (0.5, "drop")
-    assert (spec.gate.eval_id, spec.gate.tolerance) == ("eval_1", 0.1)
+    assert (spec.gate.eval_id, spec.gate.tolerance) == (eval_id, 0.1)
     assert spec.validation_file == "validation.jsonl"
     assert spec.auto == ("learning_rate",)
+
+
+async def test_a_gate_is_an_eval_that_was_run(server) -> None:
+    with pytest.raises(openai.BadRequestError, match="No eval of yours"):
+        await create(server, extra_body={"gate": {"eval_id": "eval_none"}})
+    with pytest.raises(openai.BadRequestError, match="has no run yet"):
+        await create(server, extra_body={"gate": {"eval_id": await make_eval(server, has_run=False)}})
+
+
+@needs_grpo
+async def test_a_grader_gives_the_reward(server, runs) -> None:
+    asked = {"messages": [{"role": "user", "content": "2 + 2?"}], "answer": "4"}
+    made = await create(server, lines=[asked], method=REINFORCED)
+    assert made.method.reinforcement.grader.model_dump() == GRADER
+    assert made.method.reinforcement.hyperparameters.n_epochs == "auto"
+    spec = msgspec.json.decode((await runs.begin()).payload, type=TuneSpec)
+    assert (spec.method, spec.grader) == ("grpo", GRADER)
 
 
 async def test_a_named_recipe_keeps_its_values(server, runs) -> None:
@@ -157,8 +201,23 @@ async def test_a_named_recipe_keeps_its_values(server, runs) -> None:
         ({"suffix": "x" * 65}, "suffix", "64"),
         ({"suffix": "…"}, "suffix", "letter or digit"),
         ({"seed": -1}, "seed", ">= 0"),
-        ({"method": {"type": "reinforcement", "reinforcement": {"grader": {}}}}, "method.reinforcement", "grader"),
-        ({"method": {"type": "reinforcement"}}, "method.type", "reinforcement"),
+        ({"method": {"type": "reinforcement"}}, "method.reinforcement.grader", "missing"),
+        (
+            {"method": {"type": "reinforcement", "reinforcement": {"grader": GRADER | {"operation": "is"}}}},
+            "method.reinforcement.grader.operation",
+            "is",
+        ),
+        (
+            {"method": REINFORCED | {"reinforcement": {"grader": GRADER, "hyperparameters": {"eval_samples": 3}}}},
+            "method.reinforcement.hyperparameters.eval_samples",
+            "num_generations",
+        ),
+        pytest.param(
+            {"method": REINFORCED | {"reinforcement": {"grader": GRADER, "hyperparameters": {"eval_interval": 3}}}},
+            "method.reinforcement.hyperparameters.eval_interval",
+            "validation_file",
+            marks=needs_grpo,
+        ),
         ({"method": {"type": "dpo", "supervised": {"hyperparameters": {}}}}, "method.supervised", "the type is dpo"),
         (
             {"method": {"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": 99}}}},

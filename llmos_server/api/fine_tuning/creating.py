@@ -7,16 +7,21 @@ import re
 import secrets
 import uuid
 from pathlib import Path
+from typing import Any
 
+import msgspec
+
+from llmos_server.api.evals.means import open_means
 from llmos_server.api.fine_tuning.methods import RECIPES, choose_recipe, read_hyperparameters
 from llmos_server.api.fine_tuning.order import Asked, Order
 from llmos_server.api.fine_tuning.training_files import find_training_file, keep
 from llmos_server.api.generation.starting import AnyRequest
 from llmos_server.api.http.access import find_model, principal_of
-from llmos_server.api.schemas.fine_tuning import CreateFineTuningJobRequest
+from llmos_server.api.schemas.fine_tuning import CreateFineTuningJobRequest, Method
 from llmos_server.api.served import ServedModel
 from llmos_server.api.services import store_of
 from llmos_server.errors import InvalidRequest
+from llmos_server.evaluation.graders.create import create_grader
 from llmos_server.files.job_folders import JobFolders
 from llmos_server.job_contracts import Job
 from llmos_server.store.objects import now_milliseconds, to_text
@@ -31,6 +36,9 @@ async def create(request: AnyRequest, data: CreateFineTuningJobRequest) -> Job:
     """Raises InvalidRequest, NotFound, ModelNotFound, Forbidden, StorageFull, StoreUnavailable."""
     told = read_hyperparameters(data)
     recipe = choose_recipe(data, told)
+    grader = await read_grader(request, data.method)
+    if data.gate is not None:
+        await _require_eval(request, data.gate.eval_id)
     model = await find_base(request, data.model, recipe.method)
     number = uuid.uuid4().hex[:24]
     suffix = name_suffix(data.suffix, number)
@@ -51,6 +59,7 @@ async def create(request: AnyRequest, data: CreateFineTuningJobRequest) -> Job:
         suffix=suffix,
         too_long=data.too_long or "refuse",
         gate=None if data.gate is None else EvalGate(eval_id=data.gate.eval_id, tolerance=data.gate.tolerance),
+        grader=grader,
         asked=Asked(
             hyperparameters=told,
             training_file=data.training_file,
@@ -89,6 +98,30 @@ async def _add(request: AnyRequest, job: Job, sources: dict[str, Path]) -> None:
     except BaseException:
         await asyncio.to_thread(folders.remove, job.id)
         raise
+
+
+async def _require_eval(request: AnyRequest, eval_id: str) -> None:
+    """Raises InvalidRequest for one that can be no gate."""
+    store, owner = store_of(request), principal_of(request).key_id
+    if await store.evals.get(owner, eval_id) is None:
+        raise InvalidRequest(f"No eval of yours has the id {eval_id!r}.", param="gate.eval_id", code="eval_not_found")
+    if not await store.eval_runs.ids(owner, eval_id):
+        raise InvalidRequest(
+            f"The eval {eval_id} has no run yet, so it doesn't say what to ask. Run it once with the base model.",
+            param="gate.eval_id",
+            code="gate_without_run",
+        )
+
+
+async def read_grader(request: AnyRequest, method: Method | None) -> dict[str, Any] | None:
+    """Raises InvalidRequest for one that can't be run."""
+    if method is None or method.reinforcement is None:
+        return None
+    spec = method.reinforcement.grader
+    async with open_means(request) as means:
+        create_grader(spec, means, "method.reinforcement.grader")
+    described: dict[str, Any] = msgspec.to_builtins(spec)
+    return described
 
 
 async def find_base(request: AnyRequest, name: str, trainer: str) -> ServedModel:

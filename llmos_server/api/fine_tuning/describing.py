@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from llmos_server.api.fine_tuning.methods import shown_hyperparameters, type_of
 from llmos_server.api.fine_tuning.order import Asked, Order, read_order, read_result
 from llmos_server.api.schemas.fine_tuning import (
@@ -13,8 +15,10 @@ from llmos_server.api.schemas.fine_tuning import (
     Hyperparameters,
     JobState,
     MethodConfig,
+    ReinforcementConfig,
     ShownMethod,
 )
+from llmos_server.evaluation.graders.spec import GraderSpec
 from llmos_server.job_contracts import ENDED, Job, JobEvent
 from llmos_server.training.spec import TuneResult
 
@@ -43,12 +47,13 @@ def describe(job: Job) -> FineTuningJob:
         validation_file=asked.validation_file,
         estimated_finish=_seconds(result.estimated_finish) if job.status == "running" else None,
         metadata=asked.metadata,
-        method=_method(order.method, hyperparameters),
+        method=_method(order, hyperparameters),
         user_provided_suffix=asked.suffix,
         recipe=asked.recipe,
         set=asked.set,
         too_long=order.too_long,
         gate=None if gate is None else Gate(eval_id=gate.eval_id, tolerance=gate.tolerance),
+        verdict=result.verdict,
         started_at=_seconds(job.started),
         progress=job.progress,
         detail=job.detail,
@@ -101,10 +106,16 @@ def _asked_elsewhere(order: Order) -> Asked:
     )
 
 
-def _method(trainer: str, hyperparameters: Hyperparameters) -> ShownMethod:
-    kind = type_of(trainer)
-    config = {kind: MethodConfig(hyperparameters=hyperparameters)} if kind in ("supervised", "dpo") else {}
-    return ShownMethod(type=kind, **config)
+def _method(order: Order, hyperparameters: Hyperparameters) -> ShownMethod:
+    kind = type_of(order.method)
+    config = MethodConfig(hyperparameters=hyperparameters)
+    if order.grader is not None:
+        grader = msgspec.convert(order.grader, GraderSpec)
+        reinforcement = ReinforcementConfig(grader=grader, hyperparameters=hyperparameters)
+        return ShownMethod(type=kind, reinforcement=reinforcement)
+    return ShownMethod(
+        type=kind, supervised=config if kind == "supervised" else None, dpo=config if kind == "dpo" else None
+    )
 
 
 def _state(job: Job, result: TuneResult) -> JobState:

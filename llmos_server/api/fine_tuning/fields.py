@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from llmos_server.api.bodies.field_rules import Table, honoured, refused
+from llmos_server.api.bodies.field_rules import Table, honoured, refused, values
+from llmos_server.api.bodies.fields import equals
+from llmos_server.api.evals.fields import GRADERS
 
 _TRACKERS = (
     'nothing is sent to Weights & Biases. Read the metrics at /events or in result_files, or send "set": '
@@ -15,15 +17,27 @@ HYPERPARAMETERS: Table = {
     "n_epochs": honoured('1 to 50, or "auto"'),
 }
 DPO_HYPERPARAMETERS: Table = {**HYPERPARAMETERS, "beta": honoured('above 0 up to 2, or "auto" (0.1)')}
+_ROLLOUTS = 'answers are drawn as the recipe says: send "set" with num_generations, max_completion_length and so on'
+REINFORCEMENT_HYPERPARAMETERS: Table = {
+    **HYPERPARAMETERS,
+    "eval_interval": honoured('steps between two measures on validation_file, or "auto" (an epoch)'),
+    "eval_samples": values(equals("auto"), _ROLLOUTS),
+    "compute_multiplier": values(equals("auto"), _ROLLOUTS),
+    "reasoning_effort": values(equals("default"), "models are asked here as their template asks them"),
+}
+REINFORCEMENT: Table = {
+    "grader": honoured("gives each answer its reward; {{item.NAME}} are the line's own fields", by_type=GRADERS),
+    "hyperparameters": honoured("", nested=REINFORCEMENT_HYPERPARAMETERS),
+}
 GATE: Table = {
     "eval_id": honoured("an eval of this key, at which the result may not do worse than the model"),
     "tolerance": honoured("by how much it may, in the eval's own score; 0 when absent"),
 }
 METHOD: Table = {
-    "type": honoured("supervised, dpo"),
+    "type": honoured("supervised, dpo, reinforcement"),
     "supervised": honoured("", nested={"hyperparameters": honoured("", nested=HYPERPARAMETERS)}),
     "dpo": honoured("", nested={"hyperparameters": honoured("", nested=DPO_HYPERPARAMETERS)}),
-    "reinforcement": refused("no grader trains a model here yet; turn good and bad answers into dpo's pairs"),
+    "reinforcement": honoured("", nested=REINFORCEMENT),
 }
 CREATE_JOB: Table = {
     "model": honoured("a chat model of this server, by name"),

@@ -16,9 +16,9 @@ from llmos_server.errors import InvalidRequest
 from llmos_server.training.auto import AUTO_KEYS
 from llmos_server.training.recipe import AUTO, Recipe, read_recipe, with_values
 
-TYPES = {"sft": "supervised", "dpo": "dpo"}
+TYPES = {"sft": "supervised", "dpo": "dpo", "grpo": "reinforcement"}
 """How OpenAI calls what trains (training.methods.table). Others go by their own name, and need a recipe."""
-RECIPES = {"supervised": "sft_lora", "dpo": "dpo"}
+RECIPES = {"supervised": "sft_lora", "dpo": "dpo", "reinforcement": "grpo"}
 """What a method begins from where the request names no recipe."""
 KEYS = {"n_epochs": "num_train_epochs", "batch_size": "per_device_train_batch_size", "beta": "beta"}
 """OpenAI's hyperparameters that are a key of TRL."""
@@ -28,13 +28,19 @@ DEFAULT_BETA = 0.1
 def read_hyperparameters(data: CreateFineTuningJobRequest) -> Hyperparameters:
     """Raises InvalidRequest for what contradicts itself."""
     method = data.method
-    configs = {} if method is None else {"supervised": method.supervised, "dpo": method.dpo}
-    for name, config in configs.items():
-        if method is not None and config is not None and name != method.type:
+    config = None if method is None else getattr(method, method.type)
+    if method is not None:
+        for name in RECIPES:
+            if name != method.type and getattr(method, name) is not None:
+                raise InvalidRequest(
+                    f"method.{name} goes with the type {name}; the type is {method.type}.", param=f"method.{name}"
+                )
+        if method.type == "reinforcement" and config is None:
             raise InvalidRequest(
-                f"method.{name} goes with the type {name}; the type is {method.type}.", param=f"method.{name}"
+                "method.reinforcement.grader is missing: it gives the answers their reward.",
+                param="method.reinforcement.grader",
+                code="missing_required_parameter",
             )
-    config = None if method is None else configs[method.type]
     told = None if config is None else config.hyperparameters
     if data.hyperparameters is not None and (told is not None or (method and method.type != "supervised")):
         raise InvalidRequest(
@@ -58,8 +64,7 @@ def choose_recipe(data: CreateFineTuningJobRequest, told: Hyperparameters) -> Re
             wished["assistant_only_loss"] = True  # All answers of a chat, as OpenAI does.
     if "per_device_train_batch_size" in wished:
         wished["gradient_accumulation_steps"] = 1
-    if data.validation_file is not None:
-        wished["eval_strategy"] = "epoch"
+    wished |= _evaluation(told, has_file=data.validation_file is not None)
     given = data.set or {}
     if twice := next((name for name, key in KEYS.items() if key in given and getattr(told, name) is not None), None):
         raise InvalidRequest(f"{twice} and set.{KEYS[twice]} are one; send either.", param=f"set.{KEYS[twice]}")
@@ -68,6 +73,17 @@ def choose_recipe(data: CreateFineTuningJobRequest, told: Hyperparameters) -> Re
         return with_values(recipe, given)
     except InvalidRequest as error:
         raise InvalidRequest(f"set.{error}", param=f"set.{error.param}" if error.param else "set") from None
+
+
+def _evaluation(told: Hyperparameters, *, has_file: bool) -> dict[str, Any]:
+    """When the validation file is looked at."""
+    if told.eval_interval not in (None, AUTO):
+        if not has_file:
+            raise InvalidRequest(
+                "eval_interval needs a validation_file.", param="method.reinforcement.hyperparameters.eval_interval"
+            )
+        return {"eval_strategy": "steps", "eval_steps": told.eval_interval}
+    return {"eval_strategy": "epoch"} if has_file else {}
 
 
 def type_of(trainer: str) -> str:

@@ -7,10 +7,12 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct
 
 from llmos_server.api.schemas.responses import Metadata
+from llmos_server.evaluation.graders.spec import GraderSpec
 from llmos_server.job_contracts import Level
+from llmos_server.training.spec import GateVerdict
 
 FileId = Annotated[str, Meta(min_length=1, max_length=128)]
-MethodType = Literal["supervised", "dpo"]
+MethodType = Literal["supervised", "dpo", "reinforcement"]
 TooLong = Literal["refuse", "drop"]
 Auto = Literal["auto"]
 JobState = Literal["validating_files", "queued", "running", "paused", "succeeded", "failed", "cancelled"]
@@ -23,9 +25,15 @@ class Hyperparameters(Struct, kw_only=True, forbid_unknown_fields=True, omit_def
     learning_rate_multiplier: Annotated[float, Meta(gt=0)] | Auto | None = None
     n_epochs: Annotated[int, Meta(ge=1, le=50)] | Auto | None = None
     beta: Annotated[float, Meta(gt=0, le=2)] | Auto | None = None
+    eval_interval: Annotated[int, Meta(ge=1)] | Auto | None = None
 
 
 class MethodConfig(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    hyperparameters: Hyperparameters | None = None
+
+
+class ReinforcementConfig(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    grader: GraderSpec
     hyperparameters: Hyperparameters | None = None
 
 
@@ -33,6 +41,7 @@ class Method(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=Tru
     type: MethodType
     supervised: MethodConfig | None = None
     dpo: MethodConfig | None = None
+    reinforcement: ReinforcementConfig | None = None
 
 
 class ShownMethod(Struct, kw_only=True, omit_defaults=True):
@@ -40,6 +49,7 @@ class ShownMethod(Struct, kw_only=True, omit_defaults=True):
     """supervised, dpo, or what a recipe trains by."""
     supervised: MethodConfig | None = None
     dpo: MethodConfig | None = None
+    reinforcement: ReinforcementConfig | None = None
 
 
 class Gate(Struct, kw_only=True, forbid_unknown_fields=True):
@@ -101,6 +111,8 @@ class FineTuningJob(Struct, kw_only=True):
     set: dict[str, Any]
     too_long: TooLong
     gate: Gate | None
+    verdict: GateVerdict | None
+    """What the gate said."""
     started_at: int | None
     progress: float | None
     """0 to 1."""
