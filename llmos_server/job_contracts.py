@@ -169,9 +169,9 @@ class JobContext(Protocol):
         """What `read` finds in the database. Raises StoreUnavailable."""
         ...
 
-    def write(self, *writes: Write) -> None:
-        """In one transaction, if this run is still the job's; the events so far, too. Raises LeaseLost, and waits while
-        the database can't be used."""
+    def write(self, *writes: Write, result: Any = None) -> None:
+        """In one transaction, if this run is still the job's; the events so far, too. result: as progress() takes it.
+        Raises LeaseLost, and waits while the database can't be used."""
         ...
 
     def checkpoint(self, *writes: Write) -> None:

@@ -16,7 +16,11 @@ from llmos_server.jobs.process import NICE, Code, run_job, stop_when_told
 from llmos_server.jobs.process_config import ProcessConfig
 from llmos_server.logs import configure_logging
 
-CODE: Mapping[str, str] = {"eval": "llmos_server.evaluation.job:run", "tune": "llmos_server.training.job:run"}
+CODE: Mapping[str, str] = {
+    "batch": "llmos_server.batches.job:run",
+    "eval": "llmos_server.evaluation.job:run",
+    "tune": "llmos_server.training.job:run",
+}
 """module:function of each kind; imported in that kind's processes alone."""
 
 

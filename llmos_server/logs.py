@@ -19,7 +19,7 @@ from llmos_server.settings import LogSettings
 ROUTED = ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi", "litestar")
 """Loggers that bring handlers of their own; those are removed, so that each event is written once, in our format."""
 
-QUIET = ("httpx2", "httpcore2", "huggingface_hub", "filelock", "asyncio")
+QUIET = ("httpx2", "httpcore2", "huggingface_hub", "filelock", "asyncio", "aiosqlite")
 """Libraries whose info lines tell the operator nothing."""
 
 SILENT = ("mcp",)

@@ -209,6 +209,8 @@ class JobsSettings:
     """The same for batches."""
     max_evals: AtLeastZero = 1
     """The same for evaluations."""
+    batch_requests: AtLeastOne = 8
+    """Requests of one batch that are asked at a time."""
     max_per_key: AtLeastZero = 100
     """Jobs of one key that haven't ended; 0 sets no limit."""
     threads: AtLeastZero = 0

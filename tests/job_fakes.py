@@ -43,9 +43,9 @@ def job_context(
     settings = settings or Settings(home=home)
     with event_loop() as loop:
         store = Store(Database(home))
-        run = call_in(loop, _begin(store, make_job(job_id, kind, payload, owner=owner), settings))
         folder = JobFolders(home).make(job_id)
         try:
+            run = call_in(loop, _begin(store, make_job(job_id, kind, payload, owner=owner), settings))
             with watched(run, loop):
                 yield RunContext(run, folder, settings, server, store.database, loop)
         finally:
@@ -59,8 +59,8 @@ async def _begin(store: Store, job: Job, settings: Settings) -> Run:
     if found is None:
         await store.jobs.add(job)
     for hold in await store.job_leases.lost(await store.job_leases.runners(), "nobody", now):
-        await store.job_leases.give_back(hold, "a test", now, None)
-    claimed = await store.job_leases.claim("test", [job.kind], now + 1, 60_000)
+        await store.job_leases.give_back(hold, "a test", now, 100)
+    claimed = await store.job_leases.claim("test", [job.kind], now + 10_000_000, 60_000)
     assert claimed is not None
     assert claimed.id == job.id
     return Run(claimed, store.job_leases, settings.jobs.lease_seconds, settings.jobs.max_attempts)

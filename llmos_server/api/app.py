@@ -33,6 +33,7 @@ from llmos_server.api.agents.plugin_tools import PluginToolProvider
 from llmos_server.api.agents.skill_tools import SkillProvider
 from llmos_server.api.anthropic.handlers import count_message_tokens, create_message
 from llmos_server.api.background import BackgroundJobs
+from llmos_server.api.batches.handlers import BATCH_HANDLERS
 from llmos_server.api.docs_page import create_openapi_config, openapi_json
 from llmos_server.api.endpoints.chat_completions import create_chat_completion, render_chat_completion
 from llmos_server.api.endpoints.classify import classify, classify_elsewhere
@@ -184,6 +185,7 @@ HANDLERS = [
     usage_of_request,
     all_usage,
     *FILE_HANDLERS,
+    *BATCH_HANDLERS,
     *EVAL_HANDLERS,
     *RUN_HANDLERS,
     *ITEM_HANDLERS,

@@ -7,11 +7,24 @@ import re
 import shutil
 from pathlib import Path
 
+from llmos_server.errors import StorageFull
+
 FOLDER = "jobs"
 LOG = "log"
 LOCK = "lock"
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+
+
+def keep(source: Path, target: Path) -> None:
+    """What a job needs is its own even when the file is deleted meanwhile. Raises StorageFull."""
+    try:
+        try:
+            os.link(source, target)
+        except OSError:
+            shutil.copyfile(source, target)
+    except OSError as error:
+        raise StorageFull(f"The job's files can't be kept: {error.strerror}. Free space on the disk.") from error
 
 
 class JobFolders:

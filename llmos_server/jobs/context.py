@@ -76,8 +76,9 @@ class RunContext:
 
         return self._wait(found())
 
-    def write(self, *writes: Write) -> None:
-        self._wait(self._run.patiently(lambda: self._run.write(writes)))
+    def write(self, *writes: Write, result: Any = None) -> None:
+        told = {} if result is None else {"result": msgspec.json.encode(result)}
+        self._wait(self._run.patiently(lambda: self._run.write(writes, **told)))
 
     def checkpoint(self, *writes: Write) -> None:
         self._wait(self._run.patiently(lambda: self._run.write(writes, attempts=0)))

@@ -60,7 +60,7 @@ class SubprocessJobs:
                 stdout=out,
                 stderr=out,
                 env={**os.environ, **thread_environment(threads)},
-                process_group=0,
+                start_new_session=True,  # Of the ways to lead a group, the one that uvloop knows.
             )
         finally:
             os.close(out)

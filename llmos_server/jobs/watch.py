@@ -68,7 +68,8 @@ class RunWatch:
         """Why the process is over."""
         try:
             self._process = process = await launch()
-        except OSError as error:
+        except Exception as error:
+            log.exception("a job's process can't be started", job=self.job.id)
             return f"its process can't be started: {error}"
         log.info("a job is run", job=self.job.id, kind=self.job.kind, epoch=self.job.epoch, pid=process.pid)
         if self._is_stopping.is_set():

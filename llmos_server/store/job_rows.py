@@ -7,12 +7,15 @@ from typing import Any
 import msgspec
 from sqlalchemy import select
 
-from llmos_server.job_contracts import Job, JobError, JobEvent
+from llmos_server.job_contracts import Job, JobError, JobEvent, JobKind
 from llmos_server.store.job_tables import JobEventRow, JobRow
 
 COLUMNS = [getattr(JobRow, name) for name in Job.__struct_fields__]
 JOBS: Any = select(*COLUMNS)
 EVENTS: Any = select(*(getattr(JobEventRow, name) for name in JobEvent.__struct_fields__))
+
+KEEPS_PARTS: tuple[JobKind, ...] = ("batch",)
+"""Kinds that make something of what they have when they are cancelled: one that was begun is begun once more for it."""
 
 FIRST_DELAY = 1_000
 MAX_DELAY = 300_000
@@ -40,11 +43,12 @@ def after_loss(job: Job, reason: str, max_attempts: int | None, now: int) -> dic
     """Of a run that ended without a result: what was wished is done, else it is tried again, so many times.
 
     max_attempts: None for a run that was stopped from outside."""
-    if job.wish == "cancel":
+    still = {"wish": "cancel"} if job.wish == "cancel" and job.kind in KEEPS_PARTS else {}
+    if job.wish == "cancel" and not (still and max_attempts is not None and job.attempts < max_attempts):
         return {**IDLE, "status": "cancelled", "ended": now}
     if job.wish == "pause":
         return {**IDLE, "status": "paused"}
-    again = {**IDLE, "status": "queued", "detail": ""}
+    again = {**IDLE, "status": "queued", "detail": "", **still}
     if max_attempts is None:
         return {**again, "not_before": now, "attempts": max(job.attempts - 1, 0)}
     if job.attempts >= max_attempts:

@@ -11,7 +11,7 @@ from sqlalchemy import Select, and_, delete, func, insert, or_, select, update
 from llmos_server.errors import Forbidden, InvalidRequest
 from llmos_server.job_contracts import ENDED, Job, JobKind, JobStatus, Wish, Write
 from llmos_server.store.database import Database
-from llmos_server.store.job_rows import COLUMNS, IDLE, JOBS, as_values, to_job
+from llmos_server.store.job_rows import COLUMNS, IDLE, JOBS, KEEPS_PARTS, as_values, to_job
 from llmos_server.store.job_tables import JobRow
 from llmos_server.store.objects import can_be_id, now_milliseconds
 from llmos_server.store.owners import EVERYBODY, Owner, of_owner
@@ -157,9 +157,11 @@ def _wished(job: Job, wish: Wish, now: int) -> dict[str, Any]:
     """What changes."""
     if job.status == "running" and job.wish != "cancel":
         return {"wish": wish}
+    if wish == "cancel" and job.status in ("queued", "paused") and job.kind in KEEPS_PARTS and job.epoch:
+        return {"status": "queued", "wish": "cancel", "not_before": 0}
     if wish == "cancel" and job.status in ("queued", "paused"):
         return {**IDLE, "status": "cancelled", "ended": now}
-    if wish == "pause" and job.status == "queued":
+    if wish == "pause" and job.status == "queued" and not job.wish:
         return {**IDLE, "status": "paused"}
     return {}
 

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from llmos_server.api.anthropic import fields as anthropic_fields
+from llmos_server.api.batches.handlers import CREATE_BATCH
 from llmos_server.api.bodies import decision_fields, fields
 from llmos_server.api.bodies.field_rules import Status
 from llmos_server.api.evals import fields as eval_fields
@@ -18,6 +19,7 @@ from llmos_server.api.responding import fields as response_fields
 from llmos_server.api.responding.items import STRUCTS as ITEM_STRUCTS
 from llmos_server.api.schemas import anthropic, fine_tuning
 from llmos_server.api.schemas.admin_inspection import AttentionRequest, PreviewRequest
+from llmos_server.api.schemas.batches import CreateBatchRequest
 from llmos_server.api.schemas.chat import ChatCompletionRequest, ChatMessage, ContentPart
 from llmos_server.api.schemas.common import StreamOptions
 from llmos_server.api.schemas.completions import CompletionRequest
@@ -40,6 +42,7 @@ STRUCTS = [
     (fields.COMPLETION, CompletionRequest),
     (fields.MESSAGE, ChatMessage),
     (stored_fields.CREATE_FEEDBACK, CreateFeedbackRequest),
+    (CREATE_BATCH, CreateBatchRequest),
     (fields.PART, ContentPart),
     (fields.STREAM_OPTIONS, StreamOptions),
     (fields.TOOL, ToolDefinition),

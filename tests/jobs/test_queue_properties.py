@@ -80,12 +80,12 @@ class Queue(RuleBasedStateMachine):
     def add(self, owner: str, priority: int) -> str:
         self.number += 1
         name = f"job_{self.number}"
-        self.wait_for(self.store.jobs.add(make_job(name, owner=owner, priority=priority, created=self.now)))
+        self.wait_for(self.store.jobs.add(make_job(name, "tune", owner=owner, priority=priority, created=self.now)))
         return name
 
     @rule(target=holds, server=st.sampled_from(SERVERS))
     def claim(self, server: str) -> Any:
-        job = self.wait_for(self.store.job_leases.claim(server, ["batch"], self.now, LEASE))
+        job = self.wait_for(self.store.job_leases.claim(server, ["tune"], self.now, LEASE))
         if job is None:
             return multiple()
         assert job.id not in self.current
@@ -174,7 +174,7 @@ class Queue(RuleBasedStateMachine):
             self.now += 1_000_000
             for number in range(1, self.number + 1):
                 self.wait_for(self.store.jobs.resume(EVERYBODY, f"job_{number}"))
-            while (job := self.wait_for(self.store.job_leases.claim("one", ["batch"], self.now, LEASE))) is not None:
+            while (job := self.wait_for(self.store.job_leases.claim("one", ["tune"], self.now, LEASE))) is not None:
                 self.current[job.id] = hold_of(job)
                 self.succeed(hold_of(job))
             page = self.wait_for(self.store.jobs.page(EVERYBODY, limit=1000))

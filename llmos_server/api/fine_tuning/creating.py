@@ -14,7 +14,7 @@ import msgspec
 from llmos_server.api.evals.means import open_means
 from llmos_server.api.fine_tuning.methods import RECIPES, choose_recipe, read_hyperparameters
 from llmos_server.api.fine_tuning.order import Asked, Order
-from llmos_server.api.fine_tuning.training_files import find_training_file, keep
+from llmos_server.api.fine_tuning.training_files import find_training_file
 from llmos_server.api.generation.starting import AnyRequest
 from llmos_server.api.http.access import find_model, principal_of
 from llmos_server.api.schemas.fine_tuning import CreateFineTuningJobRequest, Method
@@ -22,7 +22,7 @@ from llmos_server.api.served import ServedModel
 from llmos_server.api.services import store_of
 from llmos_server.errors import InvalidRequest
 from llmos_server.evaluation.graders.create import create_grader
-from llmos_server.files.job_folders import JobFolders
+from llmos_server.files.job_folders import JobFolders, keep
 from llmos_server.job_contracts import Job
 from llmos_server.store.objects import now_milliseconds, to_text
 from llmos_server.training.methods.table import get_method

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
 from pathlib import Path
 
 from llmos_server.api.errors import NotFound
@@ -15,7 +13,7 @@ from llmos_server.data.examples import Format
 from llmos_server.data.reading import BadExamples
 from llmos_server.data.report import check_file
 from llmos_server.data.scanning import Scan
-from llmos_server.errors import InvalidRequest, StorageFull
+from llmos_server.errors import InvalidRequest
 from llmos_server.training.methods.table import get_method
 
 CHECKED_BYTES = 16 * 2**20
@@ -53,14 +51,3 @@ async def find_training_file(request: AnyRequest, file_id: str, trainer: str, pa
         if not report.is_good:
             raise BadExamples(report, param)
     return place
-
-
-def keep(source: Path, target: Path) -> None:
-    """The job has the content even when the file is deleted meanwhile. Raises StorageFull."""
-    try:
-        try:
-            os.link(source, target)
-        except OSError:
-            shutil.copyfile(source, target)
-    except OSError as error:
-        raise StorageFull(f"The job's files can't be kept: {error.strerror}. Free space on the disk.") from error
