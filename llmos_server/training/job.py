@@ -24,6 +24,8 @@ def run(context: JobContext) -> None:
             "without use_dora), or have the operator run: llmos tune",
             param="method",
         )
+    if spec.gate is not None and not is_served_as_adapter(spec.values):
+        raise InvalidRequest("A gate judges adapters; a whole model is compared with: llmos eval", param="gate")
     module, _, name = get_method(spec.method).entry.partition(":")
     method = cast(Callable[[Run], None], getattr(importlib.import_module(module), name))
     method(Run(context, spec, Results(context)))

@@ -13,10 +13,11 @@ from llmos_server.job_contracts import Write
 from llmos_server.store.adapters import forget_adapter, register_adapter
 from llmos_server.training.adapters import publish_adapter
 from llmos_server.training.checkpoints import step_of, whole_checkpoints
+from llmos_server.training.gating import pass_gate
 from llmos_server.training.reporting import TRAINED
 from llmos_server.training.result_file import keep_result_file
 from llmos_server.training.run import Run
-from llmos_server.training.spec import TunedCheckpoint
+from llmos_server.training.spec import GateVerdict, TunedCheckpoint
 from llmos_server.training.verify import verify
 
 
@@ -62,9 +63,21 @@ class AdapterPublisher:
         adapter, told = self._verified(folder, run.suffix)
         run.context.log(told)
         run.context.check()
+        verdict = self._judged(folder)
         file_id, keep_file = keep_result_file(run.context)
-        run.results.tell(1.0, "", model=adapter.name, estimated_finish=None, result_files=[file_id])
+        run.results.tell(1.0, "", model=adapter.name, estimated_finish=None, result_files=[file_id], verdict=verdict)
         run.context.finish(run.results.state, _register(adapter), keep_file)
+
+    def _judged(self, folder: Path) -> GateVerdict | None:
+        """By the spec's gate, which asks the last checkpoint by its name. Raises JobFailed where it isn't promoted."""
+        run, step = self._run, step_of(folder)
+        if run.spec.gate is None:
+            return None
+        if all(known.step != step for known in run.results.state.checkpoints):
+            self.on_checkpoint(folder, step, run.results.latest)
+        candidate = next(known.model for known in run.results.state.checkpoints if known.step == step)
+        run.results.tell(TRAINED, "Measured by the gate's eval")
+        return pass_gate(run.context, run.spec, run.version.name, candidate)
 
     def _verified(self, folder: Path, suffix: str) -> tuple[AdapterVersion, str]:
         run = self._run

@@ -17,8 +17,8 @@ from llmos_server.registry.adapter_folders import adapter_folder
 from llmos_server.registry.registry import Registry
 from llmos_server.store.database import Database
 from llmos_server.store.store import Store
-from llmos_server.training import verify
-from llmos_server.training.spec import TuneResult
+from llmos_server.training import publishing, verify
+from llmos_server.training.spec import EvalGate, TuneResult, TuneSpec
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Of the libraries, which warn of their own versions to come.
 
@@ -112,6 +112,23 @@ def test_what_the_engine_computes_otherwise_is_not_served(
         tuner.run("ftjob-other", tuner.spec(data, max_steps=1))
     assert caught.value.code == "verification_failed"
     assert (tuner.checkpoints("ftjob-other") / "checkpoint-1").is_dir()
+
+
+async def test_what_its_gate_refuses_gets_no_name(tuner: Tuner, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last checkpoint is asked, which answers under its own name, now and later."""
+
+    def refuse(context: object, spec: TuneSpec, base: str, candidate: str) -> None:
+        raise JobFailed(f"{candidate} is worse than {base}.", code="gate_not_passed")
+
+    monkeypatch.setattr(publishing, "pass_gate", refuse)
+    spec = msgspec.structs.replace(tuner.spec(data, max_steps=1), gate=EvalGate(eval_id="eval_1"))
+    candidate = f"{tuner.model}:tidy-ckpt-step-1"
+    with pytest.raises(JobFailed, match=f"{candidate} is worse than {tuner.model}"):
+        tuner.run("ftjob-gate", spec)
+    store = Store(Database(tuner.place("ftjob-gate")))
+    names = {adapter.name for adapter in await store.adapters.list("")}
+    await store.close()
+    assert names == {candidate}
 
 
 def test_packed_examples_do_not_see_each_other(tuner: Tuner, data: Path, whole: TuneResult) -> None:
