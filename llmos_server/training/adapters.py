@@ -19,6 +19,7 @@ from llmos_server.errors import InvalidRequest
 from llmos_server.registry.adapter_folders import import_adapter
 from llmos_server.registry.disk import fresh_folder
 from llmos_server.training.run import Run
+from llmos_server.training.served_as import is_served_as_adapter as is_served_as_adapter
 
 
 def model_arguments(values: Mapping[str, Any]) -> ModelConfig:
@@ -37,12 +38,6 @@ def model_arguments(values: Mapping[str, Any]) -> ModelConfig:
 def peft_config(values: Mapping[str, Any]) -> Any:
     """What PEFT calls it; None trains all weights."""
     return get_peft_config(model_arguments(values))
-
-
-def is_served_as_adapter(values: Mapping[str, Any]) -> bool:
-    """DoRA, whole layers beside LoRA: these are served as a model of their own, merged into their base."""
-    special = ("use_dora", "lora_modules_to_save", "lora_target_parameters")
-    return bool(values.get("use_peft")) and not any(values.get(key) for key in special)
 
 
 def publish_adapter(run: Run, source: Path, suffix: str) -> AdapterVersion:

@@ -184,12 +184,12 @@ async def test_a_grader_gives_the_reward(server, runs) -> None:
 
 
 async def test_a_named_recipe_keeps_its_values(server, runs) -> None:
-    made = await create(server, extra_body={"recipe": "sft_dora"})
-    assert made.recipe == "sft_dora"
+    made = await create(server, extra_body={"recipe": "sft_lora"})
+    assert made.recipe == "sft_lora"
     assert (made.hyperparameters.n_epochs, made.hyperparameters.batch_size) == (3, 8)
     spec = msgspec.json.decode((await runs.begin()).payload, type=TuneSpec)
     assert spec.auto == ()
-    assert spec.values["use_dora"] is True
+    assert spec.values["num_train_epochs"] == 3
 
 
 @pytest.mark.parametrize(
@@ -226,6 +226,7 @@ async def test_a_named_recipe_keeps_its_values(server, runs) -> None:
         ),
         ({"method": {"type": "dpo"}, "hyperparameters": {"n_epochs": 3}}, "hyperparameters", "older place"),
         ({"integrations": [{"type": "wandb", "wandb": {"project": "p"}}]}, "integrations", "tensorboard"),
+        ({"recipe": "sft_dora"}, "method", "a key can't make one"),
         ({"recipe": "none_such"}, "recipe", "there are"),
         ({"recipe": "dpo", "method": {"type": "supervised"}}, "recipe", "method.type is supervised"),
         ({"set": {"lorar": 3}}, "set.lorar", "Did you mean"),

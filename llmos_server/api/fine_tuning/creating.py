@@ -26,6 +26,7 @@ from llmos_server.files.job_folders import JobFolders, keep
 from llmos_server.job_contracts import Job
 from llmos_server.store.objects import now_milliseconds, to_text
 from llmos_server.training.methods.table import get_method
+from llmos_server.training.served_as import require_allowed
 from llmos_server.training.spec import EvalGate
 
 TRAINING_FILE, VALIDATION_FILE = "training.jsonl", "validation.jsonl"
@@ -36,6 +37,7 @@ async def create(request: AnyRequest, data: CreateFineTuningJobRequest) -> Job:
     """Raises InvalidRequest, NotFound, ModelNotFound, Forbidden, StorageFull, StoreUnavailable."""
     told = read_hyperparameters(data)
     recipe = choose_recipe(data, told)
+    require_allowed(recipe.values, principal_of(request).key_id, has_gate=data.gate is not None)
     grader = await read_grader(request, data.method)
     if data.gate is not None:
         await _require_eval(request, data.gate.eval_id)
