@@ -29,6 +29,8 @@ class Scores(NamedTuple):
     log_probs: torch.Tensor
     entropy: torch.Tensor
     is_top1: torch.Tensor
+    mean_logits: torch.Tensor
+    log_sum_sq_probs: torch.Tensor
 
 
 def add_compact_head(model: Any) -> None:
@@ -58,11 +60,9 @@ def _score(
     head = model.get_output_embeddings()
     chunks = list(_in_chunks(hidden[mask], labels[mask], head.weight, head.bias))
     rows = Scores(*(torch.cat(column) for column in zip(*chunks, strict=True)))
-    log_probs, entropy, is_top1 = (x.new_zeros(mask.shape).masked_scatter(mask, x) for x in rows)
+    placed = Scores(*(x.new_zeros(mask.shape).masked_scatter(mask, x) for x in rows))
     num_items = mask.sum().clamp(min=1) if num_items_in_batch is None else num_items_in_batch
-    return FusedCausalLMOutput(
-        loss=-log_probs.sum() / num_items, log_probs=log_probs, entropy=entropy, is_top1=is_top1, label_mask=mask
-    )
+    return FusedCausalLMOutput(loss=-placed.log_probs.sum() / num_items, label_mask=mask, **placed._asdict())
 
 
 def _in_chunks(
@@ -79,8 +79,10 @@ def _in_chunks(
 
 
 def _score_rows(hidden: torch.Tensor, labels: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> Scores:
-    logprobs = F.linear(hidden, weight, bias).float().log_softmax(-1)
+    logits = F.linear(hidden, weight, bias).float()
+    logprobs = logits.log_softmax(-1)
     with torch.no_grad():
         entropy = -(logprobs.exp() * logprobs).sum(-1)
-        is_top1 = (logprobs.argmax(-1) == labels).float()
-    return Scores(logprobs.gather(-1, labels[:, None]).squeeze(-1), entropy, is_top1)
+        is_top1 = logprobs.argmax(-1) == labels
+        others = entropy, is_top1, logits.mean(-1), (2 * logprobs).logsumexp(-1)
+    return Scores(logprobs.gather(-1, labels[:, None]).squeeze(-1), *others)

@@ -40,12 +40,12 @@ class Limits:
     param: str = "training_file"
 
 
-def read_conversations(path: Path, rendering: Rendering, limits: Limits, *, only_last: bool) -> Rows[Tokens]:
+def read_conversations(path: Path, rendering: Rendering, limits: Limits) -> Rows[Tokens]:
     """Raises InvalidRequest naming the line."""
 
     def to_rows(example: Example) -> Iterator[tuple[Tokens, int]]:
         assert isinstance(example, ChatExample)
-        for tokens in rendering.conversation(example, only_last=only_last):
+        for tokens in rendering.conversation(example):
             yield tokens, len(tokens.input_ids)
 
     return _read(path, "supervised", to_rows, limits)

@@ -37,6 +37,19 @@ def quiet() -> None:
     logging.getLogger("trl").setLevel(logging.ERROR)
 
 
+def inner_model(model: Any) -> Any:
+    """Without PEFT's shell."""
+    return model.get_base_model() if isinstance(model, PeftModel) else model
+
+
+def tell_dropped(run: Run, lines: Sequence[int]) -> None:
+    if lines:
+        named = ", ".join(map(str, lines[:20]))
+        run.context.log(
+            f"{len(lines)} examples are longer than max_length and were left out: lines {named} ...", "warn"
+        )
+
+
 def as_dataset(columns: Mapping[str, Sequence[Any]]) -> datasets.Dataset:
     """In memory."""
     return datasets.Dataset.from_dict({name: list(column) for name, column in columns.items()})

@@ -43,15 +43,15 @@ class Rendering:
     tool_format: str = "auto"
     turns: str = "auto"
 
-    def conversation(self, example: ChatExample, *, only_last: bool = False) -> list[Tokens]:
+    def conversation(self, example: ChatExample) -> list[Tokens]:
         """Sequences in which each trained answer is learned once: one for the whole chat where the template writes
         earlier turns the same when more follow; else (it drops their reasoning, say) one for each answer.
 
-        only_last: the chat's last answer alone. Raises InvalidRequest for what the template can't write.
+        Raises InvalidRequest for what the template can't write.
         """
         found: list[Tokens] = []
         for place, is_trained in enumerate(example.trained):
-            if not is_trained or (only_last and place < len(example.trained) - 1):
+            if not is_trained:
                 continue
             prompt = self.prompt(example.messages[:place], example.tools)
             answer = self.answer(prompt, example.messages[: place + 1], example.tools)

@@ -64,8 +64,6 @@ def test_tokens_of_training_are_those_of_serving(rendering: Rendering) -> None:
 def test_a_chat_is_one_sequence_in_which_each_answer_is_learned(rendering: Rendering) -> None:
     example = chat(user("a"), answer("one"), user("b"), answer("two"))
     assert [learned(rendering, t) for t in rendering.conversation(example)] == [["one<|im_end|>", "two<|im_end|>"]]
-    [last] = rendering.conversation(example, only_last=True)
-    assert learned(rendering, last) == ["two<|im_end|>"]
 
 
 def test_an_answer_of_weight_0_is_only_read(rendering: Rendering) -> None:
@@ -108,7 +106,7 @@ def test_a_text_ends(rendering: Rendering) -> None:
 
 def test_files_become_rows(rendering: Rendering, tmp_path: Path) -> None:
     path = write_lines(tmp_path / "chats.jsonl", conversations(5))
-    rows = read_conversations(path, rendering, Limits(200), only_last=False)
+    rows = read_conversations(path, rendering, Limits(200))
     assert (rows.num_examples, len(rows.rows), rows.too_long) == (5, 5, [])
     assert rows.longest == max(len(row.input_ids) for row in rows.rows)
     pairs = read_preferences(write_lines(tmp_path / "pairs.jsonl", preferences(3)), rendering, Limits(200))
@@ -122,14 +120,14 @@ def test_what_is_too_long_is_refused_or_counted_and_never_cut(rendering: Renderi
     lines[2]["messages"][0]["content"] = "x" * 500  # type: ignore[index]
     path = write_lines(tmp_path / "chats.jsonl", iter(lines))
     with pytest.raises(InvalidRequest, match="Line 3 is longer than the 100 tokens") as caught:
-        read_conversations(path, rendering, Limits(100), only_last=False)
+        read_conversations(path, rendering, Limits(100))
     assert (caught.value.param, caught.value.code) == ("training_file", "too_long")
-    rows = read_conversations(path, rendering, Limits(100, "drop"), only_last=False)
+    rows = read_conversations(path, rendering, Limits(100, "drop"))
     assert (rows.num_examples, rows.too_long) == (5, [3])
 
 
 def test_a_bad_line_is_named(rendering: Rendering, tmp_path: Path) -> None:
     path = write_lines(tmp_path / "chats.jsonl", iter([*conversations(2), {"messages": [user("a")]}]))
     with pytest.raises(InvalidRequest, match="line 3") as caught:
-        read_conversations(path, rendering, Limits(100, param="validation_file"), only_last=False)
+        read_conversations(path, rendering, Limits(100, param="validation_file"))
     assert caught.value.param == "validation_file"

@@ -14,7 +14,7 @@ from llmos_server.training.arguments import build_arguments, resolve_auto
 from llmos_server.training.compact_head import add_compact_head
 from llmos_server.training.examples import Rows, read_conversations
 from llmos_server.training.guarded import Guarded
-from llmos_server.training.loop import as_dataset, load_model, train
+from llmos_server.training.loop import as_dataset, inner_model, load_model, tell_dropped, train
 from llmos_server.training.run import Run
 from llmos_server.training.tokens import Tokens
 
@@ -24,16 +24,16 @@ class GuardedSFTTrainer(Guarded, SFTTrainer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        add_compact_head(self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model)
+        add_compact_head(inner_model(self.model))
 
 
 def run(run: Run) -> None:
     """Until the job has succeeded. See training.loop.train for what it raises."""
-    only_last = _learns_only_the_last(run.spec.values)
-    rows = read_conversations(run.training_file, run.rendering, run.limits(), only_last=only_last)
-    held = _held_out(run, only_last)
-    if rows.too_long:
-        run.context.log(f"{len(rows.too_long)} examples are longer than max_length and were left out.", "warn")
+    _check(run.spec.values)
+    rows = read_conversations(run.training_file, run.rendering, run.limits())
+    path = run.validation_file
+    held = None if path is None else read_conversations(path, run.rendering, run.limits("validation_file"))
+    tell_dropped(run, rows.too_long)
     values = resolve_auto(run, rows.num_examples, rows.longest, is_full=not is_served_as_adapter(run.spec.values))
     trainer = GuardedSFTTrainer(
         model=load_model(run, values),
@@ -46,31 +46,23 @@ def run(run: Run) -> None:
     train(run, trainer, values, [row.input_ids for row in (held or rows).rows])
 
 
-def _held_out(run: Run, only_last: bool) -> Rows[Tokens] | None:
-    path = run.validation_file
-    if path is None:
-        return None
-    return read_conversations(path, run.rendering, run.limits("validation_file"), only_last=only_last)
-
-
 def _dataset(rows: Rows[Tokens]) -> Dataset:
     return as_dataset({"input_ids": [row.input_ids for row in rows.rows], "labels": [row.labels for row in rows.rows]})
 
 
-def _learns_only_the_last(values: Mapping[str, Any]) -> bool:
-    """completion_only_loss: an example's last answer; assistant_only_loss, and where neither is said: all of them."""
+def _check(values: Mapping[str, Any]) -> None:
+    """Answers are learned, all of a chat's that don't say otherwise, with and without the keys that ask for it."""
     if values.get("completion_only_loss") is False:
         raise InvalidRequest(
             "completion_only_loss: false would train the model to write what its users write. Leave it out.",
             param="completion_only_loss",
         )
-    return bool(values.get("completion_only_loss")) and not values.get("assistant_only_loss")
+    if values.get("packing") and values.get("packing_strategy") == "wrapped":
+        raise InvalidRequest("packing_strategy: wrapped would cut examples. Take bfd.", param="packing_strategy")
 
 
 def _as_tokenised(values: Mapping[str, Any]) -> dict[str, Any]:
     """The labels are ours already: what TRL would do to chats doesn't apply."""
-    if values.get("packing") and values.get("packing_strategy") == "wrapped":
-        raise InvalidRequest("packing_strategy: wrapped would cut examples. Take bfd.", param="packing_strategy")
     done: dict[str, Any] = {"completion_only_loss": False, "assistant_only_loss": False}
     if not values.get("packing"):
         done["max_length"] = None  # No row is longer.
