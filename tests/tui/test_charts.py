@@ -153,7 +153,7 @@ def test_signs_of_pages_differ_without_colours() -> None:
 def test_the_legend_has_the_counts_and_the_scale() -> None:
     pages = Pages(num_pages=10, num_free=1, num_cached=2, num_used=3, num_shared=4, page_size=16)
     text = "".join(part for _, part in PageMapView._legend(pages, 3))
-    assert text == "10 pages ▚ 4 shared  █ 3 used  ▒ 2 cached  · 1 free  3 a cell, by majority; 16 tokens each"
+    assert text == "10 pages ▚ 4 shared  █ 3 used  ▒ 2 cached  · 1 free  3 a cell, 16 tokens each"
 
 
 def test_a_bar_is_exact_to_an_eighth() -> None:

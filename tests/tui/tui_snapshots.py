@@ -9,6 +9,7 @@ from pathlib import Path
 
 from textual.app import App
 from textual.pilot import Pilot
+from tui_contrast import check_contrast
 
 FOLDER = Path(__file__).parent / "snapshots"
 SIZES = ((80, 24), (140, 40))
@@ -49,8 +50,10 @@ async def drawn_at_last(pilot: Pilot[object], kept: str | None) -> str:
 
 
 async def check_snapshot(pilot: Pilot[object], name: str) -> None:
-    """As it was; the failure shows the lines that differ."""
+    """As it was, and to be read in each theme; the failure shows the lines that differ."""
     size = pilot.app.size
+    if size == SIZES[-1]:
+        await check_contrast(pilot)
     path = FOLDER / f"{name}-{size.width}x{size.height}.svg"
     if UPDATES:
         FOLDER.mkdir(exist_ok=True)

@@ -81,6 +81,10 @@ class LLMOSApp(App[None]):
         Binding("q,ctrl+q", "quit", "Quit", tooltip="Leave; the server goes on", id="app.quit"),
     ]
 
+    DEFAULT_CSS = """
+    LLMOSApp { & TextArea .text-area--placeholder, & Input > .input--placeholder { color: $text-muted; } }
+    """
+
     def __init__(
         self,
         client: Client,

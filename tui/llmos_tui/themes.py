@@ -1,4 +1,5 @@
-"""Light, dark and high contrast. Charts take their colours from the variables `chart-*` and `page-*`."""
+"""Light, dark and high contrast. Charts take their colours from the variables `chart-*` and `page-*`; `token-tint` is how
+much of a colour is mixed into the background of an unlikely token, so that what stands on it can be read."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from textual.theme import Theme
 DARK = Theme(
     name="llmos-dark",
     primary="#4c9be8",
-    secondary="#2f6ea8",
+    secondary="#4f8fcc",
     accent="#e0a458",
     foreground="#d7dde4",
     background="#12161b",
@@ -21,6 +22,7 @@ DARK = Theme(
         "chart-in": "#4c9be8",
         "chart-out": "#5fb878",
         "chart-third": "#c678dd",
+        "token-tint": "55%",
         "page-free": "#3a4350",
         "page-cached": "#4c9be8",
         "page-used": "#5fb878",
@@ -32,25 +34,26 @@ DARK = Theme(
 LIGHT = Theme(
     name="llmos-light",
     primary="#1f5f9f",
-    secondary="#3f7fbf",
-    accent="#9a5b00",
+    secondary="#2f6aa5",
+    accent="#8a5000",
     foreground="#1c2329",
     background="#f7f7f4",
     surface="#efefeb",
     panel="#e2e3de",
-    success="#1e7a3c",
-    warning="#9a5b00",
+    success="#1a6e35",
+    warning="#8a5000",
     error="#b3261e",
     dark=False,
     variables={
         "chart-in": "#1f5f9f",
-        "chart-out": "#1e7a3c",
+        "chart-out": "#1a6e35",
         "chart-third": "#7a3e9d",
+        "token-tint": "35%",
         "page-free": "#b9bdb5",
         "page-cached": "#1f5f9f",
-        "page-used": "#1e7a3c",
-        "page-shared": "#9a5b00",
-        "footer-key-foreground": "#9a5b00",
+        "page-used": "#1a6e35",
+        "page-shared": "#8a5000",
+        "footer-key-foreground": "#8a5000",
     },
 )
 
@@ -65,13 +68,14 @@ CONTRAST = Theme(
     panel="#1a1a1a",
     success="#00ff00",
     warning="#ffff00",
-    error="#ff6060",
+    error="#ff9090",
     dark=True,
     text_alpha=1.0,
     variables={
         "chart-in": "#00ffff",
         "chart-out": "#00ff00",
         "chart-third": "#ff80ff",
+        "token-tint": "35%",
         "page-free": "#808080",
         "page-cached": "#00ffff",
         "page-used": "#00ff00",

@@ -76,11 +76,7 @@ class PageMapView(Widget):
         line = [("words", f"{pages.num_pages} pages ")]
         for letter, (name, sign) in KINDS.items():
             line += [(name, sign), ("words", f" {counts[letter]} {name}  ")]
-        scale = (
-            f"{step} a cell, by majority; {pages.page_size} tokens each"
-            if step > 1
-            else f"{pages.page_size} tokens each"
-        )
+        scale = (f"{step} a cell, " if step > 1 else "") + f"{pages.page_size} tokens each"
         return [*line, ("words", scale)]
 
     def render_line(self, y: int) -> Strip:

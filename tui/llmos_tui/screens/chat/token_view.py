@@ -14,8 +14,6 @@ from textual.widgets import Static
 from llmos_tui.wire.chat import Token
 
 NUM_ALTERNATIVES = 5
-TINT = 0.55
-"""How much of the colour is mixed into the background, at most."""
 
 
 class TokenView(Static):
@@ -37,6 +35,9 @@ class TokenView(Static):
         self.tokens: list[Token] = []
         self.cursor: int | None = None
 
+    def on_mount(self) -> None:
+        self.app.theme_changed_signal.subscribe(self, lambda theme: self.redraw())
+
     def show_tokens(self, tokens: list[Token]) -> None:
         """tokens: may have grown since."""
         self.tokens = tokens
@@ -46,7 +47,8 @@ class TokenView(Static):
         self.update(Content.assemble(*(self._part(place, token) for place, token in enumerate(self.tokens))))
 
     def _part(self, place: int, token: Token) -> tuple[str, Style]:
-        style = Style(background=self._background(token)) + Style.from_meta({"token": place})
+        background = self._background(token)
+        style = Style(background=background, foreground=readable_on(background)) + Style.from_meta({"token": place})
         if place == self.cursor:
             style += Style(reverse=True, bold=True)
         return shown(token.token), style
@@ -54,8 +56,9 @@ class TokenView(Static):
     def _background(self, token: Token) -> Color:
         """From the background's own colour for what was certain to that of errors for what was unlikely."""
         theme = self.app.theme_variables
+        tint = float(theme["token-tint"].rstrip("%")) / 100
         base, warn, bad = (Color.parse(theme[name]) for name in ("background", "warning", "error"))
-        scale = Gradient((0.0, base.blend(bad, TINT)), (0.5, base.blend(warn, TINT)), (1.0, base))
+        scale = Gradient((0.0, base.blend(bad, tint)), (0.5, base.blend(warn, tint)), (1.0, base))
         return scale.get_color(exp(token.logprob))
 
     def point(self, place: int | None) -> None:
@@ -73,6 +76,11 @@ class TokenView(Static):
         place = event.style.meta.get("token")
         if isinstance(place, int):
             self.point(place)
+
+
+def readable_on(background: Color) -> Color:
+    """Black or white."""
+    return Color.parse("#000000" if background.brightness > 0.45 else "#ffffff")
 
 
 def shown(text: str) -> str:
