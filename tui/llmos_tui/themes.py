@@ -1,5 +1,5 @@
-"""Light, dark and high contrast. Charts take their colours from the variables `chart-*` and `page-*`; `token-tint` is how
-much of a colour is mixed into the background of an unlikely token, so that what stands on it can be read."""
+"""Light, dark and high contrast. Charts take their colours from the variables `chart-*` and `page-*`; `token-tint` is
+how much of a colour is mixed into the background of an unlikely token, so that what stands on it can be read."""
 
 from __future__ import annotations
 
