@@ -19,8 +19,8 @@ LEAST_IN_CONTRAST = 7.0
 
 
 def written(pilot: Pilot[object]) -> Iterator[Segment]:
-    """Segments with letters or digits. Faint may be: keys that can't be pressed now, what lies behind a dialog, and what
-    was last known of a server that is gone."""
+    """Segments with letters or digits. Faint may be: keys that can't be pressed now, what lies behind a dialog, and
+    what was last known of a server that is gone."""
     screen = pilot.app.screen
     off = {bar.get_component_rich_style("key-bar--off").color for bar in screen.query(KeyBar)}
     shown = screen.children[0].region if screen.is_modal else screen.region
