@@ -53,6 +53,7 @@ from llmos_server.api.evals.comparing import COMPARING_HANDLERS
 from llmos_server.api.evals.evals import EVAL_HANDLERS
 from llmos_server.api.evals.graders import GRADER_HANDLERS
 from llmos_server.api.evals.items import ITEM_HANDLERS
+from llmos_server.api.evals.reports import REPORT_HANDLERS
 from llmos_server.api.evals.runs import RUN_HANDLERS
 from llmos_server.api.files.handlers import FILE_HANDLERS
 from llmos_server.api.fine_tuning.handlers import FINE_TUNING_HANDLERS
@@ -190,6 +191,7 @@ HANDLERS = [
     *RUN_HANDLERS,
     *ITEM_HANDLERS,
     *COMPARING_HANDLERS,
+    *REPORT_HANDLERS,
     *GRADER_HANDLERS,
     *FINE_TUNING_HANDLERS,
     *OLLAMA_HANDLERS,
