@@ -8,6 +8,8 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from llmos_server.contracts import BACKGROUND
+
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True):
     """Who sent a request, and what that key may do. None means without a limit."""
@@ -24,6 +26,11 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     """Those that the server itself runs; a client's own function tools are its own affair."""
     max_in_flight: int | None = None
     tokens_per_minute: int | None = None
+
+    @property
+    def engine_owner(self) -> str:
+        """Whose turn its requests take in an engine."""
+        return f"{BACKGROUND}{self.key_id}" if self.is_job else self.key_id
 
 
 NOBODY = Principal()

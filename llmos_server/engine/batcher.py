@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections import OrderedDict, deque
 from dataclasses import dataclass
 
-from llmos_server.contracts import EncodeRequest
+from llmos_server.contracts import EncodeRequest, is_background
 
 MIN_LENGTH_SHARE = 0.5
 """Inputs shorter than this share of the batch's longest wait for another batch, unless it is their turn."""
@@ -50,7 +50,8 @@ class Batcher:
     """max_tokens: of a batch, padding included; an input that is longer makes a batch of its own.
 
     Owners take turns, and so do the requests of one owner. Whose turn it is puts its longest input first, which sets
-    the width; then all take turns with what fits beside it.
+    the width; then all take turns with what fits beside it. What is asked in the background (contracts.BACKGROUND)
+    comes behind all others.
     """
 
     def __init__(self, max_tokens: int) -> None:
@@ -77,7 +78,7 @@ class Batcher:
 
     def next_batch(self) -> list[Item]:
         """At least one item while there is work."""
-        rounds = deque(deque(requests.values()) for requests in self._owners.values())
+        rounds = deque(deque(self._owners[owner].values()) for owner in sorted(self._owners, key=is_background))
         batch: list[Item] = []
         width = 0
         while rounds and (len(batch) + 1) * width <= self._max_tokens:

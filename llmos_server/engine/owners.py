@@ -6,6 +6,7 @@ from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
+from llmos_server.contracts import is_background
 from llmos_server.engine.sequence import Sequence
 
 DECODE_WEIGHT = 2
@@ -88,11 +89,14 @@ class Owners:
 
     def heads(self, num_running: Mapping[str, int]) -> list[Sequence]:
         """The best ranked waiting sequence of every owner: first those of owners with the fewest sequences running,
-        among equals those of the least served, then by rank."""
-        heads = (queue[0] for queue in self._queues.values())
-        return sorted(
-            heads, key=lambda head: (num_running[head.request.owner], self._served[head.request.owner], head.rank)
-        )
+        among equals those of the least served, then by rank. What is asked in the background comes behind all others.
+        """
+
+        def order(head: Sequence) -> tuple[bool, int, float, tuple[float, int, int]]:
+            owner = head.request.owner
+            return is_background(owner), num_running[owner], self._served[owner], head.rank
+
+        return sorted((queue[0] for queue in self._queues.values()), key=order)
 
     def _find(self, sequence: Sequence) -> tuple[list[Sequence], int]:
         queue = self._queues.get(sequence.request.owner, [])

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from itertools import chain
 
-from llmos_server.contracts import ChoiceDelta, EngineStats, GenerateRequest, TokenLogprob
+from llmos_server.contracts import ChoiceDelta, EngineStats, GenerateRequest, TokenLogprob, is_background
 from llmos_server.engine.block_manager import BlockManager
 from llmos_server.engine.continuations import lengthen
 from llmos_server.engine.cost_model import CostModel, StepBudget
 from llmos_server.engine.long_prompts import LongPrompts
 from llmos_server.engine.outputs import append_tokens, broken_requests, finish_without_tokens
-from llmos_server.engine.owners import Owners, rank
+from llmos_server.engine.owners import Owners
+from llmos_server.engine.seats import Place, Seats, places_of
 from llmos_server.engine.sequence import Constraint, Sequence, Status
 from llmos_server.engine.speculation import Proposer, Speculation
 from llmos_server.engine.step import Chunk, SampledToken, StepPlan, StepResult
@@ -21,8 +22,6 @@ AGING_SECONDS = 30.0
 """What one level of priority is worth in waiting time."""
 NOBODY_STALLS = 3
 """So many times longer may a step be while no answer is being written: only who comes just then waits for its end."""
-
-Place = tuple[int, tuple[float, int, int]]
 
 
 class Scheduler:
@@ -37,6 +36,9 @@ class Scheduler:
     long as that one keeps at least as many. **Pages**: when they run out, the victim is the last in the order (place
     within its owner, rank). The best ranked sequence is never the last, so it always advances, and as ranks don't
     change, all requests end. A preempted sequence returns to its old place in the queue.
+
+    **What is asked in the background** (contracts.BACKGROUND) comes last in each of these: it gets places that nobody
+    else wants, loses them first, and runs in that part of a step in which all take turns, while anything else runs.
 
     **The step** itself, in tokens and in seconds, goes to the least served owner first, as much as it can use, except
     for a part that decodes and the best ranked prompt take turns in: so everything that runs goes on.
@@ -68,6 +70,7 @@ class Scheduler:
         self._speculation = Speculation(proposer, blocks, self.costs, max_draft_tokens) if proposer else None
         self._owners = Owners()
         self._turns = Turns(self._owners)
+        self._seats = Seats(blocks, max_num_seqs)
         self._requests: dict[str, list[Sequence]] = {}
         self._broken: list[str] = []
         self._begun: list[str] = []
@@ -118,7 +121,7 @@ class Scheduler:
         budget = self.costs.budget(self.max_num_batched_tokens, max_seconds)
         self._long_prompts.bound(budget, self.running)
         selected = self._turns.share_out(self.running, budget, self.max_step_seconds)
-        places = self._places()
+        places = places_of(self.running)
         num_preemptions = self._num_preemptions
         # Best place first: a victim is never one that this step has planned already.
         for sequence in sorted(selected, key=places.__getitem__):
@@ -205,26 +208,22 @@ class Scheduler:
     def _count_running(self) -> Counter[str]:
         return Counter(sequence.request.owner for sequence in self.running)
 
-    def _places(self) -> dict[Sequence, Place]:
-        """(place within its owner, rank) of each running sequence, a total order."""
-        numbers: Counter[str] = Counter()
-        places = {}
-        for sequence in sorted(self.running, key=rank):
-            places[sequence] = (numbers[sequence.request.owner], sequence.rank)
-            numbers[sequence.request.owner] += 1
-        return places
-
     def _seat_those_behind(self, now: float) -> None:
-        """One place for each owner that has fewer than another, before the others' sequences take the whole step.
+        """One place for each owner that has fewer than another, or none although the background has some, before the
+        others' sequences take the whole step.
 
         The first one that gets none holds back all behind it: what becomes free is for it.
         """
         num_running = self._count_running()
+        in_background = any(map(is_background, num_running))
         for head in self._owners.heads(num_running):
             owner = head.request.owner
-            if num_running[owner] >= max(num_running.values(), default=0):
+            is_behind = num_running[owner] < max(num_running.values(), default=0)
+            if is_background(owner) or not (
+                is_behind or (in_background and self._seats.are_full_for(head, self.running))
+            ):
                 return
-            victims = self._victims_for(head, num_running)
+            victims = self._seats.victims_for(head, self.running, num_running)
             if victims is None:
                 return
             for victim in victims:
@@ -233,27 +232,6 @@ class Scheduler:
             if not self._start(head, now):
                 return
             num_running[owner] += 1
-
-    def _victims_for(self, head: Sequence, num_running: Counter[str]) -> list[Sequence] | None:
-        """Who has to give way so that it can start, from the owners with most; None when that isn't fair or enough.
-
-        Fair is what leaves its owner at least as many places as the newcomer then has. So no exchange is ever undone.
-        """
-        counts = num_running.copy()
-        growing = sum(self.blocks.num_pages_for(seq.num_computed_tokens + 1) > len(seq.pages) for seq in self.running)
-        num_missing = self.blocks.num_missing_pages(head, use_cache=head.uses_cache) + growing
-        victims: list[Sequence] = []
-        candidates = sorted(self.running, key=rank)
-        while num_missing > 0 or len(self.running) - len(victims) >= self.max_num_seqs:
-            most = max(counts.values())
-            if most < counts[head.request.owner] + 2:
-                return None
-            victim = next(seq for seq in reversed(candidates) if counts[seq.request.owner] == most)
-            candidates.remove(victim)
-            victims.append(victim)
-            counts[victim.request.owner] -= 1
-            num_missing -= self.blocks.num_sole_pages(victim)
-        return victims
 
     def _make_room(self, sequence: Sequence, num_tokens: int, places: dict[Sequence, Place]) -> bool:
         """Get the pages for its next tokens, from the last in order if need be; False when that is itself."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from itertools import chain
 
+from llmos_server.contracts import is_background
 from llmos_server.engine.cost_model import StepBudget
 from llmos_server.engine.owners import Owners, rank
 from llmos_server.engine.sequence import Sequence
@@ -25,7 +26,8 @@ class Turns:
 
         Within an owner decodes come first, those that have waited longest in front, then prefills by rank. Where the
         one owner that is owed most waits for a first token, the step may take extra_seconds more for it, and is not
-        filled up with the others' work; but not for a long prompt, to which many steps belong.
+        filled up with the others' work; but not for a long prompt, to which many steps belong. What is asked in the
+        background has the first round alone, as long as anything else runs.
         """
 
         def turn(sequence: Sequence) -> tuple[int, tuple[float, int, int]]:
@@ -40,6 +42,7 @@ class Turns:
         budget.join(part)
         num_running = Counter(sequence.request.owner for sequence in running)
         order = sorted(num_running, key=lambda name: (self._owners.served(name), num_running[name], name))
+        order = [name for name in order if not is_background(name)] or order  # The others have had their turns.
         for owner in order:
             own = [sequence for sequence in chain(decodes, prefills) if sequence.request.owner == owner]
             begins = any(sequence.num_output_tokens == 0 and not is_long(sequence, budget) for sequence in own)

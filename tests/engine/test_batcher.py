@@ -6,6 +6,7 @@ from encoder_fakes import make_request
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmos_server.contracts import BACKGROUND
 from llmos_server.engine.batcher import MIN_LENGTH_SHARE, Batcher, Item
 
 LENGTHS = st.lists(st.integers(1, 40), min_size=1, max_size=12)
@@ -107,3 +108,11 @@ def test_owners_share_a_batch_evenly_however_many_requests_each_has() -> None:
     batch = batcher.next_batch()
     modest = [item for item in batch if item.request_id == "r20"]
     assert (len(batch), len(modest)) == (10, 5)
+
+
+def test_the_background_comes_last() -> None:
+    batcher = Batcher(8)
+    fill(batcher, [(f"{BACKGROUND}a", [4, 4, 4]), ("b", [4, 4, 4])])
+    assert [[item.request_id for item in batch] for batch in drain(batcher)] == [["r1", "r0"]] * 3
+    fill(batcher, [(f"{BACKGROUND}a", [8, 8]), ("b", [8, 8])])
+    assert [item.request_id for batch in drain(batcher) for item in batch] == ["r1", "r1", "r0", "r0"]

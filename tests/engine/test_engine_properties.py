@@ -19,7 +19,7 @@ from hypothesis.stateful import (
 )
 
 from llmos_server.api.metrics.reading import count_pages
-from llmos_server.contracts import GenerateRequest, ScoreRequest
+from llmos_server.contracts import BACKGROUND, GenerateRequest, ScoreRequest
 from llmos_server.engine.ngram import NgramProposer
 from llmos_server.engine.speculation import Proposer
 
@@ -73,7 +73,7 @@ class EngineMachine(RuleBasedStateMachine):
             data.draw(st.integers(0, min(12, self.max_len - len(prompt))), label="max_tokens"),
             n=data.draw(st.integers(1, 3), label="n"),
             priority=data.draw(st.integers(-2, 2), label="priority"),
-            owner=data.draw(st.sampled_from("aab"), label="owner"),
+            owner=data.draw(st.sampled_from(["a", "a", "b", f"{BACKGROUND}a"]), label="owner"),
             cache_salt=data.draw(st.sampled_from(["", "", "x"]), label="salt"),
             seed=data.draw(st.integers(0, 3), label="seed"),
             min_tokens=data.draw(st.sampled_from([0, 0, 3]), label="min_tokens"),
@@ -95,7 +95,7 @@ class EngineMachine(RuleBasedStateMachine):
             request_id=f"r{len(self.requests)}",
             prompt_ids=prompt,
             continuations=data.draw(st.lists(texts, min_size=1, max_size=6), label="continuations"),
-            owner=data.draw(st.sampled_from("aab"), label="owner"),
+            owner=data.draw(st.sampled_from(["a", "a", "b", f"{BACKGROUND}a"]), label="owner"),
             cache_salt=data.draw(st.sampled_from(["", "x"]), label="salt"),
         ).to_generate()
         self.requests[request.request_id] = request

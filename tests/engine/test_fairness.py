@@ -8,6 +8,7 @@ from collections import Counter
 import pytest
 from engine_fakes import Engine, expected_choice, make_request, seconds_of
 
+from llmos_server.contracts import BACKGROUND
 from llmos_server.engine.owners import BURST_TOKENS
 
 NUM_QUEUED = 500
@@ -156,3 +157,37 @@ def test_steps_stay_within_their_time_while_answers_are_written() -> None:
     unbounded.core.add(make_request("long", prompt(rng, 900), 5))
     unbounded.step()
     assert seconds_of(unbounded.runner.plans[-1]) > 2 * STEP_SECONDS
+
+
+def seconds_for_an_answer(others: str | None) -> float:
+    """Of owner b, 200 tokens after 150, beside a hundred requests of `others`."""
+    rng = random.Random(2)
+    engine = Engine(4096, 16, max_num_seqs=64, budget=512, step_seconds=STEP_SECONDS, verify=False)
+    for number in range(100 if others else 0):
+        engine.core.add(make_request(f"o{number}", prompt(rng, 200), 400, owner=others or ""))
+    for _ in range(40):
+        engine.step()
+    before = engine.clock.now
+    engine.core.add(make_request("b", prompt(rng, 150), 200, owner="b"))
+    while not (told := engine.deltas.get(("b", 0))) or not told[-1].finish_reason:
+        engine.step()
+    return engine.clock.now - before
+
+
+def test_what_is_asked_in_the_background_waits_for_all_others() -> None:
+    alone, beside, ahead = (seconds_for_an_answer(others) for others in (None, "a", f"{BACKGROUND}a"))
+    assert beside > 4 * alone
+    assert ahead < 2 * alone
+
+
+def test_the_background_loses_its_places_first_and_takes_none() -> None:
+    engine = Engine(num_pages=64, max_num_seqs=4, budget=16)
+    for number in range(4):
+        engine.core.add(make_request(f"batch{number}", [1, 2, number], 30, owner=f"{BACKGROUND}a"))
+    engine.step()
+    for number in range(4):
+        engine.core.add(make_request(f"b{number}", [3, 4, number], 8, owner="b"))
+        engine.step()
+    assert {seq.request.owner for seq in engine.scheduler.running} == {"b"}
+    engine.run()
+    assert {delta[-1].finish_reason for delta in engine.deltas.values()} == {"length"}

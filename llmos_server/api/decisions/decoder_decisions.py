@@ -40,7 +40,7 @@ async def decide_by_decoder(
                 continuations=labels,
                 priority=priority,
                 cache_salt=salt,
-                owner=visit.principal.key_id,
+                owner=visit.principal.engine_owner,
             )
             for prompt, labels in encoded
         ]

@@ -69,7 +69,7 @@ async def run_encoder(
                 EncodeRequest(
                     request_id=new_id("enc"),
                     inputs=prepared.ids,
-                    owner=visit.principal.key_id,
+                    owner=visit.principal.engine_owner,
                     second_starts=prepared.second_starts,
                 )
             )

@@ -89,7 +89,7 @@ class Start:
             visit.charge_prompt(plan.num_prompt_tokens)
             salt = scoped_salt(visit.principal, plan.cache_salt, self.services.settings.isolate_keys)
             try:
-                generations = submit(plan, info, owner=visit.principal.key_id, cache_salt=salt)
+                generations = submit(plan, info, owner=visit.principal.engine_owner, cache_salt=salt)
             except BaseException:
                 visit.take_back(plan.num_prompt_tokens)
                 raise

@@ -38,7 +38,7 @@ async def score_answers(
         num_cached = 0
         try:
             salt = scoped_salt(visit.principal, "", services.settings.isolate_keys)
-            owner = visit.principal.key_id
+            owner = visit.principal.engine_owner
             scores = await score_texts(
                 services, served, info, prompt, answers, param="answers", owner=owner, cache_salt=salt
             )
