@@ -18,14 +18,6 @@ MAX_LOGPROBS = 20
 """Most alternatives a client may ask for at one position (OpenAI's limit)."""
 
 
-BACKGROUND = "~"
-"""Before an owner of GenerateRequest and the like: what the owner's jobs ask, behind what all others ask."""
-
-
-def is_background(owner: str) -> bool:
-    return owner.startswith(BACKGROUND)
-
-
 class SamplingParams(msgspec.Struct, frozen=True, kw_only=True):
     """How tokens are chosen. Everything is resolved: no None stands for "the server's default".
 
@@ -73,8 +65,7 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True):
     cache_salt: str = ""
     """Requests share cached pages only with requests of the same salt."""
     owner: str = ""
-    """Whose turn it takes: owners share an engine evenly, however many requests each has. "" is nobody. See BACKGROUND,
-    too."""
+    """Whose turn it takes: owners share an engine evenly, however many requests each has. "" is nobody."""
     continuations: list[list[int]] = []
     """What each of the n choices says: nothing is drawn, and log-probabilities tell how likely the model finds it. See
     ScoreRequest."""

@@ -8,7 +8,12 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from llmos_server.contracts import BACKGROUND
+BACKGROUND = "~"
+"""Before an owner of GenerateRequest and the like: what the owner's jobs ask, behind what all others ask."""
+
+
+def is_background(owner: str) -> bool:
+    return owner.startswith(BACKGROUND)
 
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True):

@@ -157,7 +157,7 @@ STRICT_BASE = {
     "errors": set(),
     "fleet_contracts": {"contracts"},
     "job_contracts": {"errors", "settings"},
-    "key_contracts": {"contracts"},
+    "key_contracts": set(),
     "skill_contracts": set(),
     "settings": {"errors", "mcp_settings", "settings_sources"},
     "settings_sources": {"errors"},

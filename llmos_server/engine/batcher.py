@@ -6,7 +6,8 @@ from bisect import bisect_right
 from collections import OrderedDict, deque
 from dataclasses import dataclass
 
-from llmos_server.contracts import EncodeRequest, is_background
+from llmos_server.contracts import EncodeRequest
+from llmos_server.key_contracts import is_background
 
 MIN_LENGTH_SHARE = 0.5
 """Inputs shorter than this share of the batch's longest wait for another batch, unless it is their turn."""
@@ -50,7 +51,7 @@ class Batcher:
     """max_tokens: of a batch, padding included; an input that is longer makes a batch of its own.
 
     Owners take turns, and so do the requests of one owner. Whose turn it is puts its longest input first, which sets
-    the width; then all take turns with what fits beside it. What is asked in the background (contracts.BACKGROUND)
+    the width; then all take turns with what fits beside it. What is asked in the background (key_contracts.BACKGROUND)
     comes behind all others.
     """
 

@@ -6,8 +6,8 @@ from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
-from llmos_server.contracts import is_background
 from llmos_server.engine.sequence import Sequence
+from llmos_server.key_contracts import is_background
 
 DECODE_WEIGHT = 2
 """What a generated token counts against a prompt token, in an owner's account: it is the dearer one to compute."""

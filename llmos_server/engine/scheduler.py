@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from itertools import chain
 
-from llmos_server.contracts import ChoiceDelta, EngineStats, GenerateRequest, TokenLogprob, is_background
+from llmos_server.contracts import ChoiceDelta, EngineStats, GenerateRequest, TokenLogprob
 from llmos_server.engine.block_manager import BlockManager
 from llmos_server.engine.continuations import lengthen
 from llmos_server.engine.cost_model import CostModel, StepBudget
@@ -17,6 +17,7 @@ from llmos_server.engine.sequence import Constraint, Sequence, Status
 from llmos_server.engine.speculation import Proposer, Speculation
 from llmos_server.engine.step import Chunk, SampledToken, StepPlan, StepResult
 from llmos_server.engine.turns import Turns, can_begin, grant
+from llmos_server.key_contracts import is_background
 
 AGING_SECONDS = 30.0
 """What one level of priority is worth in waiting time."""
@@ -37,8 +38,8 @@ class Scheduler:
     within its owner, rank). The best ranked sequence is never the last, so it always advances, and as ranks don't
     change, all requests end. A preempted sequence returns to its old place in the queue.
 
-    **What is asked in the background** (contracts.BACKGROUND) comes last in each of these: it gets places that nobody
-    else wants, loses them first, and runs in that part of a step in which all take turns, while anything else runs.
+    **What is asked in the background** (key_contracts.BACKGROUND) comes last in each of these: it gets places that
+    nobody else wants, loses them first, and runs in that part of a step in which all take turns, while anything else runs.
 
     **The step** itself, in tokens and in seconds, goes to the least served owner first, as much as it can use, except
     for a part that decodes and the best ranked prompt take turns in: so everything that runs goes on.
@@ -218,10 +219,9 @@ class Scheduler:
         in_background = any(map(is_background, num_running))
         for head in self._owners.heads(num_running):
             owner = head.request.owner
-            is_behind = num_running[owner] < max(num_running.values(), default=0)
-            if is_background(owner) or not (
-                is_behind or (in_background and self._seats.are_full_for(head, self.running))
-            ):
+            has_fewer = num_running[owner] < max(num_running.values(), default=0)
+            may_take = has_fewer or (in_background and self._seats.are_full_for(head, self.running))
+            if is_background(owner) or not may_take:
                 return
             victims = self._seats.victims_for(head, self.running, num_running)
             if victims is None:

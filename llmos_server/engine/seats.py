@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 
-from llmos_server.contracts import is_background
 from llmos_server.engine.block_manager import BlockManager
 from llmos_server.engine.owners import rank
 from llmos_server.engine.sequence import Sequence
+from llmos_server.key_contracts import is_background
 
 Place = tuple[bool, int, tuple[float, int, int]]
 

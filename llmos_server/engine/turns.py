@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from itertools import chain
 
-from llmos_server.contracts import is_background
 from llmos_server.engine.cost_model import StepBudget
 from llmos_server.engine.owners import Owners, rank
 from llmos_server.engine.sequence import Sequence
+from llmos_server.key_contracts import is_background
 
 RESERVED_PARTS = 8
 """One in so many parts of a step goes to whoever has waited longest for a turn, no matter whose it is."""

@@ -6,8 +6,8 @@ from encoder_fakes import make_request
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmos_server.contracts import BACKGROUND
 from llmos_server.engine.batcher import MIN_LENGTH_SHARE, Batcher, Item
+from llmos_server.key_contracts import BACKGROUND
 
 LENGTHS = st.lists(st.integers(1, 40), min_size=1, max_size=12)
 REQUESTS = st.lists(st.tuples(st.sampled_from("abc"), LENGTHS), min_size=1, max_size=8)

@@ -19,9 +19,9 @@ from hypothesis.stateful import (
 )
 
 from llmos_server.api.metrics.reading import count_pages
-from llmos_server.contracts import BACKGROUND, GenerateRequest, ScoreRequest
 from llmos_server.engine.ngram import NgramProposer
 from llmos_server.engine.speculation import Proposer
+from llmos_server.key_contracts import BACKGROUND, GenerateRequest, ScoreRequest
 
 TOKENS = st.integers(0, 2)
 

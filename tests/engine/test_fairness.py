@@ -8,8 +8,8 @@ from collections import Counter
 import pytest
 from engine_fakes import Engine, expected_choice, make_request, seconds_of
 
-from llmos_server.contracts import BACKGROUND
 from llmos_server.engine.owners import BURST_TOKENS
+from llmos_server.key_contracts import BACKGROUND
 
 NUM_QUEUED = 500
 STEP_SECONDS = 0.6
