@@ -39,7 +39,8 @@ class Scheduler:
     change, all requests end. A preempted sequence returns to its old place in the queue.
 
     **What is asked in the background** (key_contracts.BACKGROUND) comes last in each of these: it gets places that
-    nobody else wants, loses them first, and runs in that part of a step in which all take turns, while anything else runs.
+    nobody else wants, loses them first, and runs in that part of a step in which all take turns, while anything else
+    runs.
 
     **The step** itself, in tokens and in seconds, goes to the least served owner first, as much as it can use, except
     for a part that decodes and the best ranked prompt take turns in: so everything that runs goes on.
