@@ -12,6 +12,7 @@ from llmos_server.commands import (
     backup,
     calibrating,
     data,
+    jobs,
     keys,
     machine,
     measuring,
@@ -23,6 +24,7 @@ from llmos_server.commands import (
     skills,
     talking,
     tui,
+    tune,
     usage,
 )
 from llmos_server.errors import LLMOSError
@@ -48,6 +50,8 @@ app.command(talking.bench)
 app.command(measuring.perplexity)
 app.command(calibrating.calibrate)
 app.command(data.data)
+app.command(tune.tune)
+app.command(jobs.jobs)
 app.command(tui.tui)
 app.command(keys.keys)
 app.command(plugins.plugins)

@@ -104,6 +104,7 @@ ARROWS: dict[str, set[str]] = {
     "terminal_chat": {"http_client"},
     "doctor": {"agents", "cores", "engine", "kernels", "registry", "store"},
     "perplexity": {"engine"},
+    "local_jobs": {"cores", "files", "jobs", "store"},
     "torch_check": set(),
     "app": {
         "access",
@@ -137,6 +138,7 @@ ARROWS: dict[str, set[str]] = {
         "hosts",
         "engine",
         "http_client",
+        "local_jobs",
         "logs",
         "perplexity",
         "plugins",
@@ -146,6 +148,7 @@ ARROWS: dict[str, set[str]] = {
         "skills",
         "store",
         "terminal_chat",
+        "training",
     },
     "cli": {"commands"},
 }
@@ -191,6 +194,7 @@ TORCH_FREE = (
     "http_client",
     "job_process",
     "jobs",
+    "local_jobs",
     "log_file",
     "logbook",
     "logs",
@@ -202,12 +206,16 @@ TORCH_FREE = (
 
 TORCH_FREE_OF_TRAINING = (
     "auto",
+    "examples",
     "grader_reward",
     "methods.table",
     "recipe",
     "refused_keys",
     "result_file",
+    "results",
     "spec",
+    "tokens",
+    "trl_data",
     "trl_keys",
 )
 """What the API and the CLI need to know of a run before it begins; the rest runs in a job's process."""

@@ -10,7 +10,7 @@ from typing import Any
 import datasets
 import transformers
 from peft import PeftModel
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, PrinterCallback
 
 from llmos_server.training.adapters import is_served_as_adapter, model_arguments
 from llmos_server.training.checkpoints import step_of
@@ -67,6 +67,7 @@ def train(run: Run, trainer: Any, values: Mapping[str, Any], rows: Sequence[Sequ
     def on_checkpoint(folder: Path, step: int) -> None:
         publisher.on_checkpoint(folder, step, run.results.latest)
 
+    trainer.remove_callback(PrinterCallback)
     trainer.add_callback(Reporter(run, run.output, on_checkpoint))
     last = trainer.last_checkpoint()
     trainer.train(resume_from_checkpoint=last)

@@ -17,8 +17,14 @@ NAMES = {
     "eval_mean_token_accuracy": "valid_mean_token_accuracy",
 }
 """TRL's names to OpenAI's."""
-DROPPED = ("total_flos", "train_runtime", "train_samples_per_second", "train_steps_per_second", "train_loss")
-"""Of a run's end: sums since the process began, which are wrong once it was resumed."""
+DROPPED = frozenset(
+    {
+        "eval_num_tokens", "eval_runtime", "eval_samples_per_second", "eval_steps_per_second",
+        "num_input_tokens_seen", "num_tokens", "total_flos", "train_loss", "train_runtime", "train_samples_per_second",
+        "train_steps_per_second", "train_tokens_per_second",
+    }
+)  # fmt: skip
+"""Sums since the process began, which are wrong once a run was resumed, and what TuneResult tells."""
 
 
 class Results:

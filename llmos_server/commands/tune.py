@@ -1,0 +1,151 @@
+"""The verb tune: a recipe and a file of examples to a model that answers."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from llmos_server.commands.shared import ConfigFlag, read_settings
+from llmos_server.errors import InvalidRequest
+
+if TYPE_CHECKING:
+    from llmos_server.job_contracts import Job
+    from llmos_server.settings import Settings
+    from llmos_server.training.recipe import Recipe
+    from llmos_server.training.spec import TuneSpec
+
+OWN_KEYS = ("model_name_or_path", "dataset_name", "output_dir")
+"""Of a recipe: what the flags --model, --data and --output say, too."""
+TRAINING, VALIDATION = "training", "validation"
+"""Files in the job's folder; their suffix is the original's."""
+
+
+def tune(
+    recipe: Annotated[str, Parameter(help="A YAML file in TRL's format, or a recipe's name, such as sft_lora.")],
+    /,
+    *,
+    model: Annotated[str | None, Parameter(help="The base; else the recipe's model_name_or_path.")] = None,
+    data: Annotated[Path | None, Parameter(help="Examples, one JSON object a line; else its dataset_name.")] = None,
+    validation: Annotated[Path | None, Parameter(help="Examples that aren't trained on, whose loss is told.")] = None,
+    name: Annotated[str, Parameter(help="Ends the result's name; else a part of the job's id.")] = "",
+    set: Annotated[
+        list[str] | None, Parameter(help="key=value over the recipe's, as YAML; again for more.", negative="")
+    ] = None,
+    too_long: Annotated[
+        Literal["refuse", "drop"], Parameter(help="What becomes of examples longer than max_length; none is cut.")
+    ] = "refuse",
+    output: Annotated[Path | None, Parameter(help="Copy the finished adapter into this folder, too.")] = None,
+    follow: Annotated[bool, Parameter(help="Wait for its end, and show how far it is.")] = True,
+    config: ConfigFlag = None,
+) -> None:
+    """Tune a model by a recipe. A server of this LLMOS_HOME runs the job; without one, this program does.
+
+    Ctrl-C pauses the job: llmos jobs resume ID
+
+    Example: llmos tune sft_lora --model smollm2:135m --data examples.jsonl --set num_train_epochs=5
+    """
+    from llmos_server.training.recipe import override
+
+    settings = read_settings(config)
+    found = override(read(recipe), set or [])
+    own = {key: found.values.get(key) for key in OWN_KEYS}
+    output = output or (Path(own["output_dir"]) if own["output_dir"] else None)
+    data = data or (Path(own["dataset_name"]) if own["dataset_name"] else None)
+    base = registry_name(settings, model or own["model_name_or_path"])
+    job = make_job(make_spec(found, base, data, validation, too_long), name)
+    job_id = _enqueue(settings, job, data, validation)
+    print(f"llmos: the job is {job_id}", file=sys.stderr)
+    if follow:
+        from llmos_server.commands.jobs import follow_here
+
+        follow_here(settings, config, job_id, output)
+
+
+def read(recipe: str) -> Recipe:
+    """A file; else one that comes with LLMOS."""
+    from llmos_recipes import find_recipe, recipe_names
+
+    from llmos_server.training.recipe import read_recipe
+
+    path = Path(recipe)
+    known = None if path.is_file() else find_recipe(recipe)
+    if known is None and not path.is_file() and "/" not in recipe:
+        raise InvalidRequest(f"{recipe} is no file, and no recipe of LLMOS: {', '.join(recipe_names())}.")
+    return read_recipe(known or path)
+
+
+def registry_name(settings: Settings, name: str | None) -> str:
+    """The base as the registry has it; `trl` writes a hub's repository without hf:, and a folder without file:."""
+    from llmos_server.registry.registry import create_registry
+
+    if not name:
+        raise InvalidRequest("Which model is to be tuned? Give it with --model, such as --model smollm2:135m.")
+    if Path(name).is_dir():
+        name = f"file:{Path(name).resolve()}"
+    elif "/" in name and ":" not in name:
+        name = f"hf:{name}"
+    return create_registry(settings).get(name).name
+
+
+def make_spec(
+    recipe: Recipe, model: str, data: Path | None, validation: Path | None, too_long: Literal["refuse", "drop"]
+) -> TuneSpec:
+    """Without a suffix."""
+    from llmos_server.training.spec import TuneSpec
+
+    if data is None:
+        raise InvalidRequest("There is no training file: give one with --data FILE.", param="training_file")
+    values: dict[str, Any] = {key: value for key, value in recipe.values.items() if key not in OWN_KEYS}
+    if validation is not None and values.get("eval_strategy", "no") == "no":
+        values["eval_strategy"] = "epoch"
+    return TuneSpec(
+        method=recipe.method,
+        model=model,
+        values=values,
+        auto=tuple(sorted(recipe.auto)),
+        training_file=TRAINING + data.suffix,
+        validation_file="" if validation is None else VALIDATION + validation.suffix,
+        too_long=too_long,
+    )
+
+
+def make_job(spec: TuneSpec, suffix: str) -> Job:
+    """Of nobody's: its result is everybody's on this server."""
+    import time
+    import uuid
+
+    import msgspec
+
+    from llmos_server.job_contracts import Job
+
+    number = uuid.uuid4().hex[:24]
+    spec = msgspec.structs.replace(spec, suffix=suffix or f"ft-{number[:8]}")
+    return Job(
+        id=f"ftjob-{number}",
+        kind="tune",
+        owner="",
+        title=f"{spec.model}:{spec.suffix}",
+        payload=msgspec.json.encode(spec),
+        created=time.time_ns() // 1_000_000,
+    )
+
+
+def _enqueue(settings: Settings, job: Job, data: Path | None, validation: Path | None) -> str:
+    import asyncio
+
+    from llmos_server.local_jobs import add_job
+    from llmos_server.training.trl_data import copy_as_openai
+
+    def fill(folder: Path) -> None:
+        for source, name in ((data, TRAINING), (validation, VALIDATION)):
+            if source is not None:
+                copy_as_openai(source, folder / f"{name}{source.suffix}")
+
+    for path in (data, validation):
+        if path is not None and not path.is_file():
+            raise InvalidRequest(f"{path}: there is no such file.")
+    asyncio.run(add_job(settings, job, fill))
+    return job.id
