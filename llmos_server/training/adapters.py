@@ -9,8 +9,11 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import torch
+from peft import PeftModel
 from safetensors import safe_open
 from safetensors.torch import save_file
+from transformers import AutoModelForCausalLM
 from trl import ModelConfig, get_peft_config
 
 from llmos_server.adapter_contracts import ADAPTER_CONFIG, ADAPTER_WEIGHTS, BASE_DIGEST, AdapterVersion, unquantised
@@ -55,6 +58,14 @@ def publish_adapter(run: Run, source: Path, suffix: str) -> AdapterVersion:
         )
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def in_float32(run: Run, model: Any, folder: Path) -> Any:
+    """The model, or, where it was trained in fewer bits, the same with the adapter of `folder` on a base as it is."""
+    if all(parameter.dtype == torch.float32 for parameter in model.parameters()):
+        return model
+    base = AutoModelForCausalLM.from_pretrained(run.base, dtype=torch.float32)
+    return PeftModel.from_pretrained(base, folder)
 
 
 def _export(source: Path, target: Path, version: ModelVersion) -> None:

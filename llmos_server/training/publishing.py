@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from llmos_server.adapter_contracts import AdapterVersion
 from llmos_server.job_contracts import Write
 from llmos_server.store.adapters import forget_adapter, register_adapter
-from llmos_server.training.adapters import publish_adapter
+from llmos_server.training.adapters import in_float32, publish_adapter
 from llmos_server.training.checkpoints import step_of, whole_checkpoints
 from llmos_server.training.gating import pass_gate
 from llmos_server.training.reporting import TRAINED
@@ -82,7 +82,8 @@ class AdapterPublisher:
     def _verified(self, folder: Path, suffix: str) -> tuple[AdapterVersion, str]:
         run = self._run
         adapter = publish_adapter(run, folder, suffix)
-        found = verify(self._model, run.version, adapter, self._sequences, run.context.settings.engine)
+        model = in_float32(run, self._model, folder)
+        found = verify(model, run.version, adapter, self._sequences, run.context.settings.engine)
         return adapter, found.as_words()
 
 

@@ -29,6 +29,8 @@ class Reporter(TrainerCallback):
         self._output = output
         self._on_checkpoint = on_checkpoint
         self._pending: JobStopped | None = None
+        self._is_extra = False
+        """The checkpoint is for the pause alone: the recipe would have none here, so it gets no name."""
         self._last: float | None = None
         self._seconds: float | None = None
         self._tokens = 0
@@ -56,26 +58,35 @@ class Reporter(TrainerCallback):
             estimated_finish=int((time.time() + left) * 1000),
         )
         self._ask()
-        if self._pending is not None:
-            control.should_save = True
+        if not float(state.epoch).is_integer():  # Else the epoch's own loss and checkpoint come first.
+            self._save_for_pause(control)
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._save_for_pause(control)
 
     def on_prediction_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._ask()
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._last = None
-        if self._pending is not None:
-            control.should_save = True
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         speed, memory = self._tokens_per_second, float(memory_bytes())
         self._run.results.metrics(state.global_step, logs or {}, tokens_per_second=speed, memory_bytes=memory)
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._on_checkpoint(self._output / f"checkpoint-{state.global_step}", state.global_step)
+        if self._is_extra:
+            self._run.context.checkpoint()
+        else:
+            self._on_checkpoint(self._output / f"checkpoint-{state.global_step}", state.global_step)
         self._last = None
         if self._pending is not None:
             raise self._pending
+
+    def _save_for_pause(self, control: Any) -> None:
+        if self._pending is not None:
+            self._is_extra = not control.should_save
+            control.should_save = True
 
     def _ask(self) -> None:
         try:

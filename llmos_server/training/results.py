@@ -33,15 +33,17 @@ class Results:
     def __init__(self, context: JobContext) -> None:
         self._context = context
         self.state = TuneResult()
+        self._share = context.job.progress
         self.latest: dict[str, float] = {}
         """The numbers that were told last."""
         if context.job.result:
             self.state = msgspec.json.decode(context.job.result, type=TuneResult)
 
     def tell(self, share: float | None, detail: str, **changes: Any) -> None:
-        """changes: fields of TuneResult."""
+        """share: None stays where it was. changes: fields of TuneResult."""
+        self._share = self._share if share is None else share
         self.state = msgspec.structs.replace(self.state, **changes)
-        self._context.progress(share, detail, self.state)
+        self._context.progress(self._share, detail, self.state)
 
     def metrics(self, step: int, logs: Mapping[str, Any], **more: float) -> None:
         """A trainer's logs, by the names that are told; more: only beside a loss of training."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -58,12 +59,19 @@ class Tuner:
     def checkpoints(self, job_id: str) -> Path:
         return self.place(job_id) / "jobs" / job_id / "checkpoints"
 
-    def run(self, job_id: str, spec: TuneSpec, stop_at: tuple[int, JobStopped] | None = None, owner: str = "") -> Job:
-        """One attempt. stop_at: the step behind which check() raises, and what."""
+    def run(
+        self,
+        job_id: str,
+        spec: TuneSpec,
+        stop_at: tuple[int, JobStopped] | None = None,
+        on_step: Callable[[int], None] = lambda step: None,
+        owner: str = "",
+    ) -> Job:
+        """One attempt. stop_at: the step behind which check() raises, and what. on_step: called with it by check()."""
         with job_context(
             self.place(job_id), "tune", spec, job_id=job_id, settings=self.settings, owner=owner
         ) as context:
-            run(Watched(context, self.steps.setdefault(job_id, {}), stop_at))  # type: ignore[arg-type]
+            run(Watched(context, self.steps.setdefault(job_id, {}), stop_at, on_step))  # type: ignore[arg-type]
         return read_job(self.place(job_id), owner, job_id)
 
 
@@ -71,11 +79,16 @@ class Watched:
     """A JobContext that notes what is told of steps."""
 
     def __init__(
-        self, context: RunContext, steps: dict[int, dict[str, float]], stop_at: tuple[int, JobStopped] | None
+        self,
+        context: RunContext,
+        steps: dict[int, dict[str, float]],
+        stop_at: tuple[int, JobStopped] | None,
+        on_step: Callable[[int], None],
     ) -> None:
         self._context = context
         self._steps = steps
         self._stop_at = stop_at
+        self._on_step = on_step
         self._step = 0
 
     def __getattr__(self, name: str) -> Any:
@@ -92,5 +105,6 @@ class Watched:
 
     def check(self) -> None:
         self._context.check()
+        self._on_step(self._step)
         if self._stop_at is not None and self._step >= self._stop_at[0]:
             raise self._stop_at[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -13,11 +14,13 @@ from tiny_model import conversations, write_lines
 
 from llmos_server.errors import InvalidRequest
 from llmos_server.job_contracts import Cancelled, JobFailed, Paused
+from llmos_server.jobs.failures import describe
 from llmos_server.registry.adapter_folders import adapter_folder
 from llmos_server.registry.registry import Registry
 from llmos_server.store.database import Database
 from llmos_server.store.store import Store
 from llmos_server.training import publishing, verify
+from llmos_server.training.checkpoints import whole_checkpoints
 from llmos_server.training.spec import EvalGate, TuneResult, TuneSpec
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Of the libraries, which warn of their own versions to come.
@@ -87,6 +90,27 @@ def test_a_cancel_ends_at_its_step_and_keeps_checkpoints(tuner: Tuner, data: Pat
         tuner.run("ftjob-cancel", tuner.spec(data), stop_at=(4, Cancelled()))
     kept = tuner.checkpoints("ftjob-cancel")
     assert [path.name for path in kept.glob("checkpoint-*")] == ["checkpoint-3"]
+
+
+def test_a_full_disk_fails_the_run_and_keeps_what_was_before(
+    tuner: Tuner, data: Path, small_disk: Path, fill: Callable[..., Path]
+) -> None:
+    folder = tuner.place("ftjob-full-disk") / "jobs" / "ftjob-full-disk"
+    folder.parent.mkdir()
+    folder.symlink_to(small_disk)
+
+    def fill_behind(step: int) -> None:
+        if step == 4:
+            fill(small_disk, leave=4096)
+
+    with pytest.raises(Exception) as caught:
+        tuner.run("ftjob-full-disk", tuner.spec(data), on_step=fill_behind)
+    assert describe(caught.value).code == "disk_full"
+    assert [path.name for path in whole_checkpoints(small_disk / "checkpoints")] == ["checkpoint-3"]
+
+
+def test_fewer_bits_are_verified_on_a_base_as_it_is(tuner: Tuner, data: Path) -> None:
+    assert tuner.run("ftjob-bf16", tuner.spec(data, dtype="bfloat16", max_steps=1)).status == "succeeded"
 
 
 def test_a_torn_checkpoint_is_not_taken(tuner: Tuner, data: Path, whole: TuneResult) -> None:
