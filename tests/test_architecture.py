@@ -207,15 +207,16 @@ TORCH_FREE = (
 TORCH_FREE_OF_TRAINING = (
     "auto",
     "examples",
+    "gating",
     "grader_reward",
     "methods.table",
     "recipe",
     "refused_keys",
     "result_file",
     "results",
+    "served_as",
     "spec",
     "tokens",
-    "trl_data",
     "trl_keys",
 )
 """What the API and the CLI need to know of a run before it begins; the rest runs in a job's process."""

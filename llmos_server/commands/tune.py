@@ -135,14 +135,14 @@ def make_job(spec: TuneSpec, suffix: str) -> Job:
 
 def _enqueue(settings: Settings, job: Job, data: Path | None, validation: Path | None) -> str:
     import asyncio
+    import shutil
 
     from llmos_server.local_jobs import add_job
-    from llmos_server.training.trl_data import copy_as_openai
 
     def fill(folder: Path) -> None:
         for source, name in ((data, TRAINING), (validation, VALIDATION)):
             if source is not None:
-                copy_as_openai(source, folder / f"{name}{source.suffix}")
+                shutil.copyfile(source, folder / f"{name}{source.suffix}")
 
     for path in (data, validation):
         if path is not None and not path.is_file():

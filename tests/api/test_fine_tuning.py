@@ -107,7 +107,6 @@ async def test_a_job_from_its_file_to_its_end(server, runs, tmp_path) -> None:
     job = await runs.begin()
     spec = msgspec.json.decode(job.payload, type=TuneSpec)
     assert (spec.method, spec.model, spec.values["seed"]) == ("sft", "tiny", 7)
-    assert spec.values["assistant_only_loss"] is True
     assert spec.suffix == f"Tidy-JSON-{made.id.removeprefix('ftjob-')[:4]}"
     assert set(spec.auto) == {"num_train_epochs", "per_device_train_batch_size", "learning_rate"}
     assert (tmp_path / "jobs" / job.id / spec.training_file).read_bytes().count(b"\n") == 3

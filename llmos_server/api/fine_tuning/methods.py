@@ -60,8 +60,6 @@ def choose_recipe(data: CreateFineTuningJobRequest, told: Hyperparameters) -> Re
         wished["beta"] = DEFAULT_BETA
     if data.recipe is None:
         wished = dict.fromkeys(AUTO_KEYS, AUTO) | wished
-        if kind == "supervised":
-            wished["assistant_only_loss"] = True  # All answers of a chat, as OpenAI does.
     if "per_device_train_batch_size" in wished:
         wished["gradient_accumulation_steps"] = 1
     wished |= _evaluation(told, has_file=data.validation_file is not None)

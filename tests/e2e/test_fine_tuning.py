@@ -1,0 +1,62 @@
+"""A tiny model is tuned by the stock SDK on a real server: the job, its events, its names. proof/test_fine_tuning.py
+does it with a real model and a real task."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+import tiny_models
+from tuning_task import orders, training_lines, tune, wait
+
+MODEL = "file:tiny"
+SECONDS = 120.0
+SHORT = {"set": {"max_steps": 4, "save_strategy": "steps", "save_steps": 2, "lora_r": 4, "logging_steps": 1}}
+
+
+@pytest.fixture(scope="module")
+def client(start_server: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[openai.OpenAI]:
+    folder: Path = tmp_path_factory.mktemp("tuned")
+    tokenizer = tiny_models.train_tokenizer()
+    tiny_models.save_folder(folder / "tiny", tiny_models.create_model(tokenizer, "llama"), tokenizer)
+    server = start_server(folder, MODEL, env={"LLMOS_ENGINE__NUMERICS": "exact"})
+    try:
+        server.wait_until_ready()
+        yield openai.OpenAI(base_url=f"{server.url}/v1", api_key="any", max_retries=0)
+    finally:
+        server.stop()
+
+
+def test_a_job_leaves_names_and_metrics(client: openai.OpenAI) -> None:
+    job = tune(client, orders(12, seed=2), SECONDS, model=MODEL, suffix="orders", extra_body=SHORT)
+    name = job.fine_tuned_model
+    assert name.startswith(f"{job.model}:orders-")
+    checkpoints = list(client.fine_tuning.jobs.checkpoints.list(job.id))
+    assert [one.step_number for one in checkpoints] == [4, 2]
+    assert [one.fine_tuned_model_checkpoint for one in checkpoints] == [f"{name}-ckpt-step-{step}" for step in (4, 2)]
+    told = [event for event in client.fine_tuning.jobs.list_events(job.id) if event.type == "metrics"]
+    assert {event.data["step"] for event in told} == {1, 2, 3, 4}  # type: ignore[index,attr-defined]
+    rows = client.files.content(job.result_files[0]).text.splitlines()
+    assert len(rows) == 1 + 4
+    assert job.trained_tokens > 0
+
+
+def test_a_job_that_is_cancelled_ends_within_a_step(client: openai.OpenAI) -> None:
+    file = client.files.create(file=("orders.jsonl", training_lines(orders(12, seed=2))), purpose="fine-tune")
+    many = {"set": {**SHORT["set"], "max_steps": 100_000, "save_steps": 50_000}}
+    made = client.fine_tuning.jobs.create(model=MODEL, training_file=file.id, extra_body=many)
+    jobs = client.fine_tuning.jobs
+
+    def metrics() -> Any:
+        found = jobs.retrieve(made.id)
+        assert found.status in ("queued", "validating_files", "running"), found.error
+        events = jobs.list_events(made.id).data
+        found.status = "succeeded" if any(event.type == "metrics" for event in events) else found.status
+        return found
+
+    wait(metrics, ("succeeded",), SECONDS)
+    jobs.cancel(made.id)
+    assert wait(lambda: jobs.retrieve(made.id), ("cancelled",), SECONDS).fine_tuned_model is None
