@@ -102,8 +102,8 @@ async def test_keys_and_clicks_lead_to_each_screen(open_app, place) -> None:
 async def test_all_tabs_fit_80_columns(open_app) -> None:
     async with open_app(size=(80, 24)) as pilot:
         tabs = list(pilot.app.screen.query("PlaceTab"))
-        assert len(tabs) == 8
-        assert tabs[-1].region.right < pilot.app.screen.query_one("ServerState").region.x
+        assert len(tabs) == 9
+        assert tabs[-1].region.right <= pilot.app.screen.query_one("ServerState").region.x
 
 
 async def test_help_lists_every_key_of_the_screen_and_those_that_hold_everywhere(open_app) -> None:

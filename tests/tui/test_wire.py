@@ -7,11 +7,12 @@ from typing import Any
 import msgspec
 import pytest
 from llmos_tui.wire import chat as tui_chat
-from llmos_tui.wire import conversations, inside, jobs, keys, live, logs, models, settings, skills
+from llmos_tui.wire import conversations, evals, inside, jobs, keys, live, logs, models, settings, skills, tuning
 from llmos_tui.wire.common import Wire
 
 from llmos_server.api.schemas import (
     admin,
+    admin_adapters,
     admin_inspection,
     admin_jobs,
     admin_live,
@@ -23,8 +24,11 @@ from llmos_server.api.schemas import (
     chat,
     common,
     feedback,
+    files,
     stored,
 )
+from llmos_server.api.schemas import evals as server_evals
+from llmos_server.api.schemas import fine_tuning as server_tuning
 from llmos_server.api.schemas import models as served_models
 from llmos_server.registry import structure
 
@@ -60,6 +64,16 @@ PAIRS: list[tuple[type[msgspec.Struct], type[Wire]]] = [
     (stored.ListedConversation, conversations.Conversation),
     (stored.ConversationList, conversations.ConversationList),
     (feedback.Feedback, conversations.Feedback),
+    (server_tuning.FineTuningJob, tuning.TuningRun),
+    (server_tuning.FineTuningJobList, tuning.TuningRunList),
+    (files.File, tuning.UploadedFile),
+    (admin_adapters.AdapterInfo, tuning.Adapter),
+    (admin_adapters.AdapterList, tuning.AdapterList),
+    (server_evals.Eval, evals.Eval),
+    (server_evals.EvalList, evals.EvalList),
+    (server_evals.EvalRun, evals.EvalRun),
+    (server_evals.EvalRunList, evals.EvalRunList),
+    (server_evals.EvalComparison, evals.EvalComparison),
 ]
 
 
@@ -68,7 +82,8 @@ def sample(of: Any, *, is_full: bool) -> Any:
     info = of if isinstance(of, msgspec.inspect.Type) else msgspec.inspect.type_info(of)
     match info:
         case msgspec.inspect.StructType():
-            return {field.encode_name: sample(field.type, is_full=is_full) for field in info.fields}
+            tag = {info.tag_field: info.tag} if info.tag_field else {}
+            return tag | {field.encode_name: sample(field.type, is_full=is_full) for field in info.fields}
         case msgspec.inspect.UnionType():
             has_null = any(isinstance(each, msgspec.inspect.NoneType) for each in info.types)
             if has_null and not is_full:

@@ -145,7 +145,9 @@ class FakeServer(httpx2.AsyncBaseTransport):
             raise httpx2.ConnectError("refused", request=request)
         url = request.url
         body = await request.aread()
-        asked = Asked(request.method, url.path, dict(url.params), json.loads(body) if body else None)
+        is_json = request.headers.get("Content-Type", "application/json") == "application/json"
+        given = (json.loads(body) if is_json else body) if body else None
+        asked = Asked(request.method, url.path, dict(url.params), given)
         self.asked.append(asked)
         if url.path != "/health" and request.headers.get("Authorization") != f"Bearer {self.key}":
             return answer(Refusal(401, "Invalid API key.", "invalid_api_key"))

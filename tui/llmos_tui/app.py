@@ -23,6 +23,7 @@ from llmos_tui.plugin_screens import PluginBody, PluginOffer, PluginScreen, plug
 from llmos_tui.preferences import load_preferences, save_preferences
 from llmos_tui.screens.base import LLMOSScreen
 from llmos_tui.screens.catalogue import PLACES, Place, plugin_places
+from llmos_tui.screens.chat.screen import ChatScreen
 from llmos_tui.screens.help import HelpScreen
 from llmos_tui.screens.start_server import StartServerScreen
 from llmos_tui.starting import LocalServer
@@ -168,6 +169,13 @@ class LLMOSApp(App[None]):
         if self.screen.is_modal or getattr(self.screen, "place_name", None) == name:
             return
         self.switch_screen(_name_of_failed(name) if name in self._failed else name)
+
+    def chat_with(self, model: str) -> None:
+        """For screens that lead to a chat."""
+        screen = self.get_screen("chat")
+        assert isinstance(screen, ChatScreen)
+        screen.talk_to(model)
+        self.action_show_place("chat")
 
     def action_next_plugin_place(self) -> None:
         names = [place.name for place in self.places if place.is_plugin]

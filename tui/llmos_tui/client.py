@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote, urlsplit
 
@@ -18,6 +19,8 @@ Params = Mapping[str, str | int | float | bool | None]
 
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 30.0
+UPLOAD_SECONDS = 600.0
+"""Without progress, until an upload is given up."""
 SILENCE_SECONDS = 60.0
 """Without a byte on a stream, pings included, until the connection is taken for lost."""
 MAX_EVENT_BYTES = 64 * 2**20
@@ -103,6 +106,19 @@ class Client:
                 headers=self._headers(body),
                 content=None if body is None else msgspec.json.encode(body),
                 timeout=httpx2.Timeout(seconds, connect=CONNECT_SECONDS),
+            )
+        check(response)
+        return decode(response.content, type)
+
+    async def upload(self, path: str, type: type[T], file: Path, fields: Mapping[str, str]) -> T:
+        """A form with this file, which is read while it is sent. Raises OSError, too."""
+        with file.open("rb") as content, errors_in_words(self.root):
+            response = await self._http.post(
+                self.root + path,
+                data=dict(fields),
+                files={"file": (file.name, content)},
+                headers=self._headers(None),
+                timeout=httpx2.Timeout(UPLOAD_SECONDS, connect=CONNECT_SECONDS),
             )
         check(response)
         return decode(response.content, type)

@@ -81,6 +81,17 @@ class JobArrived(Latest):
         super().__init__()
 
 
+class RunArrived(Latest):
+    """One of the tuning runs that are followed, with its figures."""
+
+    def __init__(self, job: JobDetails) -> None:
+        self.job = job
+        super().__init__()
+
+    def can_replace(self, message: Message) -> bool:
+        return isinstance(message, RunArrived) and message.job.id == self.job.id
+
+
 class SkillsArrived(Latest):
     """All skills."""
 

@@ -346,6 +346,11 @@ CHANGE_KEY: Table = {
     "is_admin": refused("who administers isn't changed; make another key, and revoke this one"),
 }
 
+SHARE_ADAPTER: Table = {
+    "name": honoured("as it is asked for: BASE:SUFFIX"),
+    "owner": honoured("the id of the key that made it; that of nobody when absent"),
+}
+
 PRUNE: Table = {
     "kinds": honoured("responses, conversations, feedback, files, jobs; all when absent"),
     "older_than": honoured(

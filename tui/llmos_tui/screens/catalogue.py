@@ -16,6 +16,7 @@ from llmos_tui.screens.logs import LogsScreen
 from llmos_tui.screens.models.screen import ModelsScreen
 from llmos_tui.screens.settings import SettingsScreen
 from llmos_tui.screens.skills.screen import SkillsScreen
+from llmos_tui.screens.tune.screen import TuneScreen
 
 if TYPE_CHECKING:
     from llmos_tui.plugin_screens import PluginOffer
@@ -47,6 +48,7 @@ PLACES = (
     _place("6", "Jobs", "long work: progress, log, curves", JobsScreen),
     _place("7", "Logs", "what the server tells: filter, follow, search", LogsScreen),
     _place("8", "Settings", "what holds, and where each value comes from", SettingsScreen),
+    _place("0", "Tune", "tuning runs, their curves, and evals", TuneScreen),
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from textual.containers import Vertical
+from textual.worker import WorkType
 
 from llmos_tui.bindings import can_now
 from llmos_tui.client import Client
@@ -32,6 +33,10 @@ class View(Vertical):
     @property
     def client(self) -> Client:
         return self.host.client
+
+    def begin(self, work: WorkType[None], group: str) -> None:
+        """In place of what is still going on in this group."""
+        self.run_worker(work, exclusive=True, group=group)
 
     def refresh_actions(self) -> None:
         """Asks check_action for each key, and has the footer drawn anew if an answer is another: that is dear."""

@@ -90,6 +90,8 @@ class ChatScreen(KeptChat):
         self._lanes: list[Lane] = []
         self._models: list[ServedModel] = []
         self._shows_tokens = False
+        self._wanted = ""
+        """A model's name that another screen asked for."""
 
     def compose_body(self) -> ComposeResult:
         self._lanes = [Lane(self.client)]
@@ -116,12 +118,22 @@ class ChatScreen(KeptChat):
     def came_online(self) -> None:
         self.run_worker(self._look_for_models(), group="models", exclusive=True)
 
+    def talk_to(self, model: str) -> None:
+        """Called before it is shown."""
+        self._wanted = model
+
     async def _look_for_models(self) -> None:
         models = await self.ask(list_chat_models(self.client))
         if models is None:
             return
         self._models = models
         by_name = {model.id: model for model in models}
+        if self._wanted:
+            if self._wanted in by_name:
+                self.lane.choose(by_name[self._wanted])
+            else:
+                self.notify(f"{self._wanted} is not among the models.", severity="warning", markup=False)
+            self._wanted = ""
         for lane in self._lanes:
             lane.choose(by_name.get(lane.model.id, lane.model) if lane.model else first_choice(models))
 

@@ -1,0 +1,33 @@
+"""Wire structs of /admin/v1/adapters."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+
+class ShareAdapterRequest(Struct, kw_only=True, forbid_unknown_fields=True):
+    name: Annotated[str, Meta(min_length=1, max_length=512)]
+    owner: Annotated[str, Meta(max_length=128)] = ""
+
+
+class AdapterInfo(Struct, kw_only=True):
+    name: str
+    """As it is asked for: BASE:SUFFIX."""
+    base: str
+    owner: str
+    """The key that made it; "" is everybody's."""
+    is_shared: bool
+    digest: str
+    rank: int
+    num_bytes: int
+    job_id: str
+    """The job that made it, or ""."""
+    created: int
+    """Unix seconds."""
+
+
+class AdapterList(Struct, kw_only=True):
+    object: Literal["list"] = "list"
+    data: list[AdapterInfo]
