@@ -9,6 +9,7 @@ from typing import Generic, Literal, TypeVar
 
 from llmos_server.data.examples import ChatExample, Example, Format, PreferenceExample, TextExample
 from llmos_server.data.reading import read_examples
+from llmos_server.data.report import Report
 from llmos_server.data.scanning import Scan
 from llmos_server.errors import InvalidRequest
 from llmos_server.training.tokens import Preference, Rendering, Tokens
@@ -38,6 +39,8 @@ class Limits:
     max_tokens: int
     too_long: Literal["refuse", "drop"] = "refuse"
     param: str = "training_file"
+    on_report: Callable[[Report], None] = lambda report: None
+    """Told what else was found in a file that is good."""
 
 
 def read_conversations(path: Path, rendering: Rendering, limits: Limits) -> Rows[Tokens]:
@@ -79,7 +82,7 @@ def _read(
     found: Rows[Row] = Rows()
     scan = Scan(format, is_plain=format == "text" and path.suffix != ".jsonl")
     try:
-        for example in read_examples(path, scan, param=limits.param):
+        for example in read_examples(path, scan, param=limits.param, on_report=limits.on_report):
             try:
                 rows = list(to_rows(example))
             except InvalidRequest as error:

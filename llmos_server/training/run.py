@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 from llmos_server.chat.renderer import Renderer
 from llmos_server.contracts import ModelVersion
+from llmos_server.data.report import Report
 from llmos_server.errors import InvalidRequest
-from llmos_server.job_contracts import JobContext
+from llmos_server.job_contracts import JobContext, Level
 from llmos_server.registry.registry import create_registry
 from llmos_server.training.base import load_tokenizer, prepare_base
 from llmos_server.training.examples import Limits
@@ -20,6 +21,8 @@ from llmos_server.training.tokens import Rendering
 
 DEFAULT_MAX_LENGTH = 1024
 """TRL's."""
+MAX_TOLD = 5
+"""Findings in a good file that the job's owner is told; all are counted."""
 
 
 @dataclass(frozen=True)
@@ -74,4 +77,12 @@ class Run:
     def limits(self, param: str = "training_file") -> Limits:
         """Of one sequence: max_length, where the model has room for as much."""
         wanted = self.spec.values.get("max_length", DEFAULT_MAX_LENGTH) or self.version.context_length
-        return Limits(min(wanted, self.version.context_length), self.spec.too_long, param)
+        most = min(wanted, self.version.context_length)
+        return Limits(most, self.spec.too_long, param, partial(self._tell_report, param))
+
+    def _tell_report(self, param: str, report: Report) -> None:
+        counted = ", ".join(f"{name}: {number}" for name, number in report.warnings.items())
+        first = "".join(f" {finding}" for finding in report.findings[:MAX_TOLD])
+        told = f" Worth a look: {counted}.{first}" if counted else ""
+        level: Level = "warn" if counted else "info"
+        self.context.log(f"{param}: {report.summary()}{told}", level, {"warnings": dict(report.warnings)})

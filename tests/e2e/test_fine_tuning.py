@@ -37,7 +37,9 @@ def test_a_job_leaves_names_and_metrics(client: openai.OpenAI) -> None:
     checkpoints = list(client.fine_tuning.jobs.checkpoints.list(job.id))
     assert [one.step_number for one in checkpoints] == [4, 2]
     assert [one.fine_tuned_model_checkpoint for one in checkpoints] == [f"{name}-ckpt-step-{step}" for step in (4, 2)]
-    told = [event for event in client.fine_tuning.jobs.list_events(job.id) if event.type == "metrics"]
+    events = list(client.fine_tuning.jobs.list_events(job.id))
+    assert "training_file: 12 examples in 12 lines." in {event.message for event in events}
+    told = [event for event in events if event.type == "metrics"]
     assert {event.data["step"] for event in told} == {1, 2, 3, 4}  # type: ignore[index,attr-defined]
     rows = client.files.content(job.result_files[0]).text.splitlines()
     assert len(rows) == 1 + 4
