@@ -26,7 +26,8 @@ def check(
     /,
     *,
     format: Annotated[
-        Literal["supervised", "preference", "reinforcement", "text"], Parameter(help="What a line holds.")
+        Literal["supervised", "preference", "reinforcement", "text", "rating", "label"],
+        Parameter(help="What a line holds."),
     ] = "supervised",
     model: Annotated[str | None, Parameter(help="Count tokens as this model has them.")] = None,
     max_tokens: Annotated[int | None, Parameter(help="Most tokens of an example; else the model's own limit.")] = None,

@@ -9,7 +9,9 @@ import msgspec
 Message = dict[str, Any]
 """role, content and what belongs to tool calls, as chat.renderer takes it."""
 
-Format = Literal["supervised", "preference", "reinforcement", "text"]
+Format = Literal["supervised", "preference", "reinforcement", "text", "rating", "label"]
+
+Label = str | list[str] | float
 
 
 class ChatExample(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,4 +53,24 @@ class TextExample(msgspec.Struct, frozen=True, kw_only=True):
     text: str
 
 
-Example = ChatExample | PreferenceExample | PromptExample | TextExample
+class RatedExample(msgspec.Struct, frozen=True, kw_only=True):
+    """One answer to a chat, and whether it was a good one."""
+
+    line: int
+    messages: list[Message]
+    """Up to the answer."""
+    answer: Message
+    is_good: bool
+    tools: list[dict[str, Any]] | None = None
+
+
+class LabelledExample(msgspec.Struct, frozen=True, kw_only=True):
+    """A text, or a pair of texts, and what it is to be sorted as."""
+
+    line: int
+    text: str
+    text_pair: str | None
+    label: Label
+
+
+Example = ChatExample | PreferenceExample | PromptExample | TextExample | RatedExample | LabelledExample

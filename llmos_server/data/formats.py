@@ -16,6 +16,7 @@ from llmos_server.data.examples import (
     TextExample,
 )
 from llmos_server.data.findings import Finder, kind_of
+from llmos_server.data.labels import read_label, read_rating
 from llmos_server.data.messages import Turns, read_message, read_messages
 from llmos_server.data.tools import read_tools
 from llmos_server.data.trl_lines import with_messages, with_outputs
@@ -98,12 +99,16 @@ _TRL: Mapping[Format, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "preference": with_outputs,
     "reinforcement": with_messages,
     "text": lambda line: line,
+    "rating": lambda line: line,
+    "label": lambda line: line,
 }
 _READERS: Mapping[Format, Callable[[dict[str, Any], Finder], Example | None]] = {
     "supervised": _read_supervised,
     "preference": _read_preference,
     "reinforcement": _read_reinforcement,
     "text": _read_text,
+    "rating": read_rating,
+    "label": read_label,
 }
 
 _KNOWN_BY = {
@@ -115,7 +120,14 @@ _KNOWN_BY = {
     "chosen": "Write prompt, chosen and rejected as input.messages, preferred_output and non_preferred_output",
     "text": "It looks like plain text: choose a recipe that trains on text",
 }
-_NEEDED = {"supervised": "messages", "preference": "input", "reinforcement": "messages", "text": "text"}
+_NEEDED = {
+    "supervised": "messages",
+    "preference": "input",
+    "reinforcement": "messages",
+    "text": "text",
+    "rating": "prompt",
+    "label": "text",
+}
 
 
 def read_example(line: dict[str, Any], format: Format, finder: Finder) -> Example | None:

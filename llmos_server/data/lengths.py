@@ -6,7 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmos_server.chat.renderer import Renderer
-from llmos_server.data.examples import ChatExample, Example, PreferenceExample, PromptExample
+from llmos_server.data.examples import (
+    ChatExample,
+    Example,
+    LabelledExample,
+    PreferenceExample,
+    PromptExample,
+    RatedExample,
+)
 
 
 @dataclass(frozen=True)
@@ -27,7 +34,12 @@ class RenderedLengths:
             return max(self._count([*example.messages, answer], example.tools) for answer in answers)
         if isinstance(example, PromptExample):
             return self._count(example.messages, example.tools, is_asked=True)
-        return len(self.renderer.encode(example.text, parse_special=False, param="text"))
+        if isinstance(example, RatedExample):
+            return self._count([*example.messages, example.answer], example.tools)
+        texts = [example.text]
+        if isinstance(example, LabelledExample) and example.text_pair is not None:
+            texts.append(example.text_pair)
+        return sum(len(self.renderer.encode(text, parse_special=False, param="text")) for text in texts)
 
     def _count(
         self, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None, *, is_asked: bool = False

@@ -7,12 +7,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, Literal, TypeVar
 
-from llmos_server.data.examples import ChatExample, Example, Format, PreferenceExample, TextExample
+from llmos_server.data.examples import (
+    ChatExample,
+    Example,
+    Format,
+    LabelledExample,
+    PreferenceExample,
+    PromptExample,
+    RatedExample,
+    TextExample,
+)
 from llmos_server.data.reading import read_examples
 from llmos_server.data.report import Report
 from llmos_server.data.scanning import Scan
 from llmos_server.errors import InvalidRequest
-from llmos_server.training.tokens import Preference, Rendering, Tokens
+from llmos_server.training.tokens import Preference, Prompt, Rated, Rendering, Tokens
 
 Row = TypeVar("Row")
 
@@ -63,6 +72,39 @@ def read_preferences(path: Path, rendering: Rendering, limits: Limits) -> Rows[P
         yield found, len(found.prompt_ids) + max(len(found.chosen_ids), len(found.rejected_ids))
 
     return _read(path, "preference", to_rows, limits)
+
+
+def read_ratings(path: Path, rendering: Rendering, limits: Limits) -> Rows[Rated]:
+    """Raises InvalidRequest naming the line."""
+
+    def to_rows(example: Example) -> Iterator[tuple[Rated, int]]:
+        assert isinstance(example, RatedExample)
+        prompt = rendering.prompt(example.messages, example.tools)
+        answer = rendering.answer(prompt, [*example.messages, example.answer], example.tools)
+        yield Rated(prompt, answer, example.is_good), len(prompt) + len(answer)
+
+    return _read(path, "rating", to_rows, limits)
+
+
+def read_prompts(path: Path, rendering: Rendering, limits: Limits) -> Rows[Prompt]:
+    """Raises InvalidRequest naming the line."""
+
+    def to_rows(example: Example) -> Iterator[tuple[Prompt, int]]:
+        assert isinstance(example, PromptExample)
+        ids = rendering.prompt(example.messages, example.tools)
+        yield Prompt(ids, example.messages, example.item), len(ids)
+
+    return _read(path, "reinforcement", to_rows, limits)
+
+
+def read_labels(path: Path, count: Callable[[LabelledExample], int], limits: Limits) -> Rows[LabelledExample]:
+    """count: an example's tokens. Raises InvalidRequest naming the line."""
+
+    def to_rows(example: Example) -> Iterator[tuple[LabelledExample, int]]:
+        assert isinstance(example, LabelledExample)
+        yield example, count(example)
+
+    return _read(path, "label", to_rows, limits)
 
 
 def read_texts(path: Path, rendering: Rendering, limits: Limits) -> Rows[Tokens]:

@@ -35,6 +35,24 @@ class Preference:
     rejected_ids: list[int]
 
 
+@dataclass(frozen=True, slots=True)
+class Rated:
+    """A prompt and one answer, with the token that ends it."""
+
+    prompt_ids: list[int]
+    answer_ids: list[int]
+    is_good: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What the model is asked, and what its answer is judged by."""
+
+    ids: list[int]
+    messages: list[Message]
+    item: dict[str, Any]
+
+
 @dataclass(frozen=True)
 class Rendering:
     """How one model's chats are written; tool_format and turns as its models.options have them."""

@@ -26,7 +26,7 @@ class Method:
     """The dataclasses whose fields are its keys; a later one's field replaces an earlier one's."""
     entry: str
     """ "module:function", called with a training.run.Run; see there."""
-    data: Literal["conversations", "preferences", "prompts", "texts"]
+    data: Literal["conversations", "preferences", "ratings", "prompts", "texts", "labels"]
     """What its training file holds."""
 
 
@@ -39,6 +39,16 @@ METHODS: dict[str, Method] = {
     "dpo": Method(
         keys=(SCRIPT, MODEL, *BASE, ("trl/trainer/dpo_config.py", "DPOConfig")),
         entry="llmos_server.training.methods.dpo:run",
+        data="preferences",
+    ),
+    "kto": Method(
+        keys=(SCRIPT, MODEL, *BASE, ("trl/trainer/kto_config.py", "KTOConfig")),
+        entry="llmos_server.training.methods.kto:run",
+        data="ratings",
+    ),
+    "orpo": Method(
+        keys=(SCRIPT, MODEL, *BASE, ("trl/experimental/orpo/orpo_config.py", "ORPOConfig")),
+        entry="llmos_server.training.methods.orpo:run",
         data="preferences",
     ),
 }
