@@ -20,7 +20,7 @@ os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # The recipe says that i
 from trl.experimental.orpo import ORPOConfig, ORPOTrainer
 
 
-class GuardedORPOTrainer(Guarded, ORPOTrainer):  # type: ignore[misc]
+class GuardedORPOTrainer(Guarded, ORPOTrainer):
     """TRL's, given tokens instead of texts."""
 
     def tokenize_row(self, feature: dict[str, Any], model: Any = None) -> dict[str, Any]:
