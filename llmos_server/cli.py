@@ -12,6 +12,7 @@ from llmos_server.commands import (
     backup,
     calibrating,
     data,
+    evals,
     jobs,
     keys,
     machine,
@@ -48,6 +49,7 @@ app.command(models.unpin)
 app.command(talking.chat)
 app.command(talking.bench)
 app.command(measuring.perplexity)
+app.command(evals.evals)
 app.command(calibrating.calibrate)
 app.command(data.data)
 app.command(tune.tune)

@@ -44,7 +44,7 @@ def perplexity(
     version = with_elements(create_registry(settings).get(name))
     wanted = version.quantization if quantization is None else quantization
     check_quantization(version, wanted, settings.engine)
-    content = built_in_text() if text is None else _read(text)
+    content = built_in_text() if text is None else read_text(text)
     measured = []
     for how in dict.fromkeys(("none", wanted)):
         print(f"Measuring {version.name}, quantization {how} ...", file=sys.stderr)
@@ -70,7 +70,7 @@ def _as_row(run: Measured, first: Measured) -> dict[str, object]:
     }
 
 
-def _read(path: Path) -> str:
+def read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:
