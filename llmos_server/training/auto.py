@@ -1,6 +1,6 @@
 """What "auto" means: hyperparameters chosen for small data on one machine, once the data is known. Torch-free.
 
-Where the figures come from is in docs/tuning.md.
+docs/tuning.md tells why.
 """
 
 from __future__ import annotations
