@@ -38,6 +38,7 @@ def tui(
         Parameter(help="An administrator's key; else LLMOS_API_KEY; else, on this machine, LLMOS_HOME/admin.token."),
     ] = None,
     rate: Annotated[float, Parameter(help="Seconds between two updates of what is live, 0.1 to 60.")] = 1.0,
+    screen: Annotated[str, Parameter(help="The one to begin with: chat, models, jobs, tune ...")] = "dashboard",
     serve: Annotated[bool, Switch, Parameter(help="Show it in browsers, to whoever has the key.")] = False,
     host: Annotated[str, Parameter(help="With --serve: the address to listen on.")] = "127.0.0.1",
     port: Annotated[int, Parameter(help="With --serve: the port to listen on.")] = 8010,
@@ -54,18 +55,21 @@ def tui(
     if not RATES[0] <= rate <= RATES[1]:
         raise LLMOSError(f"--rate {rate:g} has to be from {RATES[0]:g} to {RATES[1]:g} seconds.")
     if serve:
-        create_browser_server(url, key, rate, config, host, port, public_url).run()
+        create_browser_server(url, key, rate, config, host, port, public_url, screen).run()
     else:
-        create_app(url, key, rate, config).run()
+        create_app(url, key, rate, config, screen).run()
 
 
-def create_app(url: str | None, key: str | None, rate: float, config: Path | None) -> LLMOSApp:
+def create_app(
+    url: str | None, key: str | None, rate: float, config: Path | None, screen: str = "dashboard"
+) -> LLMOSApp:
     with _packages_named():
         from llmos_tui.app import LLMOSApp
         from llmos_tui.client import Client
     from llmos_server.http_client import key_for
 
     settings = read_settings(config)
+    _require_screen(screen)
     root, is_named = _server_of(url, settings)
     key_for(root)  # Now, so that a token that isn't to be trusted is told before the screen is ours.
     client = Client(root, _key_finder(key, root))
@@ -75,7 +79,16 @@ def create_app(url: str | None, key: str | None, rate: float, config: Path | Non
         local_server=None if is_named else _local_server(settings, config),
         plugin_screens=plugin_screens(config),
         interval=rate,
+        first=screen,
     )
+
+
+def _require_screen(name: str) -> None:
+    from llmos_tui.screens.catalogue import PLACES
+
+    names = [place.name for place in PLACES]
+    if name not in names:
+        raise LLMOSError(f"There is no screen {name!r}. They are {', '.join(names)}.")
 
 
 def create_browser_server(
@@ -86,6 +99,7 @@ def create_browser_server(
     host: str,
     port: int,
     public_url: str | None,
+    screen: str = "dashboard",
 ) -> BrowserServer:
     """Each terminal is this program once more, with the URL and the key that this one has."""
     with _packages_named():
@@ -99,12 +113,13 @@ def create_browser_server(
             f"Others can reach {host!r}: say with --public-url under which URL (best https, by a proxy; over http "
             "the key can be read on its way)."
         )
+    _require_screen(screen)
     root, _ = _server_of(url, read_settings(config))
     if key:
         os.environ["LLMOS_API_KEY"] = key  # For the terminals; on a command line others could read it.
     if not key_for(root):
         raise LLMOSError("Who opens it has to show a key, and there is none here: name it by --key or LLMOS_API_KEY.")
-    words = [sys.executable, "-m", "llmos_server", "tui", "--url", root, "--rate", str(rate)]
+    words = [sys.executable, "-m", "llmos_server", "tui", "--url", root, "--rate", str(rate), "--screen", screen]
     words += ["--config", str(config)] if config else []
     public = public_url or f"http://{f'[{host}]' if ':' in host else host}:{port}"
     return BrowserServer("exec " + shlex.join(words), host, port, public, Sessions(_key_finder(key, root)))

@@ -102,6 +102,8 @@ def test_the_key_is_in_no_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "sk-secret" not in server.command
     assert server.command.startswith("exec ")
     assert "--rate 0.5" in server.command
+    assert "--screen dashboard" in server.command
+
     assert server.public_url == "http://[::1]:8010"
 
 
@@ -144,3 +146,9 @@ async def test_in_a_browser_from_the_key_to_the_dashboard_and_no_process_stays(s
             if process.returncode is None:
                 process.kill()
                 await process.wait()
+
+
+async def test_a_screen_that_is_none_is_told_with_those_that_are(own_home: Path) -> None:
+    with pytest.raises(LLMOSError, match=r"There is no screen 'kitchen'. They are dashboard, chat, .*, tune."):
+        create_app(None, None, 1.0, None, "kitchen")
+    assert create_app(None, None, 1.0, None, "tune")._first == "tune"

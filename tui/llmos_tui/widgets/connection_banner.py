@@ -15,7 +15,7 @@ class ConnectionBanner(Static):
         display: none;
         width: 1fr;
         height: auto;
-        max-height: 4;
+        max-height: 5;
         padding: 0 1;
         background: $warning;
         color: $background;
@@ -42,7 +42,7 @@ def describe(connection: Connection) -> str:
         return f"{connection.reason} Tried again by itself (r: now). What is below is from before."
     if connection.state is State.UNAUTHORISED:
         return (
-            f"The server refuses the key: {connection.reason} An administrator's key is needed: name it with --key or "
-            "LLMOS_API_KEY; on the server's machine, LLMOS_HOME/admin.token holds one."
+            "The server refuses the key. Name an administrator's with --key or LLMOS_API_KEY; on the server's machine "
+            f"LLMOS_HOME/admin.token holds one. {connection.reason}"
         )
     return connection.reason
