@@ -25,12 +25,15 @@ class ServerModel(LM):  # type: ignore[misc]  # It isn't installed where this is
     def __init__(self, client: httpx2.AsyncClient, model: str, concurrency: int) -> None:
         super().__init__()
         self._model = model
+        self._client = client
         self._models = HttpModels(client)
         self._scorer = Scorer(self._models, model)
         self._turns = asyncio.Semaphore(concurrency)
         self._loop = asyncio.new_event_loop()
 
     def close(self) -> None:
+        """The client, too."""
+        self._loop.run_until_complete(self._client.aclose())
         self._loop.close()
 
     def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
