@@ -16,7 +16,9 @@ from llmos_server.backup.create import create_backup
 from llmos_server.backup.restore import restore_backup
 from llmos_server.cli import main
 from llmos_server.files.folder import FileFolder
+from llmos_server.job_contracts import Job, JobKind
 from llmos_server.settings import Settings
+from llmos_server.store.eval_runs import StoredRun
 from llmos_server.store.files import StoredFile
 from llmos_server.store.objects import now_milliseconds
 from llmos_server.store.store import Store, open_store
@@ -59,7 +61,14 @@ async def fill(store: Store, *owners: str) -> None:
         await store.conversations.create(owner, {"of": owner}, [{"id": "i"}])
         await store.feedback.add(owner, "tiny", 1, {"answer": "x"})
         await store.files.add(await keep_file(store, owner))
-        await store.jobs.add(make_job(f"job_{owner}", owner=owner, status="cancelled", ended=now_milliseconds() - 1000))
+        await store.jobs.add(ended_job(f"job_{owner}", owner))
+        made = await store.evals.add(owner, "Eval", {"of": owner})
+        run = StoredRun(owner=owner, id=f"evalrun_{owner}", eval_id=made.id, name="r", model="", content={}, created=1)
+        await store.eval_runs.add(run, ended_job(run.id, owner, "eval"))
+
+
+def ended_job(job_id: str, owner: str, kind: JobKind = "batch") -> Job:
+    return make_job(job_id, kind, owner=owner, status="cancelled", ended=now_milliseconds() - 1000)
 
 
 async def keep_file(store: Store, owner: str) -> StoredFile:
@@ -71,8 +80,9 @@ async def keep_file(store: Store, owner: str) -> StoredFile:
     return StoredFile(owner=owner, id=name, digest=digest, **values)
 
 
-NOTHING = {"responses": 0, "conversations": 0, "feedback": 0, "files": 0, "jobs": 0}
-ONE_OF_EACH = dict.fromkeys(NOTHING, 1)
+NOTHING = {"responses": 0, "conversations": 0, "feedback": 0, "files": 0, "jobs": 0, "evals": 0}
+ONE_OF_EACH = dict.fromkeys(NOTHING, 1) | {"jobs": 2}
+"""A run of an eval is a job, too."""
 
 
 async def folder_of(store: Store) -> Path:
@@ -101,7 +111,8 @@ def test_all_of_one_key_goes_and_nobody_elses(run, in_store) -> None:
         ["conversations", "1"],
         ["feedback", "1"],
         ["files", "1"],
-        ["jobs", "1"],
+        ["jobs", "2"],
+        ["evals", "1"],
     ]
     assert counts(run("keys", "erase", laptop, "--json")) == NOTHING
     assert counts(run("prune", "--key", "", "--kind", "responses", "--json")) == {"responses": 1}

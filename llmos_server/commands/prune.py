@@ -1,4 +1,4 @@
-"""The verb prune: remove stored responses, conversations, feedback, files and jobs."""
+"""The verb prune: remove stored responses, conversations, feedback, files, jobs and evals."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from llmos_server.commands.where import NamedUrl, on_server, say_where
 def prune(
     *,
     kind: Annotated[
-        list[Literal["responses", "conversations", "feedback", "files", "jobs"]] | None,
+        list[Literal["responses", "conversations", "feedback", "files", "jobs", "evals"]] | None,
         Parameter(help="Only these; again for more.", negative=""),
     ] = None,
     older_than: Annotated[
@@ -29,7 +29,7 @@ def prune(
     url: NamedUrl = None,
     config: ConfigFlag = None,
 ) -> None:
-    """Remove stored responses, conversations, feedback, files and ended jobs that are too old. A server does so itself.
+    """Remove stored responses, conversations, feedback, files, ended jobs and evals that are too old.
 
     Example: llmos prune --older-than 7d --dry-run
     """

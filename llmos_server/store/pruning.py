@@ -19,8 +19,8 @@ from llmos_server.store.periods import parse_since
 from llmos_server.store.store import Store
 from llmos_server.store.usage import DAY_MILLISECONDS
 
-Kind = ObjectKind | Literal["files", "jobs"]
-KINDS: tuple[Kind, ...] = ("responses", "conversations", "feedback", "files", "jobs")
+Kind = ObjectKind | Literal["files", "jobs", "evals"]
+KINDS: tuple[Kind, ...] = ("responses", "conversations", "feedback", "files", "jobs", "evals")
 BATCH = 100
 
 
@@ -87,6 +87,7 @@ def _days(store: Store, kind: Kind) -> int:
         "feedback": settings.feedback_days,
         "files": settings.file_days,
         "jobs": store.job_settings.days,
+        "evals": 0,
     }
     return days[kind]
 
@@ -97,6 +98,9 @@ async def _prune_kind(store: Store, kind: Kind, owner: Owner, before: int | None
         return Removed(kind=kind, num_objects=number, num_bytes=size)
     if kind == "jobs":
         number, size = await (store.jobs.count if dry_run else partial(remove_jobs, store))(owner, before)
+        return Removed(kind=kind, num_objects=number, num_bytes=size)
+    if kind == "evals":
+        number, size = await (store.evals.count if dry_run else partial(remove_evals, store))(owner, before)
         return Removed(kind=kind, num_objects=number, num_bytes=size)
     if dry_run:
         return await store.object_removals.count(kind, owner, before)
@@ -110,6 +114,14 @@ async def remove_files(store: Store, owner: Owner, before: int | None) -> tuple[
         for file_id, num_bytes in batch:
             await folder.remove(file_id)
             number, size = number + 1, size + num_bytes
+    return number, size
+
+
+async def remove_evals(store: Store, owner: Owner, before: int | None) -> tuple[int, int]:
+    """With their runs and what came of these; how many, and how many bytes all had. before: of their last change."""
+    number, (_, size) = 0, await store.evals.count(owner, before)
+    while batch := await store.evals.remove(owner, before, BATCH):
+        number += len(batch)
     return number, size
 
 

@@ -41,6 +41,7 @@ async def test_one_keys_objects(server):
         ("feedback", 1),
         ("files", 0),
         ("jobs", 0),
+        ("evals", 0),
     ]
     assert counted["dry_run"] is True
     done = (await prune(server, key="", kinds=["conversations", "conversations"])).json()

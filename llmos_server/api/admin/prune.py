@@ -26,7 +26,8 @@ log = structlog.get_logger(__name__)
 
 class PruneRequest(Struct, kw_only=True, forbid_unknown_fields=True):
     kinds: (
-        Annotated[list[Literal["responses", "conversations", "feedback", "files", "jobs"]], Meta(max_length=5)] | None
+        Annotated[list[Literal["responses", "conversations", "feedback", "files", "jobs", "evals"]], Meta(max_length=6)]
+        | None
     ) = None
     older_than: str | None = None
     key: str | None = None
@@ -44,7 +45,7 @@ class PruneBody(WireBody[PruneRequest]):
     status_code=200,
     guards=[require_admin],
     tags=["Administration"],
-    summary="Remove what is stored: responses, conversations, feedback, files",
+    summary="Remove what is stored: responses, conversations, feedback, files, jobs, evals",
     description="Without key and older_than: what is older than the settings keep it.",
     responses={200: ResponseSpec(Pruned, description="How much was removed, or would be.")},
 )
