@@ -25,7 +25,8 @@ def client(start_server: Any, tmp_path_factory: pytest.TempPathFactory) -> Itera
     server = start_server(folder, MODEL, env={"LLMOS_ENGINE__NUMERICS": "exact"})
     try:
         server.wait_until_ready()
-        yield openai.OpenAI(base_url=f"{server.url}/v1", api_key="any", max_retries=0)
+        with openai.OpenAI(base_url=f"{server.url}/v1", api_key="any", max_retries=0) as opened:
+            yield opened
     finally:
         server.stop()
 

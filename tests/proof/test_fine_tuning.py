@@ -35,7 +35,8 @@ def client(smollm2: ModelVersion, tmp_path: Path, project: Path) -> Iterator[ope
     server = e2e.start_server(tmp_path, smollm2.name, env={"LLMOS_JOBS__THREADS": "2"})
     try:
         server.wait_until_ready()
-        yield openai.OpenAI(base_url=f"{server.url}/v1", api_key="any", max_retries=0)
+        with openai.OpenAI(base_url=f"{server.url}/v1", api_key="any", max_retries=0) as opened:
+            yield opened
     finally:
         server.stop()
 
@@ -79,7 +80,8 @@ def test_two_hundred_examples_make_a_better_model(
     trained, held_out = pairs[:NUM_TRAINED], pairs[NUM_TRAINED:]
     measure = make_eval(client, held_out)
     base = measure(smollm2.name)
-    job = tune(client, trained, SECONDS, model=smollm2.name, suffix="orders")
+    epochs = {"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": 1}}}
+    job = tune(client, trained, SECONDS, model=smollm2.name, suffix="orders", method=epochs)
     seconds_tuned = job.finished_at - job.created_at
     tuned = measure(job.fine_tuned_model)
     seconds = time.monotonic() - began

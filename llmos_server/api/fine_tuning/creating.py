@@ -129,7 +129,7 @@ async def read_grader(request: AnyRequest, method: Method | None) -> dict[str, A
 async def find_base(request: AnyRequest, name: str, trainer: str) -> ServedModel:
     """Raises ModelNotFound, Forbidden, and InvalidRequest for a model that can't be tuned."""
     model = await find_model(request, name)
-    needs_chat = get_method(trainer).data in ("conversations", "preferences", "prompts")
+    needs_chat = get_method(trainer).data in ("conversations", "preferences", "ratings", "prompts")
     if needs_chat and (model.kind != "decoder" or not model.has_template):
         raise InvalidRequest(
             f"{model.id} has no chat template, and chats are what the method learns from; take a chat model.",

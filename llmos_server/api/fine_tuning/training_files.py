@@ -22,8 +22,10 @@ affair: it knows the model."""
 FORMATS: dict[str, Format] = {
     "conversations": "supervised",
     "preferences": "preference",
+    "ratings": "rating",
     "prompts": "reinforcement",
     "texts": "text",
+    "labels": "label",
 }
 
 
@@ -44,9 +46,8 @@ async def find_training_file(request: AnyRequest, file_id: str, trainer: str, pa
             param=param,
             code="file_content_missing",
         )
-    form = FORMATS.get(get_method(trainer).data)
-    if form is not None and found.num_bytes <= CHECKED_BYTES:
-        scan = Scan(form)
+    if found.num_bytes <= CHECKED_BYTES:
+        scan = Scan(FORMATS[get_method(trainer).data])
         report = await asyncio.to_thread(check_file, place, scan)
         if not report.is_good:
             raise BadExamples(report, param)
