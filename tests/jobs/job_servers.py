@@ -98,10 +98,10 @@ async def job_server(home: Path, launcher: JobLauncher, **jobs: Any) -> AsyncIte
             await supervisor.stop()
 
 
-async def serve_for_ever(home: Path) -> None:
-    async with job_server(home, PROCESSES):
+async def serve_for_ever(home: Path, launcher: JobLauncher, **jobs: Any) -> None:
+    async with job_server(home, launcher, **jobs):
         await asyncio.Event().wait()
 
 
 if __name__ == "__main__":
-    asyncio.run(serve_for_ever(Path(sys.argv[1])))
+    asyncio.run(serve_for_ever(Path(sys.argv[1]), PROCESSES))
