@@ -102,8 +102,8 @@ class JobSupervisor:
 
     async def _take_up(self) -> None:
         """Jobs of servers that run no more, and of processes that haven't been heard of."""
-        runners = await self._leases.runners()
-        gone = await self._presence.gone(runners - {self._presence.id}) if runners else set()
+        others = await self._leases.runners() - {self._presence.id}
+        gone = await self._presence.gone(others) if others else set()
         for hold in await self._leases.lost(gone, self._presence.id, self._now()):
             try:
                 most = self._settings.jobs.max_attempts
