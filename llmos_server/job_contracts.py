@@ -174,7 +174,7 @@ class JobContext(Protocol):
         Raises LeaseLost, and waits while the database can't be used."""
         ...
 
-    def checkpoint(self, *writes: Write) -> None:
+    def checkpoint(self, *writes: Write, result: Any = None) -> None:
         """As write(). What was done so far is on the disk and needn't be done again, so attempts count from 0."""
         ...
 

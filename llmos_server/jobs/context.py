@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import threading
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -77,15 +77,19 @@ class RunContext:
         return self._wait(found())
 
     def write(self, *writes: Write, result: Any = None) -> None:
-        told = {} if result is None else {"result": msgspec.json.encode(result)}
-        self._wait(self._run.patiently(lambda: self._run.write(writes, **told)))
+        self._write(writes, result)
 
-    def checkpoint(self, *writes: Write) -> None:
-        self._wait(self._run.patiently(lambda: self._run.write(writes, attempts=0)))
+    def checkpoint(self, *writes: Write, result: Any = None) -> None:
+        self._write(writes, result, attempts=0)
 
     def finish(self, result: Any, *writes: Write) -> None:
         content = msgspec.json.encode(result)
         self._wait(self._run.patiently(lambda: self._run.succeed(content, writes)))
+
+    def _write(self, writes: Sequence[Write], result: Any, **values: Any) -> None:
+        if result is not None:
+            values["result"] = msgspec.json.encode(result)
+        self._wait(self._run.patiently(lambda: self._run.write(writes, **values)))
 
     def _tell(self, **fields: Any) -> None:
         self._run.told.add(JobEvent(job_id=self.job.id, number=0, created=self._run.now(), **fields))

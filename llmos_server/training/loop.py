@@ -68,7 +68,11 @@ def train(run: Run, trainer: Any, values: Mapping[str, Any], rows: Sequence[Sequ
         publisher.on_checkpoint(folder, step, run.results.latest)
 
     trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(Reporter(run, run.output, on_checkpoint))
+
+    def on_resume(folder: Path, step: int) -> None:
+        publisher.on_resume(folder, step, run.results.latest)
+
+    trainer.add_callback(Reporter(run, run.output, on_checkpoint, on_resume))
     last = trainer.last_checkpoint()
     trainer.train(resume_from_checkpoint=last)
     if last is None or step_of(Path(last)) < trainer.state.global_step:

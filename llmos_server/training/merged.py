@@ -30,6 +30,9 @@ class ModelPublisher:
     def on_checkpoint(self, folder: Path, step: int, metrics: dict[str, float]) -> None:
         self._run.context.checkpoint()
 
+    def on_resume(self, folder: Path, step: int, metrics: dict[str, float]) -> None:
+        """It is no name, and was counted as progress when it was written."""
+
     def finish(self, folder: Path) -> None:
         """Verified, and published as BASE-TAG:SUFFIX. The job has succeeded."""
         run = self._run

@@ -28,6 +28,10 @@ class Publisher(Protocol):
         """It is whole and on the disk."""
         ...
 
+    def on_resume(self, folder: Path, step: int, metrics: dict[str, float]) -> None:
+        """An earlier attempt's, of a step that the recipe has one for; this attempt goes on from it."""
+        ...
+
     def finish(self, folder: Path) -> None:
         """It is the last one. The job has succeeded when this returns; raises JobFailed when it can't be served."""
         ...
@@ -52,9 +56,14 @@ class AdapterPublisher:
         run.results.with_checkpoint(
             TunedCheckpoint(step=step, model=adapter.name, created=time.time_ns() // 1_000_000, metrics=metrics)
         )
-        run.results.tell(None, f"Checkpoint of step {step}")
         forget = [_forget(run.context.job.owner, known.model) for known in gone]
-        run.context.checkpoint(_register(adapter), *forget)
+        run.context.checkpoint(_register(adapter), *forget, result=run.results.state)
+        run.results.tell(None, f"Checkpoint of step {step}")
+
+    def on_resume(self, folder: Path, step: int, metrics: dict[str, float]) -> None:
+        """An attempt that was killed may have written a checkpoint, and not registered it any more."""
+        if all(known.step != step for known in self._run.results.state.checkpoints):
+            self.on_checkpoint(folder, step, metrics)
 
     def finish(self, folder: Path) -> None:
         """The last checkpoint, as BASE:SUFFIX. The job has succeeded."""

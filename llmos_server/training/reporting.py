@@ -12,6 +12,7 @@ import torch
 from transformers import TrainerCallback
 
 from llmos_server.job_contracts import Cancelled, JobStopped, LeaseLost
+from llmos_server.training.results import renamed
 from llmos_server.training.run import Run
 
 PREPARED, TRAINED = 0.02, 0.95
@@ -23,11 +24,19 @@ SMOOTHING = 0.9
 class Reporter(TrainerCallback):
     """Asks the job at every step. A pause ends the run behind a checkpoint of that step; a cancel at once."""
 
-    def __init__(self, run: Run, output: Path, on_checkpoint: Callable[[Path, int], None]) -> None:
-        """on_checkpoint: told of each one in `output`, with its step."""
+    def __init__(
+        self,
+        run: Run,
+        output: Path,
+        on_checkpoint: Callable[[Path, int], None],
+        on_resume: Callable[[Path, int], None],
+    ) -> None:
+        """on_checkpoint: told of each one in `output`, with its step; on_resume: of the one that this attempt goes on
+        from, when the model is as it was there, unless it was written for a pause alone."""
         self._run = run
         self._output = output
         self._on_checkpoint = on_checkpoint
+        self._on_resume = on_resume
         self._pending: JobStopped | None = None
         self._is_extra = False
         """The checkpoint is for the pause alone: the recipe would have none here, so it gets no name."""
@@ -41,6 +50,10 @@ class Reporter(TrainerCallback):
         self._run.results.tell(PREPARED, "Training", stage="training", total_steps=state.max_steps)
         if state.global_step:
             self._run.context.log(f"Goes on behind step {state.global_step} of {state.max_steps}.")
+            for logs in (logs for logs in state.log_history if logs.get("step") == state.global_step):
+                self._run.results.latest |= renamed({name: value for name, value in logs.items() if name != "step"})
+            if _has_checkpoint(args, state):
+                self._on_resume(self._output / f"checkpoint-{state.global_step}", state.global_step)
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if self._last is None:
@@ -104,6 +117,13 @@ class Reporter(TrainerCallback):
             self._seconds = SMOOTHING * before + (1 - SMOOTHING) * took
             self._tokens_per_second = (tokens - self._tokens) / max(took, 1e-9)
         self._last, self._tokens = now, tokens
+
+
+def _has_checkpoint(args: Any, state: Any) -> bool:
+    """Whether the recipe has one at this step."""
+    if args.save_strategy == "steps":
+        return bool(state.global_step % state.save_steps == 0 or state.global_step >= state.max_steps)
+    return args.save_strategy == "epoch" and float(state.epoch).is_integer()
 
 
 def memory_bytes() -> int:
