@@ -14,13 +14,14 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx2
 from llmos_tui.app import LLMOSApp
 from textual.pilot import Pilot
+from tuning_for_screenshots import prepare
 
 from llmos_server.commands.tui import create_app
 from llmos_server.settings import find_home
@@ -33,6 +34,7 @@ READY_SECONDS = 120.0
 LOAD = ("--concurrency", "12", "--requests", "400", "--max-tokens", "96", "--system-words", "200", "--turns", "2")
 
 Drive = Callable[["Pilot[None]"], Awaitable[None]]
+Shot = tuple[str, tuple[int, int], Drive]
 
 
 async def _dashboard(pilot: Pilot[None]) -> None:
@@ -107,7 +109,22 @@ async def _skill(pilot: Pilot[None]) -> None:
     await asyncio.sleep(20)
 
 
-SHOTS: tuple[tuple[str, tuple[int, int], Drive], ...] = (
+async def _tune(pilot: Pilot[None]) -> None:
+    """Two runs, their curves over each other."""
+    home = find_home(os.environ)
+    key = (home / "admin.token").read_text(encoding="utf-8").strip()
+    url = f"http://127.0.0.1:{os.environ['LLMOS_API__PORT']}"
+    await asyncio.to_thread(prepare, url, key)
+    await _place("tune", "space", "down", seconds=6)(pilot)
+
+
+async def _evals(pilot: Pilot[None]) -> None:
+    """The base, marked first, beside what was tuned."""
+    await _press(pilot, "e", seconds=3)
+    await _press(pilot, "tab", "end", "space", "up", "space", "up", "space", seconds=4)
+
+
+SHOTS: tuple[Shot, ...] = (
     ("dashboard", SIZE, _dashboard),
     ("request", SIZE, _keys("enter")),
     ("", SIZE, _keys("escape")),
@@ -122,26 +139,31 @@ SHOTS: tuple[tuple[str, tuple[int, int], Drive], ...] = (
     ("skills", SIZE, _place("skills")),
     ("skill", SIZE, _skill),
     ("settings", SIZE, _place("settings")),
+    ("tune", SIZE, _tune),
+    ("evals", SIZE, _evals),
 )
 """Name of the picture ("" for none), size of the terminal, and what is done before."""
 
 
-def main() -> int:
+def main(names: Sequence[str]) -> int:
+    """names: of pictures; all of them when there are none."""
+    if unknown := set(names) - {name for name, _, _ in SHOTS}:
+        sys.exit(f"There is no picture {', '.join(sorted(unknown))}.")
     with tempfile.TemporaryDirectory(prefix="llmos-shots-") as folder, server(Path(folder)) as url:
         command = [sys.executable, "-m", "llmos_server", "bench", "--url", f"{url}/v1", *LOAD]
         load = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            asyncio.run(shoot())
+            asyncio.run(shoot([shot for shot in SHOTS if not names or shot[0] in names]))
         finally:
             load.terminate()
             load.wait()
     return 0
 
 
-async def shoot() -> None:
+async def shoot(shots: Sequence[Shot]) -> None:
     app = create_app(None, None, 1.0, None)
     async with app.run_test(size=SIZE) as pilot:
-        for name, size, drive in SHOTS:
+        for name, size, drive in shots:
             if app.size != size:
                 await pilot.resize_terminal(*size)
             await drive(pilot)
@@ -196,4 +218,4 @@ def wait_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

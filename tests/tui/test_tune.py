@@ -30,6 +30,12 @@ async def test_as_it_looks(open_app, sees, wait_for, size: tuple[int, int]) -> N
         await check_snapshot(pilot, "tune")
 
 
+async def test_the_form_as_it_looks(open_app) -> None:
+    async with open_app(size=(80, 24), place="tune") as pilot:
+        await pilot.press("n")
+        await check_snapshot(pilot, "tune-form")
+
+
 async def test_the_list_has_tuning_runs_alone_and_what_came_of_each(open_app, sees, wait_for) -> None:
     async with open_app(size=(200, 60), place="tune") as pilot:
         await wait_for(pilot, lambda: "held by its gate" in sees(pilot))
@@ -71,7 +77,7 @@ async def test_a_run_is_started_with_a_file_of_this_machine(
         assert isinstance(form, RunForm)
         assert form.query_one("#form-model", Field).value == data.BASE
         await pilot.press("enter")
-        assert "examples: a .jsonl file of this machine" in sees(pilot)
+        assert "examples: a .jsonl file here" in sees(pilot)
         form.query_one("#form-training_file", Field).value = str(file)
         form.query_one("#form-n_epochs", Field).value = "3"
         form.query_one("#form-set", Field).value = '{"lora_r": 8}'

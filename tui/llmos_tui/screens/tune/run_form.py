@@ -17,15 +17,15 @@ from llmos_tui.widgets.field import Field
 METHODS = ("supervised", "dpo")
 LABELS = {
     "model": ("model", "which one learns"),
-    "training_file": ("examples", "a .jsonl file of this machine, or file-... of the server"),
+    "training_file": ("examples", "a .jsonl file here, or file-... of the server"),
     "validation_file": ("held-out examples", "none; as above"),
-    "suffix": ("name", "MODEL:NAME answers when it is done; one is made"),
-    "recipe": ("recipe", "the method's usual one; sft_lora, sft_dora, dpo ..."),
+    "suffix": ("name", "MODEL:NAME answers then; made up if empty"),
+    "recipe": ("recipe", "the usual one; sft_lora, sft_dora, dpo ..."),
     "n_epochs": ("epochs", "auto"),
     "batch_size": ("batch size", "auto"),
     "learning_rate_multiplier": ("learning rate times", "1"),
     "set": ("more keys of TRL", '{"lora_r": 32}'),
-    "gate": ("eval as a gate", "none; eval_...: kept back if it does worse there"),
+    "gate": ("eval as a gate", "none; eval_...: held if it is worse there"),
 }
 """Field -> what it is called, and what an empty one means."""
 HYPERPARAMETERS = {"n_epochs": int, "batch_size": int, "learning_rate_multiplier": float}
@@ -40,9 +40,9 @@ class RunForm(Dialog[dict[str, Any]]):
     """The answer: the fields of a request, in which a path of this machine still stands for a file."""
 
     DEFAULT_CSS = """
-    RunForm > .dialog { width: 84; }
+    RunForm > .dialog { width: 84; max-height: 100%; padding: 0 2; }
     RunForm .pair { height: 1; }
-    RunForm .pair Label { width: 22; }
+    RunForm .pair Label { width: 21; }
     RunForm .pair Field, RunForm .pair Choice { width: 1fr; }
     RunForm #form-error { color: $error; height: auto; }
     """
