@@ -204,7 +204,7 @@ def create_fleet(settings: Settings, registry: Registry) -> EngineFleet:
         return memory.measure(version, num_decoders, drafts.get(version.name))
 
     def create_worker(version: ModelVersion, footprint: Footprint) -> Worker:
-        engine = dataclasses.replace(settings.engine, cache_bytes=footprint.cache)
+        engine = dataclasses.replace(settings.engine, cache_bytes=footprint.cache, adapter_bytes=footprint.adapters)
         if version.kind != "decoder":
             return EncoderClient(version, engine, settings.log)
         return EngineClient(version, engine, settings.log, draft=drafts.get(version.name))

@@ -70,7 +70,7 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What each of the n choices says: nothing is drawn, and log-probabilities tell how likely the model finds it. See
     ScoreRequest."""
     adapter: str = ""
-    """Digest of the adapter that the model is computed with (adapter_contracts.AdapterVersion); "" for none."""
+    """Digest of the adapter that the model is computed with; "" for none."""
 
 
 class ScoreRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -184,6 +184,7 @@ class EngineStats(msgspec.Struct, frozen=True, array_like=True):
     num_cached_pages: int = 0
     num_shared_pages: int = 0
     """Of the free pages, those with content that is found by prefix; and of the others, those that several hold."""
+    adapter_bytes: int = 0
 
 
 class PageLayout(msgspec.Struct, frozen=True):
@@ -325,6 +326,19 @@ class Generator(Engine, Protocol):
         """Hand a request over; returns at once. Raises errors.EngineFailed or errors.EngineBusy when not ready."""
         ...
 
+    @property
+    def adapters(self) -> list[str]:
+        """Digests of those that are loaded, the least recently used first."""
+        ...
+
+    async def load_adapter(self, digest: str) -> None:
+        """Before a request asks for it. Raises as submit does, and InvalidRequest when it can't be loaded."""
+        ...
+
+    async def drop_adapter(self, digest: str) -> None:
+        """Returns when no request uses it any more. Raises as submit does."""
+        ...
+
     async def map_pages(self) -> PageLayout:
         """Asks the worker, which answers between two steps. Raises as submit does, and EngineFailed when it dies."""
         ...
@@ -384,11 +398,3 @@ class ModelVersion(msgspec.Struct, frozen=True, kw_only=True):
     """Python files in the folder, name -> sha256, that the worker may run: only of what models.remote_code names."""
     quantization: Literal["none", "int8", "int4"] = "none"
     """How float weights are rounded when they are loaded, as models.options has it; not in manifests."""
-
-
-class Finding(msgspec.Struct, frozen=True):
-    """One line of what `llmos doctor` reports. `remedy` says what to do unless all is well."""
-
-    level: Literal["ok", "warning", "failure"]
-    text: str
-    remedy: str = ""

@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
-from llmos_server.contracts import Finding
 from llmos_server.errors import KernelsUnavailable, LLMOSError
+from llmos_server.finding import Finding
 from llmos_server.settings import Settings
 
 GB = 10**9

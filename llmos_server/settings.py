@@ -133,6 +133,10 @@ class EngineSettings:
     """Budget of one model's KV cache; 0 shares a quarter of the memory limit, at most 4 GiB, among the decoders."""
     cache_dtype: Literal["auto", "int8"] = "auto"
     """Of keys and values. auto: float16 on the compiled kernels, float32 on exact ones; int8: on the former only."""
+    max_adapters: AtLeastOne = 32
+    """Adapters of one model that are loaded at a time; the least recently used makes room for another."""
+    adapter_bytes: AtLeastZero = 0
+    """Budget of one model's loaded adapters; 0 takes a sixteenth of its KV cache's budget, out of that."""
     max_num_seqs: AtLeastOne = 64
     """Sequences in one step."""
     max_num_batched_tokens: AtLeastOne = 512

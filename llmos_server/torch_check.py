@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from llmos_server.contracts import Finding
+from llmos_server.finding import Finding
 
 OPENMP_LIBRARY = re.compile(r"/(lib(?:gomp|iomp5|omp)[^/\s]*\.(?:so|dylib)[^/\s]*)$", re.MULTILINE)
 

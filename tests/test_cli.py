@@ -13,9 +13,9 @@ import pytest
 
 from llmos_server.cli import app, main
 from llmos_server.commands.serving import check_exposure
-from llmos_server.contracts import Finding
 from llmos_server.doctor import has_failed, print_findings
 from llmos_server.errors import SettingsError
+from llmos_server.finding import Finding
 from llmos_server.settings import ApiSettings
 from llmos_server.torch_check import loaded_openmp, openmp_finding
 

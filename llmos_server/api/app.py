@@ -93,9 +93,9 @@ from llmos_server.api.stored.feedback import create_feedback, delete_feedback, g
 from llmos_server.api.stored.responses import cancel_response, delete_response, get_response, list_input_items
 from llmos_server.calibration.file import CalibrationFile
 from llmos_server.chat.pool import TextPool
-from llmos_server.contracts import Finding
 from llmos_server.evaluation.sandboxing import GraderSandbox
 from llmos_server.files.folder import FileFolder
+from llmos_server.finding import Finding
 from llmos_server.fleet_contracts import EngineFleet
 from llmos_server.key_contracts import UsageBook
 from llmos_server.logbook.lines import LogBook

@@ -19,10 +19,10 @@ from llmos_server.api.served import Directory
 from llmos_server.api.skill_history import SkillHistory
 from llmos_server.api.watchers import Watchers
 from llmos_server.calibration.file import CalibrationFile
-from llmos_server.contracts import Finding
 from llmos_server.errors import ModelNotFound, StoreUnavailable
 from llmos_server.evaluation.sandboxing import GraderSandbox
 from llmos_server.files.folder import FileFolder
+from llmos_server.finding import Finding
 from llmos_server.key_contracts import UsageBook
 from llmos_server.logbook.lines import LogBook
 from llmos_server.plugins.host import PluginHost

@@ -26,8 +26,8 @@ def doctor(
     """
     import msgspec
 
-    from llmos_server.contracts import Finding
     from llmos_server.doctor import has_failed, print_findings, run_checks
+    from llmos_server.finding import Finding
 
     root = find_server(url, config)
     if root is None:

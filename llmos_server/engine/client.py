@@ -21,8 +21,10 @@ from llmos_server.contracts import (
 from llmos_server.engine.connection import Endpoints
 from llmos_server.engine.generation import EngineGeneration
 from llmos_server.engine.launcher import Launcher, SubprocessLauncher
+from llmos_server.engine.loaded_adapters import LoadedAdapters
 from llmos_server.engine.messages import (
     AbortRequest,
+    AdaptersChanged,
     AddRequest,
     DraftConfig,
     MapPages,
@@ -46,7 +48,7 @@ NOT_FINITE = (
 )
 
 
-Told = StepOutput | RequestsBegun | RequestFailed | PagesMapped
+Told = StepOutput | RequestsBegun | RequestFailed | AdaptersChanged | PagesMapped
 
 
 class EngineClient(WorkerClient[EngineInfo, Told]):
@@ -71,6 +73,12 @@ class EngineClient(WorkerClient[EngineInfo, Told]):
         self._queue = QueueEstimate()
         self._all_closed = asyncio.Event()
         self._asked_layout: asyncio.Future[PageLayout] | None = None
+        self._adapters = LoadedAdapters()
+
+    @property
+    def adapters(self) -> list[str]:
+        """See contracts.Generator."""
+        return self._adapters.digests
 
     @property
     def stats(self) -> EngineStats:
@@ -108,6 +116,16 @@ class EngineClient(WorkerClient[EngineInfo, Told]):
             self._asked_layout.add_done_callback(asyncio.Future.exception)  # All who asked may have left.
             connection.send(MapPages(epoch=connection.epoch))
         return await asyncio.shield(self._asked_layout)
+
+    async def load_adapter(self, digest: str) -> None:
+        """See contracts.Generator."""
+        connection = self._supervisor.require_ready()
+        await self._adapters.load(digest, connection.send, connection.epoch)
+
+    async def drop_adapter(self, digest: str) -> None:
+        """See contracts.Generator."""
+        connection = self._supervisor.require_ready()
+        await self._adapters.drop(digest, connection.send, connection.epoch)
 
     def _check_queue(self, owner: str) -> None:
         queue, settings = self._queue, self._settings
@@ -149,6 +167,9 @@ class EngineClient(WorkerClient[EngineInfo, Told]):
                 if (begun := self._open.get(request_id)) is not None:
                     begun.has_begun = True
             return
+        if isinstance(report, AdaptersChanged):
+            self._adapters.note(report)
+            return
         if isinstance(report, PagesMapped):
             if self._asked_layout is not None:
                 self._asked_layout.set_result(report.layout)
@@ -184,6 +205,7 @@ class EngineClient(WorkerClient[EngineInfo, Told]):
 
     def _lose(self, reason: str, retry_after: float) -> None:
         self._stats = EngineStats()
+        self._adapters.lose(reason)
         super()._lose(reason, retry_after)
 
     async def _drain(self, grace: float) -> None:

@@ -105,6 +105,22 @@ class FleetGenerator(FleetEngine):
             raise EngineBusy(f"{self._member.name} could not be loaded; send the request again.")
         return cast(Generator, self._member.worker).submit(request)
 
+    @property
+    def adapters(self) -> list[str]:
+        """None while the model isn't loaded."""
+        worker = self._member.worker
+        return [] if worker is None else cast(Generator, worker).adapters
+
+    async def load_adapter(self, digest: str) -> None:
+        """See contracts.Generator."""
+        self._require_hold()
+        await cast(Generator, self._member.worker).load_adapter(digest)
+
+    async def drop_adapter(self, digest: str) -> None:
+        """See contracts.Generator. Neither loads the model nor keeps it."""
+        if self._member.worker is not None and self.state == "ready":
+            await cast(Generator, self._member.worker).drop_adapter(digest)
+
     async def map_pages(self) -> PageLayout:
         """See contracts.Generator. Neither loads the model nor keeps it."""
         if self._member.worker is None:

@@ -24,6 +24,8 @@ WORKER_BYTES = 400 * 2**20
 """A worker without weights and pages: the interpreter, torch, tables, what a step works on. Measured on x86-64 Linux
 with torch 2.12: 233 MiB resident with torch imported, 384 MiB after a prompt of 512 tokens to smollm2:135m."""
 MAX_CACHE_SHARES = 4
+ADAPTERS_PART = 16
+"""Such a part of what is meant for the KV cache is the adapters', unless engine.adapter_bytes says otherwise."""
 OWN_FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
 """models.config.FAMILIES, which can't be imported here."""
 
@@ -35,10 +37,12 @@ class Footprint:
     weights: int
     cache: int
     """Budget of the KV cache, which the worker is told; 0: it has none, or decides itself."""
+    adapters: int = 0
+    """Budget of the adapters, which the worker is told, too."""
 
     @property
     def total(self) -> int:
-        return self.weights + self.cache + WORKER_BYTES
+        return self.weights + self.cache + self.adapters + WORKER_BYTES
 
 
 class MemoryBudget:
@@ -65,7 +69,11 @@ class MemoryBudget:
         cache = settings.cache_bytes or default_cache_bytes(self._limit) // shares
         versions = [version] if draft is None else [version, draft]
         weights, useful = zip(*(_measure_decoder(each, settings) for each in versions), strict=True)
-        return Footprint(weights=sum(weights), cache=min(cache, sum(useful) if all(useful) else cache))
+        adapters = settings.adapter_bytes or cache // ADAPTERS_PART
+        if not settings.cache_bytes:
+            cache = max(cache - adapters, cache // 2)
+        cache = min(cache, sum(useful) if all(useful) else cache)
+        return Footprint(weights=sum(weights), cache=cache, adapters=adapters)
 
 
 def _measure_decoder(version: ModelVersion, settings: EngineSettings) -> tuple[int, int]:

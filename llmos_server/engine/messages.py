@@ -36,6 +36,20 @@ class AbortRequest(msgspec.Struct, frozen=True, tag="abort"):
     """None aborts every choice."""
 
 
+class LoadAdapter(msgspec.Struct, frozen=True, tag="load_adapter"):
+    """Have it ready before a request asks for it."""
+
+    epoch: int
+    digest: str
+
+
+class DropAdapter(msgspec.Struct, frozen=True, tag="drop_adapter"):
+    """Free its memory as soon as no request uses it."""
+
+    epoch: int
+    digest: str
+
+
 class MapPages(msgspec.Struct, frozen=True, tag="map_pages"):
     """Tell what each page is, once."""
 
@@ -51,7 +65,7 @@ class Encode(msgspec.Struct, frozen=True, tag="encode"):
     request: EncodeRequest
 
 
-Command = AddRequest | AbortRequest | MapPages | Shutdown
+Command = AddRequest | AbortRequest | LoadAdapter | DropAdapter | MapPages | Shutdown
 """To a decoder's worker."""
 
 EncoderCommand = Encode | AbortRequest | Shutdown
@@ -96,6 +110,16 @@ class RequestFailed(msgspec.Struct, frozen=True, tag="request_failed"):
     code: str | None = None
 
 
+class AdaptersChanged(msgspec.Struct, frozen=True, tag="adapters"):
+    """Other adapters are loaded than before, or one could not be."""
+
+    epoch: int
+    loaded: list[str]
+    """Digests, the least recently used first."""
+    failed: dict[str, str] = {}
+    """Digest -> reason."""
+
+
 class PagesMapped(msgspec.Struct, frozen=True, tag="pages_mapped"):
     """The answer to MapPages."""
 
@@ -126,7 +150,16 @@ class Heartbeat(msgspec.Struct, frozen=True, tag="heartbeat"):
     """For how long the present step, or batch of an encoder, has been running; 0 between two."""
 
 
-Report = Ready[EngineInfo] | LoadFailed | StepOutput | RequestsBegun | RequestFailed | PagesMapped | Heartbeat
+Report = (
+    Ready[EngineInfo]
+    | LoadFailed
+    | StepOutput
+    | RequestsBegun
+    | RequestFailed
+    | AdaptersChanged
+    | PagesMapped
+    | Heartbeat
+)
 """From a decoder's worker."""
 
 EncoderReport = Ready[EncoderInfo] | LoadFailed | Encoded | Broken | RequestFailed | Heartbeat
@@ -174,6 +207,11 @@ class WorkerConfig(ProcessConfig, frozen=True, kw_only=True):
     speculation: Literal["off", "ngram"] = "off"
     num_speculative_tokens: int = 0
     cache_dtype: Literal["auto", "int8"] = "auto"
+    adapters_folder: str = ""
+    """Where adapters lie, each in a folder named by its digest's digits."""
+    max_adapters: int = 1
+    adapter_bytes: int = 2**28
+    """Of all that are loaded."""
     draft: DraftConfig | None = None
     """Guesses instead of the look-up, unless speculation is off."""
     quantization: Quantization = "none"

@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
 from llmos_server.engine.block_manager import BlockManager
 from llmos_server.engine.cost_model import CostModel, StepBudget
@@ -63,8 +64,14 @@ class DraftingRunner(Runner, Protocol):
 
     is_batch_invariant: bool
     """Whether a sequence's logits have the same bits in any batch and in any chunks. What isn't gets no guesses."""
+    adapters: dict[str, Any]
+    """By digest: what sequences may name; see engine.adapters."""
     draft: Proposer | None
     """A draft model, if one was loaded beside the model."""
+
+    def load_adapter(self, folder: Path) -> Any:
+        """For `adapters`; in any thread. Raises LLMOSError."""
+        ...
 
 
 @dataclass(slots=True)

@@ -7,14 +7,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 from llmos_server.contracts import EngineInfo
+from llmos_server.engine.adapters import AdaptableModel, Adapters
 from llmos_server.engine.block_manager import BlockManager
 from llmos_server.engine.core import EngineCore
 from llmos_server.engine.grammar import GrammarCompiler
 from llmos_server.engine.grammars import Compiler
 from llmos_server.engine.messages import (
     AbortRequest,
+    AdaptersChanged,
     AddRequest,
     Command,
+    DropAdapter,
+    LoadAdapter,
     MapPages,
     PagesMapped,
     Ready,
@@ -63,7 +67,8 @@ def run_worker(config: WorkerConfig, create_runner: CreateRunner) -> None:
         )
         link.send(Ready(epoch=link.epoch, info=info))
         reports = StepReports(link.send, link.epoch, config.stream_interval_ms / 1000)
-        core = EngineCore(scheduler, runner, info, compiler=create_compiler(config, info))
+        compiler, adapters = create_compiler(config, info), create_adapters(config, runner)
+        core = EngineCore(scheduler, runner, info, compiler=compiler, adapters=adapters)
         core.on_begin = lambda ids: link.send(RequestsBegun(epoch=link.epoch, request_ids=ids))
         _serve(core, link, reports)
         core.close()
@@ -81,22 +86,35 @@ def _serve(core: EngineCore, link: Link[Command], reports: StepReports) -> None:
                 continue
             reports.flush(core)
             _apply(command, core, link)
+            _tell_adapters(core, link)
         # Even after the last abort there is a step: its report tells that the pages are free.
         with link.step():
             deltas = core.step()
         reports.add(deltas, core)
         for request_id, error in core.take_failed().items():
             link.send(_failure(link, request_id, error))
+        _tell_adapters(core, link)
 
 
-def _apply(command: AddRequest | AbortRequest, core: EngineCore, link: Link[Command]) -> None:
+def _apply(
+    command: AddRequest | AbortRequest | LoadAdapter | DropAdapter, core: EngineCore, link: Link[Command]
+) -> None:
     if isinstance(command, AbortRequest):
-        core.abort(command.request_id, command.index)
-        return
+        return core.abort(command.request_id, command.index)
+    if isinstance(command, LoadAdapter):
+        return core.load_adapter(command.digest)
+    if isinstance(command, DropAdapter):
+        return core.drop_adapter(command.digest)
     try:
         core.add(command.request)
     except InvalidRequest as error:
         link.send(_failure(link, command.request.request_id, error))
+
+
+def _tell_adapters(core: EngineCore, link: Link[Command]) -> None:
+    if (changes := core.take_adapter_changes()) is not None:
+        loaded, failed = changes
+        link.send(AdaptersChanged(epoch=link.epoch, loaded=loaded, failed=failed))
 
 
 def _failure(link: Link[Command], request_id: str, error: InvalidRequest) -> RequestFailed:
@@ -105,6 +123,13 @@ def _failure(link: Link[Command], request_id: str, error: InvalidRequest) -> Req
 
 def create_compiler(config: WorkerConfig, info: EngineInfo) -> Compiler:
     return GrammarCompiler(Path(config.model_folder), info.vocab_size)
+
+
+def create_adapters(config: WorkerConfig, model: AdaptableModel) -> Adapters:
+    def folder_of(digest: str) -> Path:
+        return Path(config.adapters_folder, digest.removeprefix("sha256:"))
+
+    return Adapters(model, folder_of, config.max_adapters, config.adapter_bytes)
 
 
 def create_proposer(config: WorkerConfig, runner: DraftingRunner) -> Proposer | None:

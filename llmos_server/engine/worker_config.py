@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from llmos_server.adapter_contracts import ADAPTERS
 from llmos_server.contracts import ModelVersion
 from llmos_server.cores import num_usable_cores
 from llmos_server.engine.connection import Endpoints
 from llmos_server.engine.messages import DraftConfig, WorkerConfig
-from llmos_server.settings import EngineSettings, LogSettings
+from llmos_server.settings import EngineSettings, LogSettings, find_home
+
+DEFAULT_ADAPTER_BYTES = 2**28
+"""Where no footprint was reckoned."""
 
 
 def configure_worker(
@@ -42,6 +46,9 @@ def configure_worker(
         speculation=settings.speculation,
         num_speculative_tokens=settings.num_speculative_tokens,
         cache_dtype=settings.cache_dtype,
+        adapters_folder=str(find_home() / ADAPTERS),
+        max_adapters=settings.max_adapters,
+        adapter_bytes=settings.adapter_bytes or DEFAULT_ADAPTER_BYTES,
         draft=draft,
         quantization=model.quantization,
         activations=settings.activations,

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ import numpy as np
 import zmq
 
 from llmos_server.contracts import ChoiceDelta, EngineInfo, EngineStats, GenerateRequest, SamplingParams, TokenLogprob
+from llmos_server.engine.adapters import Adapters
 from llmos_server.engine.block_manager import BlockManager
 from llmos_server.engine.core import EngineCore
 from llmos_server.engine.messages import Ready, StepOutput, WorkerConfig
@@ -54,6 +56,11 @@ def fingerprints(salt: str, token_ids: list[int]) -> list[int]:
     for token_id in token_ids:
         chain.append(mix(chain[-1], token_id))
     return chain[1:]
+
+
+def begin_of(request: GenerateRequest) -> str:
+    """What the same tokens' keys and values depend on, beside them."""
+    return f"{request.adapter} {request.cache_salt}"
 
 
 def root(salt: str) -> int:
@@ -97,7 +104,7 @@ def expected_choice(request: GenerateRequest, index: int) -> Expected:
     """The choice computed alone, token by token."""
     params = request.sampling
     choice = Expected([], "length", None, [], 0.0)
-    fingerprint = fingerprints(request.cache_salt, request.prompt_ids)[-1]
+    fingerprint = fingerprints(begin_of(request), request.prompt_ids)[-1]
     grammar = ScriptedGrammar(params.grammar) if params.grammar else None
     while len(choice.token_ids) < (len(request.continuations[index]) if request.continuations else params.max_tokens):
         allowed = grammar.masks([], params.stop_token_ids)[0] if grammar else None
@@ -120,7 +127,7 @@ def expected_choice(request: GenerateRequest, index: int) -> Expected:
 
 
 def expected_prompt_logprobs(request: GenerateRequest) -> list[TokenLogprob | None]:
-    chain = fingerprints(request.cache_salt, request.prompt_ids)
+    chain = fingerprints(begin_of(request), request.prompt_ids)
     return [None, *(logprob_of(before, token) for before, token in zip(chain, request.prompt_ids[1:], strict=False))]
 
 
@@ -181,6 +188,10 @@ class ScriptedCompiler:
         return ScriptedGrammar(text.removeprefix("slow:"))
 
 
+class ScriptedAdapter(msgspec.Struct):
+    num_bytes: int
+
+
 class ScriptedRunner:
     """A Runner. verify: recompute every fingerprint a chunk may read; step_seconds: what a forward pass takes."""
 
@@ -188,6 +199,7 @@ class ScriptedRunner:
     draft = None
 
     def __init__(self, num_pages: int, page_size: int, *, verify: bool = True, step_seconds: float = 0.0) -> None:
+        self.adapters: dict[str, ScriptedAdapter] = {}
         self.plans: list[StepPlan] = []
         self._page_size = page_size
         self._pages: list[list[int | None]] = [[None] * page_size for _ in range(num_pages)]
@@ -210,7 +222,9 @@ class ScriptedRunner:
                 raise RuntimeError("scripted crash")
             while HANG_TOKEN in sequence.request.prompt_ids:
                 time.sleep(1)
-            state = root(sequence.request.cache_salt) if chunk.start == 0 else self._read(sequence, chunk.start - 1)
+            adapter = sequence.request.adapter
+            assert not adapter or adapter in self.adapters, "a sequence runs without its adapter"
+            state = root(begin_of(sequence.request)) if chunk.start == 0 else self._read(sequence, chunk.start - 1)
             rows.append([])
             for position, token_id in enumerate(chunk.token_ids, chunk.start):
                 state = mix(state, token_id)
@@ -220,6 +234,12 @@ class ScriptedRunner:
         if self._verify:
             self._check_pages(plan)
         return rows
+
+    def load_adapter(self, folder: Path) -> ScriptedAdapter:
+        """Its name is its size, before a "-"; or "missing"."""
+        if folder.name == "missing":
+            raise UnsupportedModel("There is no such adapter.")
+        return ScriptedAdapter(int(folder.name.partition("-")[0]))
 
     def sample(self, plan: StepPlan, hidden: list[list[int]]) -> StepResult:
         sampled, prompt_logprobs = [], {}
@@ -276,7 +296,7 @@ class ScriptedRunner:
             sequence, end = chunk.sequence, chunk.start + chunk.num_tokens
             found = [self._read(sequence, position) for position in range(end)]
             token_ids = (sequence.token_ids + chunk.draft_ids)[:end]
-            assert found == fingerprints(sequence.request.cache_salt, token_ids), "wrong keys and values"
+            assert found == fingerprints(begin_of(sequence.request), token_ids), "wrong keys and values"
 
 
 class ScriptedProposer:
@@ -301,7 +321,7 @@ class ScriptedProposer:
 
     def _guess(self, sequence: Sequence, num_tokens: int) -> list[int]:
         request, guess = sequence.request, []
-        state = fingerprints(request.cache_salt, sequence.token_ids)[-1]
+        state = fingerprints(begin_of(request), sequence.token_ids)[-1]
         for place in range(num_tokens):
             token_id = choose(state, request, sequence.index, sequence.num_output_tokens + place)
             if self._errs and state % 4 == 0:
@@ -388,7 +408,8 @@ class Engine:
         )
         self.compiler = ScriptedCompiler()
         info = make_info(num_pages, page_size)
-        self.core = EngineCore(self.scheduler, self.runner, info, self.clock, self.compiler)
+        adapters = Adapters(self.runner, Path, max_adapters=3, max_bytes=100)
+        self.core = EngineCore(self.scheduler, self.runner, info, self.clock, self.compiler, adapters)
         self.deltas: dict[tuple[str, int], list[ChoiceDelta]] = {}
 
     def step(self) -> list[ChoiceDelta]:
@@ -412,7 +433,7 @@ class Engine:
 
 def make_request(request_id: str, prompt_ids: list[int], max_tokens: int = 4, **fields: Any) -> GenerateRequest:
     """fields: of GenerateRequest or of SamplingParams."""
-    own = {name: fields.pop(name) for name in ("n", "priority", "cache_salt", "owner") if name in fields}
+    own = {name: fields.pop(name) for name in ("n", "priority", "cache_salt", "owner", "adapter") if name in fields}
     sampling = SamplingParams(max_tokens=max_tokens, seed=fields.pop("seed", 7), **fields)
     return GenerateRequest(request_id=request_id, prompt_ids=prompt_ids, sampling=sampling, **own)
 

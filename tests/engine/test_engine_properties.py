@@ -24,6 +24,8 @@ from llmos_server.engine.speculation import Proposer
 from llmos_server.key_contracts import BACKGROUND, GenerateRequest, ScoreRequest
 
 TOKENS = st.integers(0, 2)
+ADAPTERS = st.sampled_from(["", "", "40-a", "40-b", "60-a", "10-a", "10-b"])
+"""Each takes as many bytes as its name says, of 100 that there are; see ScriptedRunner.load_adapter."""
 
 
 class EngineMachine(RuleBasedStateMachine):
@@ -75,6 +77,7 @@ class EngineMachine(RuleBasedStateMachine):
             priority=data.draw(st.integers(-2, 2), label="priority"),
             owner=data.draw(st.sampled_from(["a", "a", "b", f"{BACKGROUND}a"]), label="owner"),
             cache_salt=data.draw(st.sampled_from(["", "", "x"]), label="salt"),
+            adapter=data.draw(ADAPTERS, label="adapter"),
             seed=data.draw(st.integers(0, 3), label="seed"),
             min_tokens=data.draw(st.sampled_from([0, 0, 3]), label="min_tokens"),
             stop_token_ids=data.draw(st.sampled_from([(), tuple(range(8))]), label="stop"),
@@ -97,6 +100,7 @@ class EngineMachine(RuleBasedStateMachine):
             continuations=data.draw(st.lists(texts, min_size=1, max_size=6), label="continuations"),
             owner=data.draw(st.sampled_from(["a", "a", "b", f"{BACKGROUND}a"]), label="owner"),
             cache_salt=data.draw(st.sampled_from(["", "x"]), label="salt"),
+            adapter=data.draw(ADAPTERS, label="adapter"),
         ).to_generate()
         self.requests[request.request_id] = request
         self.engine.core.add(request)

@@ -15,7 +15,7 @@ from llmos_server.api.http.responses import json_response
 from llmos_server.api.schemas.admin import Findings
 from llmos_server.api.served import ListedModel
 from llmos_server.api.services import services_of
-from llmos_server.contracts import Finding
+from llmos_server.finding import Finding
 
 HEALTHY = ("ready", "loading", "unloaded")
 

@@ -14,7 +14,7 @@ from llmos_server.api.http.access import require_admin
 from llmos_server.api.http.responses import json_response
 from llmos_server.api.schemas.mcp import McpServerInfo, McpServerList, McpToolInfo
 from llmos_server.api.services import services_of
-from llmos_server.contracts import Finding
+from llmos_server.finding import Finding
 
 
 @get(

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from llmos_server.contracts import Finding
+from llmos_server.finding import Finding
 from llmos_server.key_contracts import UsageRow, UsageTotal
 
 Limit = Annotated[int, Meta(ge=1, lt=2**31)]
