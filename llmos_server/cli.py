@@ -9,6 +9,7 @@ from cyclopts import App
 
 from llmos_server import __version__
 from llmos_server.commands import (
+    adapters,
     backup,
     calibrating,
     data,
@@ -55,6 +56,7 @@ app.command(data.data)
 app.command(tune.tune)
 app.command(jobs.jobs)
 app.command(tui.tui)
+app.command(adapters.adapters)
 app.command(keys.keys)
 app.command(plugins.plugins)
 app.command(skills.skills)

@@ -293,6 +293,7 @@ class ScriptedGenerator:
         self.num_cached_tokens = 0
         self.num_holds = 0
         self.num_maps = 0
+        self.adapters: list[str] = []
         self.generations: list[ScriptedGeneration] = []
         self._info = EngineInfo(
             model_digest="sha256:" + "ab" * 32,
@@ -341,6 +342,12 @@ class ScriptedGenerator:
         generation = ScriptedGeneration(self, request)
         self.generations.append(generation)
         return generation
+
+    async def load_adapter(self, digest: str) -> None:
+        self.adapters.append(digest)
+
+    async def drop_adapter(self, digest: str) -> None:
+        self.adapters.remove(digest)
 
     async def map_pages(self) -> PageLayout:
         """Of `stats`; counted."""

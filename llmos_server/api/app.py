@@ -41,7 +41,7 @@ from llmos_server.api.endpoints.classify import classify, classify_elsewhere
 from llmos_server.api.endpoints.completions import create_completion
 from llmos_server.api.endpoints.embeddings import create_embeddings
 from llmos_server.api.endpoints.health import health, metrics, ready, version
-from llmos_server.api.endpoints.models import list_models, retrieve_model
+from llmos_server.api.endpoints.models import delete_model, list_models, retrieve_model
 from llmos_server.api.endpoints.plugin_routes import get_from_plugin, post_to_plugin
 from llmos_server.api.endpoints.rerank import rerank, rerank_elsewhere
 from llmos_server.api.endpoints.score import score, score_elsewhere
@@ -152,6 +152,7 @@ HANDLERS = [
     classify_elsewhere,
     list_models,
     retrieve_model,
+    delete_model,
     tokenize,
     detokenize,
     health,

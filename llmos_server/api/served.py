@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 import msgspec
 
+from llmos_server.adapter_contracts import AdapterVersion
 from llmos_server.chat.model_files import read_chat_template
 from llmos_server.chat.reasoning import choose_reasoning
 from llmos_server.contracts import (
@@ -48,6 +49,8 @@ class ListedModel:
     """A format of tool calls by name, "json" or "auto"; see chat.tools.formats."""
     turns: str = "auto"
     """auto, merge or as_sent; see Renderer.render."""
+    adapter: AdapterVersion | None = None
+    """What the engine computes the model with; the version is the base's, its digest that of both."""
     reasoning: str = "auto"
     """A style by name, "none" or "auto"; see chat.reasoning."""
 
@@ -126,11 +129,11 @@ class ListedModel:
 
     @property
     def fingerprint(self) -> str:
-        """Changes with the weights, their quantisation, the tokenizer or the template."""
+        """Changes with the weights, their quantisation, the adapter, the tokenizer or the template."""
         info = self.engine.info
         named = self.version.digest if self.version is not None else info.model_digest if info else self.id
-        digest, _, quantization = named.removeprefix("sha256:").partition("+")
-        return f"fp_{digest[:12]}" + (f"_{quantization}" if quantization else "")
+        digest, *others = named.removeprefix("sha256:").split("+")
+        return "_".join(["fp", digest[:12], *others])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

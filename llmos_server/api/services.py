@@ -68,6 +68,8 @@ class Services:
     """Of tools that the server runs, by the `type` of an entry of `tools`."""
     grader_sandbox: GraderSandbox = field(default_factory=lambda: GraderSandbox(EvalsSettings()))
     """Where graders run that are programs."""
+    adapter_names: set[str] = field(default_factory=set)
+    """Some that were found to be adapters': see adapters/names.py."""
     configuration: Sequence[SettingRow] = ()
     """All settings that hold, without secrets."""
     files: FileFolder | None = None

@@ -34,7 +34,7 @@ class Aliases:
             reason = "a skill is a model in chats only: /v1/chat/completions, /v1/messages, /api/chat and /api/generate"
             raise _not_yet(name, reason)
         if not isinstance(parsed, FileReference | PypiReference) and parsed.adapter is not None:
-            raise _not_yet(name, f"adapters (here {parsed.adapter!r}) can't be served yet; use the base model's name")
+            raise _not_yet(name, f"{parsed.adapter!r} is no adapter that is known here; llmos adapters list shows all")
         if getattr(parsed, "alias", None) is not None:
             raise _not_yet(name, "name@alias can't be served yet; use the name before the @")
         return str(parsed)

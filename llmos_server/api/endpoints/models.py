@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import UTC, datetime
 
 import msgspec
-from litestar import get
+from litestar import delete, get
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath
 from litestar.types import ASGIApp
 
+from llmos_server.api.adapters.names import list_adapted
+from llmos_server.api.adapters.removing import remove_adapter
 from llmos_server.api.capabilities import capabilities
 from llmos_server.api.generation.starting import AnyRequest
-from llmos_server.api.http.access import find_model, may_use
+from llmos_server.api.http.access import find_model, may_use, principal_of
 from llmos_server.api.http.responses import ERRORS, json_response
-from llmos_server.api.schemas.models import Model, ModelList
+from llmos_server.api.schemas.models import Model, ModelDeleted, ModelList
 from llmos_server.api.served import Directory, ListedModel
-from llmos_server.api.services import services_of
+from llmos_server.api.services import services_of, store_of
 from llmos_server.api.skills.access import PREFIX, find_skill, list_skills
-from llmos_server.errors import ModelNotFound
+from llmos_server.errors import Forbidden, ModelNotFound
 from llmos_server.plugins.loading import Offer
 
 
@@ -29,12 +32,17 @@ from llmos_server.plugins.loading import Offer
     responses={200: ResponseSpec(ModelList, description="All of them.")},
 )
 async def list_models(request: AnyRequest) -> ASGIApp:
-    return json_response(request, describe_models(request))
+    return json_response(request, await describe_models(request))
 
 
-def describe_models(request: AnyRequest) -> ModelList:
-    directory = services_of(request).directory
-    visible = [served for served in directory.list() if may_use(request, served)]
+async def describe_models(request: AnyRequest) -> ModelList:
+    services = services_of(request)
+    directory = services.directory
+    listed = directory.list()
+    bases = {served.id: served for served in listed}
+    adapters = await list_adapted(services, principal_of(request).key_id)
+    adapted = [dataclasses.replace(bases[a.base], id=a.name, created=a.created, adapter=a) for a in adapters]
+    visible = [served for served in [*listed, *adapted] if may_use(request, served)]
     skills = [_describe_skill(directory, offer) for offer in list_skills(request)]
     found = [*(describe_model(directory, served) for served in visible), *skills]
     models = [_for_client(request, model) for model in found]
@@ -59,6 +67,31 @@ async def retrieve_model(request: AnyRequest, model_id: FromPath[str]) -> ASGIAp
     return json_response(request, _for_client(request, model))
 
 
+@delete(
+    "/v1/models/{model_id:path}",
+    status_code=200,
+    tags=["Models"],
+    summary="Delete an adapter that this key has made; administrators delete any that they may use",
+    responses={200: ResponseSpec(ModelDeleted, description="It is gone."), 403: ERRORS[403], 404: ERRORS[404]},
+)
+async def delete_model(request: AnyRequest, model_id: FromPath[str]) -> ASGIApp:
+    """Requests that run on it end on it."""
+    adapter = (await find_model(request, str(model_id).removeprefix("/"))).adapter
+    if adapter is None:
+        raise Forbidden(
+            f"{model_id!r} is no adapter. A model that was pulled is removed by an administrator, at DELETE "
+            "/admin/v1/models.",
+            code="model_not_deletable",
+        )
+    principal = principal_of(request)
+    if adapter.owner != principal.key_id and not principal.is_admin:
+        raise Forbidden(
+            f"{adapter.name!r} was made by somebody else. Ask an administrator.", code="model_not_deletable"
+        )
+    await remove_adapter(store_of(request), adapter)
+    return json_response(request, ModelDeleted(id=adapter.name))
+
+
 def _for_client(request: AnyRequest, model: Model) -> Model:
     """Anthropic's clients, who alone send this header, read another thing in capabilities."""
     if "anthropic-version" not in request.headers:
@@ -80,6 +113,8 @@ def _describe_skill(directory: Directory, offer: Offer) -> Model:
         created_at=_rfc3339(created),
         owned_by=offer.plugin,
         max_model_len=None,
+        root=PREFIX + offer.name,
+        parent=None,
         capabilities=["chat", "skill", "streaming"],
         aliases=[],
         state=default.engine.state if default is not None else "unloaded",
@@ -93,6 +128,8 @@ def describe_model(directory: Directory, served: ListedModel) -> Model:
         display_name=served.id,
         created_at=_rfc3339(served.created),
         max_model_len=served.max_model_len,
+        root=served.id if served.adapter is None else served.adapter.digest,
+        parent=None if served.adapter is None else served.adapter.base,
         capabilities=capabilities(served),
         aliases=list(directory.aliases_of(served.id)),
         digest=served.digest,

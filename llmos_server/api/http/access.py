@@ -8,6 +8,7 @@ from typing import Any
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
+from llmos_server.api.adapters.names import find_served
 from llmos_server.api.flights import flight_of
 from llmos_server.api.http.context import note_key
 from llmos_server.api.served import ListedModel, ServedModel
@@ -50,11 +51,12 @@ def principal_of(connection: Any) -> Principal:
 
 
 def may_use(connection: Any, served: ListedModel) -> bool:
-    """Whether the key's list, if it has one, holds the model's name or an alias of it."""
+    """Whether the key's list, if it has one, holds the model's name or an alias of it; of an adapter, or its base's."""
     models = principal_of(connection).models
     if models is None or served.id in models:
         return True
-    return any(alias in models for alias in services_of(connection).directory.aliases_of(served.id))
+    base = served.id if served.adapter is None else served.adapter.base
+    return base in models or any(alias in models for alias in services_of(connection).directory.aliases_of(base))
 
 
 def may_run_skill(connection: Any, name: str) -> bool:
@@ -91,9 +93,10 @@ async def find_model(connection: Any, name: str | None) -> ServedModel:
 
     A key for some models is told of those alone, as /v1/models does.
     """
-    models = principal_of(connection).models
+    principal = principal_of(connection)
+    models = principal.models
     try:
-        served = await services_of(connection).directory.get(name)
+        served = await find_served(services_of(connection), name, principal.key_id)
     except ModelNotFound:
         if models is None:
             raise

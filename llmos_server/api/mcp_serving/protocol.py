@@ -113,6 +113,6 @@ async def _read_resource(context: Context, params: types.ReadResourceRequestPara
     request = _request_of(context)
     if str(params.uri) != MODELS or not principal_of(request).is_admin:
         raise MCPError(RESOURCE_NOT_FOUND, f"There is no resource {str(params.uri)[:200]} for this key.")
-    text = msgspec.json.encode(describe_models(request)).decode()
+    text = msgspec.json.encode(await describe_models(request)).decode()
     content = types.TextResourceContents(uri=MODELS, mime_type="application/json", text=text)
     return types.ReadResourceResult(contents=[content])

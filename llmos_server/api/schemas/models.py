@@ -24,6 +24,10 @@ class Model(Struct, kw_only=True):
     capabilities: list[str] | None
     """Extension: "chat" (by a template), "completions", "logprobs", "streaming", "tokenize"; "skill"; "embeddings".
     Null for Anthropic's clients, to whom it means something else."""
+    root: str
+    """vLLM's: the model that it is, or, of an adapter, the digest of its content."""
+    parent: str | None
+    """vLLM's: an adapter's base; null for a model."""
     aliases: list[str]
     """Extension: other names that reach this model."""
     digest: str | None = None
@@ -40,6 +44,12 @@ class ModelList(Struct, kw_only=True):
     has_more: bool = False
     first_id: str | None
     last_id: str | None
+
+
+class ModelDeleted(Struct, kw_only=True):
+    id: str
+    object: Literal["model"] = "model"
+    deleted: bool = True
 
 
 class Health(Struct, kw_only=True):

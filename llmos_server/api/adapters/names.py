@@ -1,0 +1,63 @@
+"""Which adapter a name means to whoever asks: one's own, else one that everybody may use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from llmos_server.adapter_contracts import AdapterVersion
+from llmos_server.api.adapters.adapted import adapt
+from llmos_server.api.served import ServedModel
+from llmos_server.api.services import Services
+from llmos_server.errors import ModelNotFound
+
+MAX_KNOWN_NAMES = 10_000
+"""Names that were adapters' once are looked for there first; beyond so many all are forgotten."""
+
+
+async def find_served(services: Services, name: str | None, owner: str) -> ServedModel:
+    """The model, or the adapter, of a name; None is the default model. Raises ModelNotFound.
+
+    A model's name costs no look into the database, and an adapter's one. What isn't a model's is always looked up:
+    another process may have registered it.
+    """
+    if name is None or services.store is None:
+        return await services.directory.get(name)
+    if name in services.adapter_names and (served := await _find_adapted(services, name, owner)) is not None:
+        return served
+    try:
+        return await services.directory.get(name)
+    except ModelNotFound:
+        served = await _find_adapted(services, name, owner)
+        if served is None:
+            raise
+    if len(services.adapter_names) >= MAX_KNOWN_NAMES:
+        services.adapter_names.clear()
+    services.adapter_names.add(name)
+    return served
+
+
+async def list_adapted(services: Services, owner: str) -> Sequence[AdapterVersion]:
+    """All that this owner may use and that some base is here for, by name; its own hide others' of the same name."""
+    if services.store is None:
+        return []
+    versions = {m.id: m.version for m in services.directory.list() if m.version is not None}
+    found: dict[str, AdapterVersion] = {}
+    for adapter in await services.store.adapters.list(owner):
+        version = versions.get(adapter.base)
+        is_served = version is not None and version.digest.partition("+")[0] == adapter.base_digest
+        if is_served and (adapter.name not in found or adapter.owner == owner):
+            found[adapter.name] = adapter
+    return list(found.values())
+
+
+async def _find_adapted(services: Services, name: str, owner: str) -> ServedModel | None:
+    """The base may be named by an alias."""
+    base_name, _, suffix = name.rpartition(":")
+    if not base_name or services.store is None:
+        return None
+    try:
+        base = await services.directory.get(base_name)
+    except ModelNotFound:
+        return None
+    adapter = await services.store.adapters.find(owner, f"{base.id}:{suffix}")
+    return None if adapter is None else adapt(base, adapter)
