@@ -80,7 +80,7 @@ def list_adapters(*, json: JsonFlag = False, config: ConfigFlag = None) -> None:
         (one.name, str(one.rank), format_bytes(one.num_bytes), owner, one.digest[7:19])
         for one, owner in zip(found, owners, strict=True)
     ]
-    print_table(HEADS, rows)
+    print_table([HEADS, *rows])
 
 
 @adapters.command

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from llmos_server.adapter_contracts import AdapterVersion
+from llmos_server.adapter_contracts import AdapterVersion, unquantised
 from llmos_server.api.adapters.adapted import adapt
 from llmos_server.api.served import ServedModel
 from llmos_server.api.services import Services
@@ -40,12 +40,12 @@ async def list_adapted(services: Services, owner: str) -> Sequence[AdapterVersio
     """All that this owner may use and that some base is here for, by name; its own hide others' of the same name."""
     if services.store is None:
         return []
-    versions = {m.id: m.version for m in services.directory.list() if m.version is not None}
+    versions = {model.id: model.version for model in services.directory.list() if model.kind == "decoder"}
     found: dict[str, AdapterVersion] = {}
     for adapter in await services.store.adapters.list(owner):
         version = versions.get(adapter.base)
-        is_served = version is not None and version.digest.partition("+")[0] == adapter.base_digest
-        if is_served and (adapter.name not in found or adapter.owner == owner):
+        is_served = version is None or unquantised(version.digest) == adapter.base_digest
+        if adapter.base in versions and is_served and (adapter.name not in found or adapter.owner == owner):
             found[adapter.name] = adapter
     return list(found.values())
 

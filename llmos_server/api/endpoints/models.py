@@ -72,7 +72,7 @@ async def retrieve_model(request: AnyRequest, model_id: FromPath[str]) -> ASGIAp
     status_code=200,
     tags=["Models"],
     summary="Delete an adapter that this key has made; administrators delete any that they may use",
-    responses={200: ResponseSpec(ModelDeleted, description="It is gone."), 403: ERRORS[403], 404: ERRORS[404]},
+    responses={200: ResponseSpec(ModelDeleted, description="It is gone."), 404: ERRORS[404]},
 )
 async def delete_model(request: AnyRequest, model_id: FromPath[str]) -> ASGIApp:
     """Requests that run on it end on it."""
