@@ -19,9 +19,10 @@ from hypothesis.stateful import (
 )
 
 from llmos_server.api.metrics.reading import count_pages
+from llmos_server.contracts import GenerateRequest, ScoreRequest
 from llmos_server.engine.ngram import NgramProposer
 from llmos_server.engine.speculation import Proposer
-from llmos_server.key_contracts import BACKGROUND, GenerateRequest, ScoreRequest
+from llmos_server.key_contracts import BACKGROUND
 
 TOKENS = st.integers(0, 2)
 ADAPTERS = st.sampled_from(["", "", "40-a", "40-b", "60-a", "10-a", "10-b"])
