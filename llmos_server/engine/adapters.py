@@ -65,6 +65,7 @@ class Adapters:
         self._loading: tuple[str, Future[Loaded]] | None = None
         self._homeless: tuple[str, Loaded] | None = None  # Loaded; there is no room as long as the others are in use.
         self._failed: dict[str, str] = {}
+        self._without_room: dict[str, str] = {}  # As _failed, but a request waits for room.
         self._has_changed = False
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="adapter-load")
 
@@ -141,7 +142,8 @@ class Adapters:
 
     def take_changes(self) -> tuple[list[str], dict[str, str]] | None:
         """What is loaded, and why what was to be isn't; None if that is as at the last call."""
-        failed, self._failed = self._failed, {}
+        failed = self._failed | self._without_room
+        self._failed, self._without_room = {}, {}
         if not (self._has_changed or failed):
             return None
         self._has_changed = False
@@ -169,10 +171,16 @@ class Adapters:
             self._order[digest] = None
             self._has_changed = True
         elif self._homeless and not any(self._homeless[0] == request.adapter for request, _ in self._waiting.values()):
-            self._failed[self._homeless[0]] = "All adapters that there is room for are in use. Try again later."
+            self._give_up(self._homeless[0])
             self._homeless = None
         if not (self._loading or self._homeless) and (following := self._next()):
             self._loading = following, self._pool.submit(self._load, self._folder_of(following))
+
+    def _give_up(self, digest: str) -> None:
+        """No request asks for it, so it holds up none."""
+        if digest in self._wanted:
+            self._wanted.remove(digest)
+            self._without_room[digest] = "All adapters that there is room for are in use. Try again later."
 
     def _next(self) -> str | None:
         known = self._loaded.keys() | self._failed.keys()
