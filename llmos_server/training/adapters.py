@@ -72,8 +72,24 @@ def _export(source: Path, target: Path, version: ModelVersion) -> None:
     """With the base's name and digest instead of the folder that the trainer had it from."""
     config = json.loads((source / ADAPTER_CONFIG).read_text(encoding="utf-8"))
     config["base_model_name_or_path"] = version.source
+    for name in ("target_modules", "modules_to_save", "exclude_modules"):  # Sets, in PEFT, of any order.
+        if isinstance(config.get(name), list):
+            config[name] = sorted(config[name])
     (target / ADAPTER_CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     with safe_open(source / ADAPTER_WEIGHTS, framework="pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     metadata = {"format": "pt", BASE_DIGEST: unquantised(version.digest)}
     save_file(tensors, target / ADAPTER_WEIGHTS, metadata=metadata)
+    _sort_metadata(target / ADAPTER_WEIGHTS)
+
+
+def _sort_metadata(path: Path) -> None:
+    """safetensors writes it in an order that changes with every call; equal adapters are to have equal digests."""
+    with path.open("r+b") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode().ljust(size)
+        assert len(text) == size
+        file.seek(8)
+        file.write(text)
