@@ -35,6 +35,10 @@ class Watcher(Protocol):
         """What is new; events may be empty."""
         ...
 
+    def close(self) -> None:
+        """Nothing more is shown."""
+        ...
+
 
 class _NoBadges:
     """There is no server that would ask for one."""
@@ -101,11 +105,14 @@ async def follow(settings: Settings, job_id: str, watcher: Watcher, *, runs_here
         try:
             return await _follow(store, job_id, watcher)
         except asyncio.CancelledError:
+            watcher.close()
             if pauses:
                 await store.jobs.wish(EVERYBODY, job_id, "pause")
             if supervisor is not None:
                 await _until_paused(store, job_id)
             raise
+        finally:
+            watcher.close()
 
 
 async def _until_paused(store: Store, job_id: str) -> None:

@@ -32,6 +32,9 @@ class PlainWatcher:
             print(f"{job.id}: {job.status}", file=self._stream, flush=True)
         self._status = job.status
 
+    def close(self) -> None:
+        """Lines need no end."""
+
 
 class TerminalWatcher:
     def __init__(self, stream: TextIO) -> None:
@@ -51,8 +54,9 @@ class TerminalWatcher:
         for event in events:
             self._progress.console.print(as_line(event), markup=False, highlight=False)
         self._progress.update(self._task, completed=job.progress or 0.0, description=job.detail, status=job.status)
-        if job.status not in ("queued", "running"):
-            self._progress.stop()
+
+    def close(self) -> None:
+        self._progress.stop()
 
 
 def as_line(event: JobEvent) -> str:

@@ -25,6 +25,7 @@ class Diverged(JobFailed):
 class Guarded:
     """A mixin: put it before a trainer's class. guard() once it is built."""
 
+    accelerator: Any
     args: Any
     model: Any
     state: Any
@@ -49,6 +50,14 @@ class Guarded:
         if not math.isfinite(float(found)):
             raise Diverged("the gradient", self.state.global_step + 1)
         return found
+
+    def _track_num_input_tokens(self, inputs: Any) -> None:
+        """Without padding there is no mask, and the token that pads may be one that ends turns: all are counted."""
+        if "attention_mask" in inputs or "input_ids" not in inputs:
+            super()._track_num_input_tokens(inputs)  # type: ignore[misc]
+            return
+        number = torch.tensor(inputs["input_ids"].numel(), device=self.args.device)
+        self.state.num_input_tokens_seen += int(self.accelerator.gather(number).sum())
 
     def _get_output_dir(self, trial: Any) -> str:
         return str(self.staging)

@@ -67,6 +67,8 @@ def as_typed(key: str, value: Any, types: frozenset[str]) -> Any:
     if isinstance(value, bool):
         if "bool" in types:
             return value
+        if value is False and "str" in types:  # YAML 1.1 reads an unquoted no so, as in save_strategy: no.
+            return "no"
     elif isinstance(value, int | float):
         if found := _as_number(value, types):
             return found[0]

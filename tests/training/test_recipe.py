@@ -19,7 +19,7 @@ def test_the_method_is_the_launch_commands() -> None:
 
 def test_values_have_the_types_that_trl_gives_them() -> None:
     """YAML 1.1 reads 2e-4 as text; TRL's parser doesn't mind, and neither do we."""
-    recipe = parse_recipe(SFT + "max_steps: 3.0\nseed: '7'\neval_steps: null\n")
+    recipe = parse_recipe(SFT + "max_steps: 3.0\nseed: '7'\neval_steps: null\nsave_strategy: no\n")
     assert recipe.values == {
         "learning_rate": 2e-4,
         "use_peft": True,
@@ -27,6 +27,7 @@ def test_values_have_the_types_that_trl_gives_them() -> None:
         "max_steps": 3,
         "seed": 7,
         "eval_steps": None,
+        "save_strategy": "no",
     }
     assert type(recipe.values["max_steps"]) is int
 

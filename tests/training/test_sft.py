@@ -162,6 +162,17 @@ def test_packed_examples_do_not_see_each_other(tuner: Tuner, data: Path, whole: 
     assert losses(tuner, "ftjob-flat") == pytest.approx(losses(tuner, "ftjob-padded"), abs=1e-4)
 
 
+def test_packing_puts_whole_examples_together(tuner: Tuner, data: Path) -> None:
+    """All of the file's tokens, in rows of several examples, and none is cut."""
+    values = {"packing": True, "max_steps": -1, "num_train_epochs": 1.0, "per_device_train_batch_size": 1}
+    [packed, padded] = (
+        msgspec.json.decode(tuner.run(job_id, tuner.spec(data, **more)).result or b"", type=TuneResult)
+        for job_id, more in (("ftjob-packed", values), ("ftjob-unpacked", values | {"packing": False}))
+    )
+    assert packed.trained_tokens == padded.trained_tokens
+    assert packed.total_steps < padded.total_steps
+
+
 def test_all_weights_become_a_model(tuner: Tuner, data: Path) -> None:
     values = LORA | {"use_peft": False, "learning_rate": 1e-3, "max_steps": 2, "save_strategy": "no"}
     spec = tuner.spec(data, **values)
