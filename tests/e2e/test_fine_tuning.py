@@ -10,7 +10,7 @@ from typing import Any
 import openai
 import pytest
 import tiny_models
-from tuning_task import orders, training_lines, tune, wait
+from tuning_task import answer, orders, training_lines, tune, wait
 
 MODEL = "file:tiny"
 SECONDS = 120.0
@@ -31,13 +31,15 @@ def client(start_server: Any, tmp_path_factory: pytest.TempPathFactory) -> Itera
         server.stop()
 
 
-def test_a_job_leaves_names_and_metrics(client: openai.OpenAI) -> None:
+def test_a_job_leaves_names_that_answer(client: openai.OpenAI) -> None:
     job = tune(client, orders(12, seed=2), SECONDS, model=MODEL, suffix="orders", extra_body=SHORT)
     name = job.fine_tuned_model
     assert name.startswith(f"{job.model}:orders-")
     checkpoints = list(client.fine_tuning.jobs.checkpoints.list(job.id))
     assert [one.step_number for one in checkpoints] == [4, 2]
     assert [one.fine_tuned_model_checkpoint for one in checkpoints] == [f"{name}-ckpt-step-{step}" for step in (4, 2)]
+    for model in (name, checkpoints[1].fine_tuned_model_checkpoint):
+        assert isinstance(answer(client, model, "In Oslo, Tom Hill is waiting for 3 maps."), str)
     events = list(client.fine_tuning.jobs.list_events(job.id))
     assert "training_file: 12 examples in 12 lines." in {event.message for event in events}
     told = [event for event in events if event.type == "metrics"]
