@@ -14,7 +14,7 @@ import msgspec
 from llmos_server.errors import InvalidRequest, LLMOSError
 from llmos_server.evaluation.asking import HttpModels
 from llmos_server.evaluation.likelihood import Perplexity, Scorer
-from llmos_server.http_client import check_status, create_client, errors_in_words, get_json, key_for
+from llmos_server.http_client import check_status, errors_in_words, key_for
 
 POLL_SECONDS = 0.5
 EVAL_FIELDS = ("name", "metadata", "data_source_config", "testing_criteria")
@@ -58,23 +58,24 @@ def run_eval_file(root: str, path: Path, models: Sequence[str]) -> Done:
 
 
 async def _run(root: str, path: Path, content: Object, models: Sequence[str]) -> Done:
-    async with create_client(root) as client:
-        source = await _with_file(client, root, path.parent, content["data_source"])
+    async with create_server_client(root) as client:
+        server = HttpModels(client)
+        source = await _with_file(client, path.parent, content["data_source"])
         body = {name: content[name] for name in EVAL_FIELDS if name in content}
-        made = await _post(client, f"{root}/v1/evals", {"name": path.stem, **body})
-        address = f"{root}/v1/evals/{made['id']}"
+        made = await server.post("/v1/evals", {"name": path.stem, **body})
+        address = f"/v1/evals/{made['id']}"
         begun = [
-            await _post(client, f"{address}/runs", {"data_source": {**source, **chosen}})
+            await server.post(f"{address}/runs", {"data_source": {**source, **chosen}})
             for chosen in ([{"model": model} for model in models] or [{}])
         ]
-        runs = [await _wait(client, f"{address}/runs/{run['id']}") for run in begun]
+        runs = [await _wait(server, f"{address}/runs/{run['id']}") for run in begun]
         comparison = None
         if len(runs) > 1:
-            comparison = await get_json(client, f"{address}/compare?runs={','.join(run['id'] for run in runs)}")
+            comparison = await server.get(f"{address}/compare?runs={','.join(run['id'] for run in runs)}")
     return Done(eval_id=made["id"], runs=runs, comparison=comparison)
 
 
-async def _with_file(client: httpx2.AsyncClient, root: str, folder: Path, source: Object) -> Object:
+async def _with_file(client: httpx2.AsyncClient, folder: Path, source: Object) -> Object:
     """A source {"type": "file", "path": ...}, relative to the eval's file, is uploaded, and named by its id."""
     given = source.get("source")
     if not isinstance(given, dict) or given.get("type") != "file":
@@ -84,23 +85,16 @@ async def _with_file(client: httpx2.AsyncClient, root: str, folder: Path, source
         content = path.read_bytes()
     except OSError as error:
         raise InvalidRequest(f"{path}: can't be read ({error.strerror}).") from None
-    reply = await client.post(f"{root}/v1/files", files={"file": (path.name, content)}, data={"purpose": "evals"})
+    reply = await client.post("/v1/files", files={"file": (path.name, content)}, data={"purpose": "evals"})
     await check_status(reply)
     return {**source, "source": {"type": "file_id", "id": reply.json()["id"]}}
 
 
-async def _post(client: httpx2.AsyncClient, url: str, body: Object) -> Object:
-    reply = await client.post(url, json=body)
-    await check_status(reply)
-    made: Object = reply.json()
-    return made
-
-
-async def _wait(client: httpx2.AsyncClient, url: str) -> Object:
+async def _wait(server: HttpModels, path: str) -> Object:
     """Raises LLMOSError for a run that comes to no end."""
     told = ""
     while True:
-        run: Object = await get_json(client, url)
+        run = await server.get(path)
         counts = run["result_counts"]
         line = f"{run['name']}: {run['status']}, {counts['total']} items, {counts['passed']} passed"
         if line != told:
@@ -118,8 +112,8 @@ def fetch(root: str, path: str) -> str:
     """A text of the server's."""
 
     async def get() -> str:
-        async with create_client(root) as client:
-            reply = await client.get(root + path)
+        async with create_server_client(root) as client:
+            reply = await client.get(path)
             await check_status(reply)
             return reply.text
 
