@@ -47,6 +47,7 @@ def tune(
 
     Example: llmos tune sft_lora --model smollm2:135m --data examples.jsonl --set num_train_epochs=5
     """
+    from llmos_server.training.methods.table import get_method
     from llmos_server.training.recipe import override
 
     settings = read_settings(config)
@@ -54,7 +55,11 @@ def tune(
     own = {key: found.values.get(key) for key in OWN_KEYS}
     output = output or (Path(own["output_dir"]) if own["output_dir"] else None)
     data = data or (Path(own["dataset_name"]) if own["dataset_name"] else None)
-    base = registry_name(settings, model or own["model_name_or_path"])
+    base = ""
+    if get_method(found.method).needs_model:
+        base = registry_name(settings, model or own["model_name_or_path"])
+    elif model:
+        raise InvalidRequest(f"{found.method} begins without a model: leave --model out.", param="model")
     job = make_job(make_spec(found, base, data, validation, too_long), name)
     job_id = _enqueue(settings, job, data, validation)
     print(f"llmos: the job is {job_id}", file=sys.stderr)
@@ -99,6 +104,8 @@ def make_spec(
     if data is None:
         raise InvalidRequest("There is no training file: give one with --data FILE.", param="training_file")
     values: dict[str, Any] = {key: value for key, value in recipe.values.items() if key not in OWN_KEYS}
+    if tokenizer := values.get("tokenizer_name"):  # The job's process may work in another folder.
+        values["tokenizer_name"] = str(Path(tokenizer).expanduser().resolve())
     if validation is not None and values.get("eval_strategy", "no") == "no":
         values["eval_strategy"] = "epoch"
     return TuneSpec(
@@ -127,7 +134,7 @@ def make_job(spec: TuneSpec, suffix: str) -> Job:
         id=f"ftjob-{number}",
         kind="tune",
         owner="",
-        title=f"{spec.model}:{spec.suffix}",
+        title=f"{spec.model or spec.method}:{spec.suffix}",
         payload=msgspec.json.encode(spec),
         created=time.time_ns() // 1_000_000,
     )

@@ -14,6 +14,8 @@ from llmos_server.registry.importing import write_json
 from llmos_server.registry.json_files import optional_json, read_json
 
 HEAD = "ForSequenceClassification"
+DECODER_TYPES = ("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "phi", "phi3", "smollm3", "gpt2", "gpt_neox")
+"""Decoders that can have such a head: it reads the last token, which has seen all others."""
 MAX_LABELS = 10_000
 DEFAULT_LABELS = 2
 """How many Transformers takes where a config doesn't say."""
@@ -46,7 +48,8 @@ def import_classifier(source: Path, target: Path) -> ClassifierSpec:
 def read_classifier_spec(folder: Path) -> ClassifierSpec:
     """What the small files say; needs neither weights nor tokenizer. Raises as import_classifier does."""
     config = read_json(folder / "config.json", "It is no model in the Hugging Face layout.")
-    check_encoder_config(config)
+    if config.get("model_type") not in DECODER_TYPES or config.get("quantization_config"):
+        check_encoder_config(config)
     labels = _labels(config)
     return ClassifierSpec(
         labels=labels,

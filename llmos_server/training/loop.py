@@ -55,14 +55,20 @@ def as_dataset(columns: Mapping[str, Sequence[Any]]) -> datasets.Dataset:
     return datasets.Dataset.from_dict({name: list(column) for name, column in columns.items()})
 
 
-def train(run: Run, trainer: Any, values: Mapping[str, Any], rows: Sequence[Sequence[int]]) -> None:
+def train(
+    run: Run,
+    trainer: Any,
+    values: Mapping[str, Any],
+    rows: Sequence[Sequence[int]],
+    publisher: Publisher | None = None,
+) -> None:
     """Until the job has succeeded. trainer: a Guarded one. rows: token ids of examples that its result is verified by;
-    of the validation file where there is one.
+    of the validation file where there is one. publisher: of what is neither an adapter nor a base with other weights.
 
     Raises JobStopped when it is to end earlier, JobFailed for a run that can't come to an end.
     """
     trainer.guard(run.output, run.context.job.epoch, values.get("save_total_limit"))
-    publisher = create_publisher(run, trainer.model, values, choose_sequences(rows))
+    publisher = publisher or create_publisher(run, trainer.model, values, choose_sequences(rows))
 
     def on_checkpoint(folder: Path, step: int) -> None:
         publisher.on_checkpoint(folder, step, run.results.latest)

@@ -22,7 +22,12 @@ class ModelPublisher:
     """sequences: what the result is verified with. Checkpoints are kept for going on, and are no names: each is as
     large as the model."""
 
-    def __init__(self, run: Run, model: Any, sequences: list[list[int]]) -> None:
+    def __init__(
+        self, run: Run, model: Any, sequences: list[list[int]], *, name: str = "", files: Path | None = None
+    ) -> None:
+        """name: of the result; files: the folder of its tokenizer and config. Else both are of its base."""
+        self._name = name or trained_name(run.version.name, run.suffix)
+        self._files = files or run.base
         self._run = run
         self._model = model
         self._sequences = sequences
@@ -36,7 +41,7 @@ class ModelPublisher:
     def finish(self, folder: Path) -> None:
         """Verified, and published as BASE-TAG:SUFFIX. The job has succeeded."""
         run = self._run
-        name = trained_name(run.version.name, run.suffix)
+        name = self._name
         run.results.tell(TRAINED, "Writing the model", stage="verifying")
         staging = fresh_folder(run.context.folder / "export")
         try:
@@ -62,8 +67,8 @@ class ModelPublisher:
         """As the base's folder is, with other weights."""
         model.save_pretrained(staging, state_dict=_untied(model))
         for name in CONFIG_FILES:
-            if (self._run.base / name).is_file():
-                shutil.copyfile(self._run.base / name, staging / name)
+            if (self._files / name).is_file():
+                shutil.copyfile(self._files / name, staging / name)
 
 
 def _untied(model: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from llmos_server.errors import InvalidRequest, SettingsError
-from llmos_server.training.methods.table import Place, get_method
+from llmos_server.training.methods.table import OURS, Place, get_method
 
 WORDS = {"true": True, "false": False, "yes": True, "no": False}
 """What a string may say where a key is yes or no, as TRL reads it."""
@@ -31,7 +31,9 @@ def known_keys(method: str) -> dict[str, frozenset[str]]:
 def _fields(place: Place) -> dict[str, frozenset[str]]:
     file, name = place
     path = Path(sysconfig.get_path("purelib"), file)
-    if not path.is_file():
+    if file.startswith(OURS):
+        path = Path(__file__).parent / file.removeprefix(OURS)
+    elif not path.is_file():
         path = Path(sysconfig.get_path("platlib"), file)
     try:
         tree = ast.parse(path.read_text(encoding="utf-8"))

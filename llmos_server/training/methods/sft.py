@@ -29,6 +29,11 @@ class GuardedSFTTrainer(Guarded, SFTTrainer):
 
 def run(run: Run) -> None:
     """Until the job has succeeded. See training.loop.train for what it raises."""
+    if run.spec.values.get("dataset_text_field"):
+        from llmos_server.training.methods import texts
+
+        texts.run(run)
+        return
     _check(run.spec.values)
     rows = read_conversations(run.training_file, run.rendering, run.limits())
     path = run.validation_file

@@ -8,7 +8,8 @@ from typing import Literal
 from llmos_server.errors import InvalidRequest
 
 Place = tuple[str, str]
-"""(a file in site-packages, a dataclass in it)."""
+"""(a file in site-packages or of LLMOS, a dataclass in it)."""
+OURS = "llmos_server/training/"
 
 SCRIPT: Place = ("trl/scripts/utils.py", "ScriptArguments")
 MODEL: Place = ("trl/trainer/model_config.py", "ModelConfig")
@@ -28,6 +29,8 @@ class Method:
     """ "module:function", called with a training.run.Run; see there."""
     data: Literal["conversations", "preferences", "ratings", "prompts", "texts", "labels"]
     """What its training file holds."""
+    needs_model: bool = True
+    """Whether it begins from one of the registry."""
 
 
 METHODS: dict[str, Method] = {
@@ -45,6 +48,45 @@ METHODS: dict[str, Method] = {
         keys=(SCRIPT, MODEL, *BASE, ("trl/trainer/kto_config.py", "KTOConfig")),
         entry="llmos_server.training.methods.kto:run",
         data="ratings",
+    ),
+    "grpo": Method(
+        keys=(
+            MODEL,
+            *BASE,
+            SCRIPT,
+            ("trl/scripts/grpo.py", "GRPOScriptArguments"),
+            ("trl/trainer/grpo_config.py", "GRPOConfig"),
+        ),
+        entry="llmos_server.training.methods.grpo:run",
+        data="prompts",
+    ),
+    "reward": Method(
+        keys=(SCRIPT, MODEL, *BASE, ("trl/trainer/reward_config.py", "RewardConfig")),
+        entry="llmos_server.training.methods.reward:run",
+        data="preferences",
+    ),
+    "sequence_classification": Method(
+        keys=(SCRIPT, MODEL, *BASE, (f"{OURS}classification_keys.py", "ClassificationKeys")),
+        entry="llmos_server.training.methods.sequence_classification:run",
+        data="labels",
+    ),
+    "tokenizer": Method(
+        keys=((f"{OURS}tokenizer_keys.py", "TokenizerKeys"),),
+        entry="llmos_server.training.methods.tokenizer:run",
+        data="texts",
+        needs_model=False,
+    ),
+    "causal_lm": Method(
+        keys=(SCRIPT, *BASE, ("trl/trainer/sft_config.py", "SFTConfig"), (f"{OURS}scratch_keys.py", "ScratchKeys")),
+        entry="llmos_server.training.methods.causal_lm:run",
+        data="texts",
+        needs_model=False,
+    ),
+    "masked_lm": Method(
+        keys=(SCRIPT, *BASE, (f"{OURS}scratch_keys.py", "ScratchKeys")),
+        entry="llmos_server.training.methods.masked_lm:run",
+        data="texts",
+        needs_model=False,
     ),
     "orpo": Method(
         keys=(SCRIPT, MODEL, *BASE, ("trl/experimental/orpo/orpo_config.py", "ORPOConfig")),
