@@ -78,5 +78,7 @@ def verify_classifier(model: Any, version: ModelVersion, sequences: Sequence[lis
             trained = model(input_ids=torch.tensor([ids], device=model.device)).logits[0].float().cpu()
         worst = max(worst, float((classifier.classify([ids], [len(ids)])[0] - trained).abs().max()))
     if not worst <= EXACT_TOLERANCE:
-        raise JobFailed(f"The server computes other scores than were trained, by {worst:.2g}.", "verification_failed")
+        raise JobFailed(
+            f"The server computes other scores than were trained, by {worst:.2g}.", code="verification_failed"
+        )
     return f"The server computes what was trained: scores differ by {worst:.1e} at most."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -14,7 +14,8 @@ from llmos_server.plugins.offers import Reward
 from llmos_server.training.grader_reward import ITEM, GraderReward
 from llmos_server.training.tokens import Prompt
 
-Grade = Callable[..., Sequence[float | None]]
+Grade = Any
+"""Called as TRL calls rewards: with lists, an entry for each answer; returns a number for each, or None."""
 
 
 def find_rewards(context: JobContext, grader: dict[str, Any] | None, names: Sequence[str]) -> list[Grade]:

@@ -76,7 +76,7 @@ class Scratch:
 
     def _config(self, tokenizer: Any) -> Any:
         values: Mapping[str, Any] = self.run.spec.values
-        model_type = values.get("model_type")
+        model_type = str(values.get("model_type") or "")
         own = {
             "vocab_size": len(tokenizer),
             "max_position_embeddings": self.length,

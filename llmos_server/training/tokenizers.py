@@ -82,25 +82,24 @@ def _train_bpe(texts: Iterable[str], keys: TokenizerKeys) -> Tokenizer:
 def _train_unigram(texts: Iterable[str], keys: TokenizerKeys) -> bytes:
     """The content of a tokenizer.model."""
     unknown, begin, end, padding, *others = keys.special_tokens
+    options: dict[str, Any] = {
+        **dict(zip(("unk_id", "bos_id", "eos_id", "pad_id"), range(4), strict=True)),
+        **dict(zip(("unk_piece", "bos_piece", "eos_piece", "pad_piece"), (unknown, begin, end, padding), strict=True)),
+        "model_type": "unigram",
+        "vocab_size": keys.vocab_size,
+        "hard_vocab_limit": False,
+        "character_coverage": keys.character_coverage,
+        "byte_fallback": True,
+        "split_digits": keys.digits_apart,
+        "max_sentence_length": 4 * MAX_CHARS,
+        "control_symbols": others,
+        "num_threads": 1,
+        "minloglevel": 2,
+    }
     written = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=_cut(_not_empty(texts)),
-            model_writer=written,
-            model_type="unigram",
-            vocab_size=keys.vocab_size,
-            hard_vocab_limit=False,
-            character_coverage=keys.character_coverage,
-            byte_fallback=True,
-            split_digits=keys.digits_apart,
-            max_sentence_length=4 * MAX_CHARS,
-            **dict(zip(("unk_id", "bos_id", "eos_id", "pad_id"), range(4), strict=True)),
-            **dict(
-                zip(("unk_piece", "bos_piece", "eos_piece", "pad_piece"), (unknown, begin, end, padding), strict=True)
-            ),
-            control_symbols=others,
-            num_threads=1,
-            minloglevel=2,
+            sentence_iterator=_cut(_not_empty(texts)), model_writer=written, **options
         )
     except (RuntimeError, OSError) as error:
         raise InvalidRequest(

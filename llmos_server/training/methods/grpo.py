@@ -56,7 +56,7 @@ def run(run: Run) -> None:
     values = resolve_auto(run, rows.num_examples, rows.longest, is_full=False)
     trainer = GuardedGRPOTrainer(
         model=load_model(run, values),
-        reward_funcs=list(rewards),
+        reward_funcs=rewards,
         args=build_arguments(GRPOConfig, run, _whole_groups(values)),
         train_dataset=_dataset(rows),
         eval_dataset=None if held is None else _dataset(held),

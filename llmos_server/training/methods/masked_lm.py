@@ -65,7 +65,9 @@ def verify_encoder(model: Any, version: ModelVersion, sequences: Sequence[list[i
         mean = torch.nn.functional.normalize(hidden.float().mean(0), dim=0).cpu()
         worst = max(worst, float((encoder.embed([ids])[0] - mean).abs().max()))
     if not worst <= EXACT_TOLERANCE:
-        raise JobFailed(f"The server computes other vectors than were trained, by {worst:.2g}.", "verification_failed")
+        raise JobFailed(
+            f"The server computes other vectors than were trained, by {worst:.2g}.", code="verification_failed"
+        )
     return f"The server computes what was trained: vectors differ by {worst:.1e} at most."
 
 
