@@ -78,6 +78,7 @@ ARROWS: dict[str, set[str]] = {
         "gguf",
         "models",
         "perplexity",
+        "plugins",
         "registry",
         "store",
     },

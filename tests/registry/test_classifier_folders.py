@@ -73,7 +73,7 @@ def test_labels_and_activation(
         ({"num_labels": True}, "num_labels"),
         ({"problem_type": "magic"}, "problem_type"),
         ({"sentence_transformers": {"activation_fn": "torch.nn.modules.activation.Tanh"}}, "activation"),
-        ({"model_type": "llama"}, "model_type"),
+        ({"model_type": "mamba"}, "model_type"),
         ({"is_decoder": True}, "is_decoder"),
         ({"max_position_embeddings": 0}, "max_position_embeddings"),
     ],

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 
 import pytest
-from llmos_recipes import find_recipe, recipe_names
+from accelerate.commands.config import load_config_from_file
+from llmos_recipes import FOLDER, find_recipe, recipe_names
 
 from llmos_server.training.recipe import read_recipe
 
@@ -44,3 +46,13 @@ def test_values_are_those_of_small_data_on_one_machine(name: str) -> None:
     assert values["report_to"] == "none"
     if values.get("use_peft"):
         assert values["lora_alpha"] == 2 * values["lora_r"]
+
+
+@pytest.mark.parametrize("path", sorted((FOLDER / "accelerate").glob("*.yaml")), ids=lambda path: path.stem)
+def test_accelerate_reads_its_files_and_each_says_whether_it_ran(path: Path) -> None:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert f"--accelerate_config accelerate/{path.name}" in lines[0]
+    assert lines[1].startswith(("# Ran here", "# Never ran here"))
+    assert max(map(len, lines)) <= 120
+    config = load_config_from_file(str(path))
+    assert config.num_processes >= 2
