@@ -42,6 +42,9 @@ class HeadPublisher:
     def on_checkpoint(self, folder: Path, step: int, metrics: dict[str, float]) -> None:
         self._run.context.checkpoint()
 
+    def on_resume(self, folder: Path, step: int, metrics: dict[str, float]) -> None:
+        """Checkpoints have no names, so there is nothing to make up for."""
+
     def finish(self, folder: Path) -> None:
         """Verified and published. The job has succeeded."""
         run = self._run
