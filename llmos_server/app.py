@@ -54,6 +54,7 @@ from llmos_server.logs import configure_logging
 from llmos_server.plugins.crash_note import FILE
 from llmos_server.plugins.host import PluginHost, load_plugins
 from llmos_server.plugins.model_names import with_model_names
+from llmos_server.registry.adapter_sweeping import AdapterSweeping
 from llmos_server.registry.home import home_id
 from llmos_server.registry.parameters import with_elements
 from llmos_server.registry.progress import create_progress
@@ -65,7 +66,7 @@ from llmos_server.store.locks import serving
 from llmos_server.store.store import create_store, open_store
 from llmos_server.store.tidying import Tidying
 
-Sweeping = Tidying | FileSweeping | JobSweeping
+Sweeping = Tidying | FileSweeping | JobSweeping | AdapterSweeping
 
 log = structlog.get_logger(__name__)
 
@@ -131,7 +132,8 @@ def create_app(
     files = FileFolder(settings.home)
     sweeping = FileSweeping(store.files, files, settings.storage.file_days)
     job_sweeping = JobSweeping(store.jobs, JobFolders(settings.home), settings.jobs.days)
-    tidying: list[Sweeping] = [Tidying(store, settings), sweeping, job_sweeping]
+    adapter_sweeping = AdapterSweeping(store.adapters, settings.home)
+    tidying: list[Sweeping] = [Tidying(store, settings), sweeping, job_sweeping, adapter_sweeping]
     ledger = Ledger(store.usage.write, store.keys.touch, tidy=functools.partial(_take_turns, tidying))
     pins = Pins(fleet, store.pinned_models, {registry.resolve(name) for name in settings.models.pinned})
     badges = JobBadges()

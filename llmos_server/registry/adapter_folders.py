@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shutil
 import time
@@ -172,3 +173,4 @@ def _publish(staging: Path, folder: Path) -> None:
     except OSError:
         if not folder.is_dir():
             raise
+        os.utime(folder)  # As young as if it had come now: what has no name yet is kept for a while.

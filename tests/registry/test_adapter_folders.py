@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 from llmos_server.adapter_contracts import ADAPTER_SPEC, AdapterSpec, AdapterVersion
 from llmos_server.errors import InvalidRequest, LLMOSError, PullError, UnsupportedModel
 from llmos_server.registry.adapter_folders import import_adapter, leftover_adapters, remove_adapter
+from llmos_server.registry.adapter_sweeping import AdapterSweeping
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -113,7 +115,7 @@ def test_damaged_files_are_told(tmp_path: Path) -> None:
         import_adapter(tmp_path / "home", source, base, "tidy")
 
 
-@pytest.mark.parametrize("suffix", ["", "a:b", "-a", "a/b", "x" * 65])
+@pytest.mark.parametrize("suffix", ["", "a:b", "-a", "a/b", "x" * 97])
 def test_a_suffix_is_a_word(tmp_path: Path, suffix: str) -> None:
     with pytest.raises(InvalidRequest, match="can't end"):
         take_in(tmp_path, suffix)
@@ -139,3 +141,19 @@ def test_files_that_no_name_leads_to_are_found(tmp_path: Path) -> None:
     remove_adapter(home, gone.digest)
     assert not Path(gone.folder).exists()
     assert json.loads(Path(kept.folder, "adapter_config.json").read_text())["r"] == 2
+
+
+async def test_files_without_a_name_go_after_a_day(tmp_path: Path) -> None:
+    kept, gone = take_in(tmp_path), take_in(tmp_path, seed=1)
+
+    class Rows:
+        async def digests(self) -> set[str]:
+            return {kept.digest}
+
+    now = time.time()
+    sweeping = AdapterSweeping(Rows(), tmp_path / "home", clock=lambda: now)
+    await sweeping.take_turn()
+    assert Path(gone.folder).exists()
+    now += 2 * 86_400
+    await sweeping.take_turn()
+    assert (Path(kept.folder).exists(), Path(gone.folder).exists()) == (True, False)
