@@ -177,9 +177,16 @@ async def test_a_grader_gives_the_reward(server, runs) -> None:
     asked = {"messages": [{"role": "user", "content": "2 + 2?"}], "answer": "4"}
     made = await create(server, lines=[asked], method=REINFORCED)
     assert made.method.reinforcement.grader.model_dump() == GRADER
-    assert made.method.reinforcement.hyperparameters.n_epochs == "auto"
+    shown = made.method.reinforcement.hyperparameters
+    assert (shown.n_epochs, shown.batch_size) == (1, 2)
     spec = msgspec.json.decode((await runs.begin()).payload, type=TuneSpec)
-    assert (spec.method, spec.grader) == ("grpo", GRADER)
+    assert (spec.method, spec.grader, spec.auto) == ("grpo", GRADER, ())
+    batch = {"reinforcement": {"grader": GRADER, "hyperparameters": {"batch_size": 3, "n_epochs": "auto"}}}
+    made = await create(server, lines=[asked], method=REINFORCED | batch)
+    assert made.method.reinforcement.hyperparameters.batch_size == 3
+    values = msgspec.json.decode((await runs.begin()).payload, type=TuneSpec).values
+    assert values["per_device_train_batch_size"] == values["num_generations"]
+    assert values["gradient_accumulation_steps"] == 3
 
 
 async def test_a_named_recipe_keeps_its_values(server, runs) -> None:

@@ -58,7 +58,9 @@ def choose_recipe(data: CreateFineTuningJobRequest, told: Hyperparameters) -> Re
     wished = {key: value for name, key in KEYS.items() if (value := getattr(told, name)) is not None}
     if wished.get("beta") == AUTO:
         wished["beta"] = DEFAULT_BETA
-    if data.recipe is None:
+    if recipe.method == "grpo":
+        wished = _in_groups(wished)
+    elif data.recipe is None:
         wished = dict.fromkeys(AUTO_KEYS, AUTO) | wished
     if "per_device_train_batch_size" in wished:
         wished["gradient_accumulation_steps"] = 1
@@ -71,6 +73,14 @@ def choose_recipe(data: CreateFineTuningJobRequest, told: Hyperparameters) -> Re
         return with_values(recipe, given)
     except InvalidRequest as error:
         raise InvalidRequest(f"set.{error}", param=f"set.{error.param}" if error.param else "set") from None
+
+
+def _in_groups(wished: dict[str, Any]) -> dict[str, Any]:
+    """For reinforcement, whose recipe has one group of answers to a prompt at a time: a batch is so many prompts, and
+    "auto" is what the recipe says."""
+    wished = {key: value for key, value in wished.items() if value != AUTO}
+    batch = wished.pop("per_device_train_batch_size", None)
+    return wished if batch is None else wished | {"gradient_accumulation_steps": batch}
 
 
 def _evaluation(told: Hyperparameters, *, has_file: bool) -> dict[str, Any]:
@@ -93,7 +103,7 @@ def shown_hyperparameters(trainer: str, told: Hyperparameters, values: Mapping[s
     """values: TRL's keys as far as they are known; what "auto" came to is among them once the run has seen the data."""
     size, steps = values.get("per_device_train_batch_size"), values.get("gradient_accumulation_steps", 1)
     known = Hyperparameters(
-        batch_size="auto" if size is None else size * steps,
+        batch_size="auto" if size is None else size * steps // (values["num_generations"] if trainer == "grpo" else 1),
         learning_rate_multiplier="auto" if "learning_rate" not in values else 1.0,
         n_epochs=_whole(values.get("num_train_epochs", AUTO)),
         beta=values.get("beta", "auto") if trainer == "dpo" else None,
