@@ -132,6 +132,16 @@ def test_rewards_of_plugins(tuner: Tuner, tmp_path: Path) -> None:
             run_recipe(tuner, "grpo", data, f"wrong-{len(told)}", **({"max_completion_length": 8} | wrong))
 
 
+def test_a_teacher(tuner: Tuner, tmp_path: Path) -> None:
+    """The base teaches itself: there is nothing to learn."""
+    data = write_lines(tmp_path / "data.jsonl", prompts(24))
+    values = {"teacher_model_name_or_path": tuner.model, "max_completion_length": 8}
+    assert run_recipe(tuner, "distillation", data, **values).model == f"{tuner.model}:distillation"
+    assert losses(tuner, "distillation") == pytest.approx([0.0, 0.0, 0.0], abs=1e-4)
+    with pytest.raises(InvalidRequest, match="Which model teaches"):
+        run_recipe(tuner, "distillation", data, "no-teacher", max_completion_length=8)
+
+
 def test_a_reward_model(tuner: Tuner, tmp_path: Path) -> None:
     data = write_lines(tmp_path / "data.jsonl", preferences(24))
     assert run_recipe(tuner, "reward", data).model == "tiny:reward"

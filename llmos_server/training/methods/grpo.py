@@ -6,24 +6,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
-from datasets import Dataset
 from trl import GRPOConfig, GRPOTrainer
 
 from llmos_server.errors import InvalidRequest
 from llmos_server.training.adapters import peft_config
 from llmos_server.training.arguments import build_arguments, resolve_auto
-from llmos_server.training.examples import Limits, Rows, read_prompts
-from llmos_server.training.grader_reward import ITEM
+from llmos_server.training.examples import read_prompts
 from llmos_server.training.guarded import Guarded
-from llmos_server.training.loop import as_dataset, load_model, tell_dropped, train
+from llmos_server.training.loop import load_model, tell_dropped, train
+from llmos_server.training.prompting import dataset_of, room_for_prompts, table_of, tokens_of
 from llmos_server.training.rewards import check_columns, find_rewards
 from llmos_server.training.run import Run
 from llmos_server.training.served_as import is_served_as_adapter
-from llmos_server.training.tokens import Prompt
-
-DEFAULT_COMPLETION = 512
-"""TRL's."""
 
 
 class GuardedGRPOTrainer(Guarded, GRPOTrainer):
@@ -33,7 +27,7 @@ class GuardedGRPOTrainer(Guarded, GRPOTrainer):
     """Messages as JSON -> their tokens."""
 
     def _tokenize_prompts(self, prompts: Sequence[Any]) -> Any:
-        return [self.rendered[_key(prompt)] for prompt in prompts], None, {}
+        return tokens_of(prompts, self.rendered), None, {}
 
 
 def run(run: Run) -> None:
@@ -48,9 +42,9 @@ def run(run: Run) -> None:
     if given.get("use_vllm"):
         raise InvalidRequest("use_vllm: answers are sampled by this run itself. Leave it out.", param="use_vllm")
     rewards = find_rewards(run.context, run.spec.grader, given.get("reward_funcs") or ())
-    rows = read_prompts(run.training_file, run.rendering, _room(run, "training_file"))
+    rows = read_prompts(run.training_file, run.rendering, room_for_prompts(run, "training_file"))
     path = run.validation_file
-    held = None if path is None else read_prompts(path, run.rendering, _room(run, "validation_file"))
+    held = None if path is None else read_prompts(path, run.rendering, room_for_prompts(run, "validation_file"))
     check_columns(rewards, [*rows.rows, *(held.rows if held else [])])
     tell_dropped(run, rows.too_long)
     values = resolve_auto(run, rows.num_examples, rows.longest, is_full=False)
@@ -58,26 +52,13 @@ def run(run: Run) -> None:
         model=load_model(run, values),
         reward_funcs=rewards,
         args=build_arguments(GRPOConfig, run, _whole_groups(values)),
-        train_dataset=_dataset(rows),
-        eval_dataset=None if held is None else _dataset(held),
+        train_dataset=dataset_of(rows),
+        eval_dataset=None if held is None else dataset_of(held),
         processing_class=run.tokenizer,
         peft_config=peft_config(values),
     )
-    trainer.rendered = {_key(row.messages): row.ids for row in [*rows.rows, *(held.rows if held else [])]}
+    trainer.rendered = table_of([*rows.rows, *(held.rows if held else [])])
     train(run, trainer, values, [row.ids for row in (held or rows).rows])
-
-
-def _room(run: Run, param: str) -> Limits:
-    """For prompts: what the answer leaves of the model's context."""
-    answer = int(run.spec.values.get("max_completion_length") or DEFAULT_COMPLETION)
-    room = run.version.context_length - answer
-    if room < 1:
-        raise InvalidRequest(
-            f"max_completion_length: {answer} leaves no room for a prompt in the model's {run.version.context_length} "
-            "tokens.",
-            param="max_completion_length",
-        )
-    return Limits(room, run.spec.too_long, param)
 
 
 def _whole_groups(values: dict[str, Any]) -> dict[str, Any]:
@@ -86,16 +67,3 @@ def _whole_groups(values: dict[str, Any]) -> dict[str, Any]:
     batch = int(values.get("per_device_train_batch_size") or 8)
     steps = int(values.get("gradient_accumulation_steps") or 1)
     return values if batch * steps % size == 0 else values | {"per_device_train_batch_size": size}
-
-
-def _key(messages: Any) -> bytes:
-    return msgspec.json.encode(messages, order="sorted")
-
-
-def _dataset(rows: Rows[Prompt]) -> Dataset:
-    return as_dataset(
-        {
-            "prompt": [row.messages for row in rows.rows],
-            ITEM: [msgspec.json.encode(row.item).decode() for row in rows.rows],
-        }
-    )

@@ -60,6 +60,11 @@ METHODS: dict[str, Method] = {
         entry="llmos_server.training.methods.grpo:run",
         data="prompts",
     ),
+    "distillation": Method(
+        keys=(SCRIPT, MODEL, *BASE, ("trl/trainer/distillation_config.py", "DistillationConfig")),
+        entry="llmos_server.training.methods.distillation:run",
+        data="prompts",
+    ),
     "reward": Method(
         keys=(SCRIPT, MODEL, *BASE, ("trl/trainer/reward_config.py", "RewardConfig")),
         entry="llmos_server.training.methods.reward:run",
