@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 import openai
 import pytest
-from llmos_recipes import find_recipe
 from stored_api import open_stored_api
 
 from llmos_server.api.fine_tuning.order import Order
@@ -31,7 +30,6 @@ GRADER = {
     "reference": "{{item.answer}}",
     "operation": "eq",
 }
-needs_grpo = pytest.mark.skipif(find_recipe("grpo") is None, reason="there is no recipe for reinforcement yet")
 REINFORCED = {"type": "reinforcement", "reinforcement": {"grader": GRADER}}
 
 
@@ -172,7 +170,6 @@ async def test_a_gate_is_an_eval_that_was_run(server) -> None:
         await create(server, extra_body={"gate": {"eval_id": await make_eval(server, has_run=False)}})
 
 
-@needs_grpo
 async def test_a_grader_gives_the_reward(server, runs) -> None:
     asked = {"messages": [{"role": "user", "content": "2 + 2?"}], "answer": "4"}
     made = await create(server, lines=[asked], method=REINFORCED)
@@ -218,11 +215,10 @@ async def test_a_named_recipe_keeps_its_values(server, runs) -> None:
             "method.reinforcement.hyperparameters.eval_samples",
             "num_generations",
         ),
-        pytest.param(
+        (
             {"method": REINFORCED | {"reinforcement": {"grader": GRADER, "hyperparameters": {"eval_interval": 3}}}},
             "method.reinforcement.hyperparameters.eval_interval",
             "validation_file",
-            marks=needs_grpo,
         ),
         ({"method": {"type": "dpo", "supervised": {"hyperparameters": {}}}}, "method.supervised", "the type is dpo"),
         (
