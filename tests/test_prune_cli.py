@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import uuid
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from job_fakes import make_job
 
+from llmos_server.adapter_contracts import AdapterVersion
 from llmos_server.backup.create import create_backup
 from llmos_server.backup.restore import restore_backup
 from llmos_server.cli import main
@@ -62,9 +64,29 @@ async def fill(store: Store, *owners: str) -> None:
         await store.feedback.add(owner, "tiny", 1, {"answer": "x"})
         await store.files.add(await keep_file(store, owner))
         await store.jobs.add(ended_job(f"job_{owner}", owner))
+        await store.adapters.register(keep_adapter(store, owner))
         made = await store.evals.add(owner, "Eval", {"of": owner})
         run = StoredRun(owner=owner, id=f"evalrun_{owner}", eval_id=made.id, name="r", model="", content={}, created=1)
         await store.eval_runs.add(run, ended_job(run.id, owner, "eval"))
+
+
+def keep_adapter(store: Store, owner: str) -> AdapterVersion:
+    """Each owner's is another."""
+    digest = hashlib.sha256(owner.encode()).hexdigest()
+    folder = store.database.home / "adapters" / digest
+    folder.mkdir(parents=True)
+    return AdapterVersion(
+        name=f"tiny:{owner or 'all'}",
+        base="tiny",
+        base_digest="sha256:1",
+        digest=f"sha256:{digest}",
+        folder=str(folder),
+        rank=8,
+        num_bytes=7,
+        owner=owner,
+        job_id="",
+        created=now_milliseconds() // 1000 - 1,
+    )
 
 
 def ended_job(job_id: str, owner: str, kind: JobKind = "batch") -> Job:
@@ -80,13 +102,13 @@ async def keep_file(store: Store, owner: str) -> StoredFile:
     return StoredFile(owner=owner, id=name, digest=digest, **values)
 
 
-NOTHING = {"responses": 0, "conversations": 0, "feedback": 0, "files": 0, "jobs": 0, "evals": 0}
+NOTHING = {"responses": 0, "conversations": 0, "feedback": 0, "files": 0, "jobs": 0, "evals": 0, "adapters": 0}
 ONE_OF_EACH = dict.fromkeys(NOTHING, 1) | {"jobs": 2}
 """A run of an eval is a job, too."""
 
 
-async def folder_of(store: Store) -> Path:
-    return FileFolder(store.database.home).path
+async def folders_of(store: Store) -> list[Path]:
+    return [FileFolder(store.database.home).path, store.database.home / "adapters"]
 
 
 def counts(text: str) -> dict[str, int]:
@@ -101,10 +123,10 @@ def test_all_of_one_key_goes_and_nobody_elses(run, in_store) -> None:
     in_store(lambda store: fill(store, laptop, other, ""))
     run("keys", "revoke", "laptop")
     assert counts(run("keys", "erase", "laptop", "--dry-run", "--json")) == ONE_OF_EACH
-    folder = in_store(folder_of)
-    assert len(list(folder.iterdir())) == 3
+    folders = in_store(folders_of)
+    assert [len(list(folder.iterdir())) for folder in folders] == [3, 3]
     table = run("keys", "erase", "laptop")
-    assert len(list(folder.iterdir())) == 2
+    assert [len(list(folder.iterdir())) for folder in folders] == [2, 2]
     assert [line.split()[:2] for line in table.splitlines()] == [
         ["KIND", "REMOVED"],
         ["responses", "1"],
@@ -113,6 +135,7 @@ def test_all_of_one_key_goes_and_nobody_elses(run, in_store) -> None:
         ["files", "1"],
         ["jobs", "2"],
         ["evals", "1"],
+        ["adapters", "1"],
     ]
     assert counts(run("keys", "erase", laptop, "--json")) == NOTHING
     assert counts(run("prune", "--key", "", "--kind", "responses", "--json")) == {"responses": 1}
@@ -122,10 +145,12 @@ def test_all_of_one_key_goes_and_nobody_elses(run, in_store) -> None:
 
 def test_by_age(run, in_store) -> None:
     in_store(lambda store: fill(store, "a"))
-    assert counts(run("prune", "--json")) == NOTHING
-    assert counts(run("prune", "--older-than", "1h", "--json")) == NOTHING
+    nothing = {kind: 0 for kind in NOTHING if kind != "adapters"}
+    assert counts(run("prune", "--json")) == nothing
+    assert counts(run("prune", "--older-than", "1h", "--json")) == nothing
     assert "WOULD GO" in run("prune", "--older-than", "0m", "--dry-run")
-    assert counts(run("prune", "--older-than", "0m", "--json")) == ONE_OF_EACH
+    assert counts(run("prune", "--older-than", "0m", "--json")) == {kind: ONE_OF_EACH[kind] for kind in nothing}
+    assert counts(run("prune", "--older-than", "0m", "--kind", "adapters", "--json")) == {"adapters": 1}
 
 
 def test_what_cannot_be_meant_is_refused(run) -> None:

@@ -3,6 +3,7 @@
 llmos.db         a copy made by SQLite while servers may run; of keys it holds hashes only
 config.toml      if there is one
 files/…          what clients uploaded, by id
+adapters/…       what was tuned or added, by digest
 models/…         manifests, configs and tokenizers
 blobs/sha256-…   weights, when asked for
 manifest.json    this file's Manifest; links to blobs are told in it, not kept as links
@@ -22,9 +23,11 @@ MANIFEST = "manifest.json"
 DATABASE = "llmos.db"
 CONFIG = "config.toml"
 FILES = "files"
+ADAPTERS = "adapters"
 CHUNK_BYTES = 1 << 20
 
 UPLOADED = re.compile(r"files/file-[0-9a-f]{32}")
+ADAPTER = re.compile(r"adapters/[0-9a-f]{64}/[a-z_]+\.(json|safetensors)")
 BLOB = re.compile(r"blobs/sha256-([0-9a-f]{64})")
 LINK_TARGET = re.compile(r"\.\./\.\./\.\./\.\./(blobs/sha256-[0-9a-f]{64})")
 """From models/<name>/<digest>/weights/<file>."""
@@ -49,7 +52,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
 def is_allowed(name: str) -> bool:
     """Whether a member of this name may be written below a home: nothing that leads outside, nothing else."""
-    if name in (DATABASE, CONFIG) or BLOB.fullmatch(name) or UPLOADED.fullmatch(name):
+    if name in (DATABASE, CONFIG) or BLOB.fullmatch(name) or UPLOADED.fullmatch(name) or ADAPTER.fullmatch(name):
         return True
     path = PurePosixPath(name)
     return len(path.parts) > 1 and path.parts[0] == "models" and ".." not in path.parts and str(path) == name

@@ -15,6 +15,8 @@ import msgspec
 
 from llmos_server import __version__
 from llmos_server.backup.archive import (
+    ADAPTER,
+    ADAPTERS,
     BLOB,
     CONFIG,
     DATABASE,
@@ -72,6 +74,10 @@ def _fill(tar: tarfile.TarFile, home: Path, copy: Path, with_weights: bool) -> M
     for path in _files(home / FILES):
         if UPLOADED.fullmatch(name := f"{FILES}/{path.name}"):
             with suppress(FileNotFoundError):  # Deleted since the database was copied.
+                members[name] = _add(tar, name, path)
+    for path in _files(home / ADAPTERS):
+        if ADAPTER.fullmatch(name := path.relative_to(home).as_posix()):
+            with suppress(FileNotFoundError):
                 members[name] = _add(tar, name, path)
     if (home / CONFIG).is_file():
         members[CONFIG] = _add(tar, CONFIG, home / CONFIG)

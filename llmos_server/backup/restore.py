@@ -14,6 +14,7 @@ import msgspec
 from sqlalchemy import create_engine
 
 from llmos_server.backup.archive import (
+    ADAPTERS,
     BLOB,
     CHUNK_BYTES,
     CONFIG,
@@ -143,13 +144,13 @@ def _swap(home: Path, staging: Path, manifest: Manifest) -> Path:
     aside.mkdir(mode=0o700)
     replaced = [CONFIG] if CONFIG in manifest.members else []
     if DATABASE in manifest.members:
-        replaced += [f"{DATABASE}-wal", f"{DATABASE}-shm", DATABASE, FILES]
+        replaced += [f"{DATABASE}-wal", f"{DATABASE}-shm", DATABASE, FILES, ADAPTERS]
     if (staging / "models").exists():
         replaced.append("models")
     for name in replaced:
         if os.path.lexists(home / name):
             os.rename(home / name, aside / name)
-    for name in (DATABASE, FILES, CONFIG, "models"):
+    for name in (DATABASE, FILES, ADAPTERS, CONFIG, "models"):
         if (staging / name).exists():
             os.rename(staging / name, home / name)
     if (staging / "blobs").exists():

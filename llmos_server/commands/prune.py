@@ -13,7 +13,7 @@ from llmos_server.commands.where import NamedUrl, on_server, say_where
 def prune(
     *,
     kind: Annotated[
-        list[Literal["responses", "conversations", "feedback", "files", "jobs", "evals"]] | None,
+        list[Literal["responses", "conversations", "feedback", "files", "jobs", "evals", "adapters"]] | None,
         Parameter(help="Only these; again for more.", negative=""),
     ] = None,
     older_than: Annotated[

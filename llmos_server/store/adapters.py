@@ -5,7 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, bindparam, case, delete, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    bindparam,
+    case,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from llmos_server.adapter_contracts import ADAPTERS, AdapterVersion
@@ -82,6 +94,26 @@ class AdapterRepository:
         self._database.note_deletion()
         return None if row is None else self._to_version(row)
 
+    async def remove(self, owner: Owner, before: int | None, limit: int) -> list[tuple[str, int]]:
+        """The oldest, at most `limit`: digests and bytes of those that went. before: Unix milliseconds; None is all.
+        Their files are the caller's to remove where no digests() has them."""
+        ids = _made_before(select(AdapterRow.owner, AdapterRow.name), owner, before)
+        ids = ids.order_by(AdapterRow.created).limit(limit)
+        gone = delete(AdapterRow).where(tuple_(AdapterRow.owner, AdapterRow.name).in_(ids))
+        async with self._database.write() as connection:
+            rows = (await connection.execute(gone.returning(AdapterRow.digest, AdapterRow.num_bytes))).all()
+        if rows:
+            self._database.note_deletion()
+        return [(digest, int(size)) for digest, size in rows]
+
+    async def count(self, owner: Owner, before: int | None) -> tuple[int, int]:
+        """How many remove() would take in all, and their bytes."""
+        sizes = func.coalesce(func.sum(AdapterRow.num_bytes), 0)
+        async with self._database.read() as connection:
+            found = await connection.execute(_made_before(select(func.count(), sizes), owner, before))
+        number, size = found.one()
+        return number, int(size)
+
     async def digests(self) -> set[str]:
         """All that some name leads to."""
         async with self._database.read() as connection:
@@ -104,6 +136,11 @@ class AdapterRepository:
     def _to_version(self, row: Any) -> AdapterVersion:
         folder = Path(self._folder, str(row.digest).removeprefix("sha256:"))
         return AdapterVersion(**row._mapping, folder=str(folder))
+
+
+def _made_before(query: Select[Any], owner: Owner, before: int | None) -> Select[Any]:
+    query = of_owner(query, AdapterRow, owner)
+    return query if before is None else query.where(AdapterRow.created < before // 1000)
 
 
 def _row(owner: str, name: str) -> Any:

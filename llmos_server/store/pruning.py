@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Sequence
 from functools import partial
 from typing import Literal
 
 import msgspec
 
+from llmos_server.adapter_contracts import ADAPTERS
 from llmos_server.errors import InvalidRequest
 from llmos_server.files.folder import FileFolder
 from llmos_server.files.job_folders import JobFolders
@@ -19,13 +21,13 @@ from llmos_server.store.periods import parse_since
 from llmos_server.store.store import Store
 from llmos_server.store.usage import DAY_MILLISECONDS
 
-Kind = ObjectKind | Literal["files", "jobs", "evals"]
-KINDS: tuple[Kind, ...] = ("responses", "conversations", "feedback", "files", "jobs", "evals")
+Kind = ObjectKind | Literal["files", "jobs", "evals", "adapters"]
+KINDS: tuple[Kind, ...] = ("responses", "conversations", "feedback", "files", "jobs", "evals", "adapters")
 BATCH = 100
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
-    """kinds: none is all. older_than: as `since` of usage. key: an id or a name; "" is nobody's.
+    """kinds: none is all; of adapters, which answer requests, only with a key. older_than: as `since` of usage. key: an id or a name; "" is nobody's.
 
     Without older_than, all of the key's; without a key, too, what is older than the settings keep it.
     """
@@ -46,7 +48,8 @@ async def prune(store: Store, wanted: Wanted, now: float) -> Pruned:
     owner: Owner = EVERYBODY if wanted.key is None else await find_owner(store, wanted.key)
     before = parse_since(wanted.older_than, now, param="older_than") if wanted.older_than else None
     done = []
-    for kind in wanted.kinds or KINDS:
+    usual = KINDS if wanted.key is not None else tuple(kind for kind in KINDS if kind != "adapters")
+    for kind in wanted.kinds or usual:
         limit = before
         if wanted.older_than is None and wanted.key is None:
             days = _days(store, kind)
@@ -88,6 +91,7 @@ def _days(store: Store, kind: Kind) -> int:
         "files": settings.file_days,
         "jobs": store.job_settings.days,
         "evals": 0,
+        "adapters": 0,
     }
     return days[kind]
 
@@ -101,6 +105,9 @@ async def _prune_kind(store: Store, kind: Kind, owner: Owner, before: int | None
         return Removed(kind=kind, num_objects=number, num_bytes=size)
     if kind == "evals":
         number, size = await (store.evals.count if dry_run else partial(remove_evals, store))(owner, before)
+        return Removed(kind=kind, num_objects=number, num_bytes=size)
+    if kind == "adapters":
+        number, size = await (store.adapters.count if dry_run else partial(remove_adapters, store))(owner, before)
         return Removed(kind=kind, num_objects=number, num_bytes=size)
     if dry_run:
         return await store.object_removals.count(kind, owner, before)
@@ -133,6 +140,18 @@ async def remove_jobs(store: Store, owner: Owner, before: int | None) -> tuple[i
         for job_id, num_bytes in batch:
             await asyncio.to_thread(folders.remove, job_id)
             number, size = number + 1, size + num_bytes
+    return number, size
+
+
+async def remove_adapters(store: Store, owner: Owner, before: int | None) -> tuple[int, int]:
+    """With the files that no other name leads to; how many, and how many bytes they had. before: when they were made."""
+    folder, number, size = store.database.home / ADAPTERS, 0, 0
+    while batch := await store.adapters.remove(owner, before, BATCH):
+        kept = await store.adapters.digests()
+        for digest, num_bytes in batch:
+            number, size = number + 1, size + num_bytes
+            if digest not in kept:
+                await asyncio.to_thread(shutil.rmtree, folder / digest.removeprefix("sha256:"), ignore_errors=True)
     return number, size
 
 

@@ -42,6 +42,7 @@ async def test_one_keys_objects(server):
         ("files", 0),
         ("jobs", 0),
         ("evals", 0),
+        ("adapters", 0),
     ]
     assert counted["dry_run"] is True
     done = (await prune(server, key="", kinds=["conversations", "conversations"])).json()

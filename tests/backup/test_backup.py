@@ -27,6 +27,7 @@ from llmos_server.store.store import open_store
 BLOB = "blobs/sha256-9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 """Of the content "test"."""
 UPLOADED = f"files/file-{'a' * 32}"
+ADAPTER = f"adapters/{'b' * 64}/adapter_model.safetensors"
 WEIGHTS = "models/tiny-1/abc/weights/tiny.gguf"
 
 
@@ -60,6 +61,10 @@ def settings(tmp_path: Path) -> Settings:
     (home / "blobs").mkdir()
     (home / "files").mkdir()
     (home / UPLOADED).write_text("uploaded")
+    (home / ADAPTER).parent.mkdir(parents=True)
+    (home / ADAPTER).write_text("adapted")
+    (home / "adapters/.staging-1").mkdir()
+    (home / "adapters/.staging-1/adapter_model.safetensors").write_text("unfinished")
     (home / "files/.upload-1").write_text("unfinished")
     (home / BLOB).write_text("test")
     (home / WEIGHTS).parent.mkdir(parents=True)
@@ -80,7 +85,15 @@ def names(path: Path) -> set[str]:
 
 
 def test_what_is_in_it(settings: Settings, backup: Path, tmp_path: Path) -> None:
-    assert names(backup) == {"llmos.db", UPLOADED, "config.toml", "models/tiny-1/manifest.json", BLOB, "manifest.json"}
+    assert names(backup) == {
+        "llmos.db",
+        UPLOADED,
+        ADAPTER,
+        "config.toml",
+        "models/tiny-1/manifest.json",
+        BLOB,
+        "manifest.json",
+    }
     create_backup(settings, tmp_path / "light.tar")
     assert BLOB not in names(tmp_path / "light.tar")
     assert stat.S_IMODE(backup.stat().st_mode) == 0o600
@@ -103,12 +116,14 @@ def test_a_home_comes_back(settings: Settings, backup: Path) -> None:
     (home / "config.toml").write_text("[api]\nport = 1\n")
     (home / BLOB).unlink()
     (home / UPLOADED).unlink()
+    (home / ADAPTER).unlink()
     (home / "files/file-later").write_text("later")
     done = restore_backup(settings, backup)
     assert key_names(settings) == ["laptop"]
     assert "8123" in (home / "config.toml").read_text()
     assert (home / WEIGHTS).read_text() == "test"
     assert [path.name for path in (home / "files").iterdir()] == [Path(UPLOADED).name]
+    assert (home / ADAPTER).read_text() == "adapted"
     assert (done.aside / "files/file-later").exists()
     assert done.missing_blobs == []
     assert "port = 1\n" in (done.aside / "config.toml").read_text()

@@ -26,7 +26,10 @@ log = structlog.get_logger(__name__)
 
 class PruneRequest(Struct, kw_only=True, forbid_unknown_fields=True):
     kinds: (
-        Annotated[list[Literal["responses", "conversations", "feedback", "files", "jobs", "evals"]], Meta(max_length=6)]
+        Annotated[
+            list[Literal["responses", "conversations", "feedback", "files", "jobs", "evals", "adapters"]],
+            Meta(max_length=7),
+        ]
         | None
     ) = None
     older_than: str | None = None
