@@ -164,7 +164,7 @@ def erase(
     url: NamedUrl = None,
     config: ConfigFlag = None,
 ) -> None:
-    """Remove all that a key has stored: responses, conversations, feedback, files, jobs, evals and adapters. The key and its usage stay.
+    """Remove all that a key has stored: responses, feedback, files, jobs, adapters ... The key and its usage stay.
 
     Example: llmos keys erase laptop
     """

@@ -27,7 +27,8 @@ BATCH = 100
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
-    """kinds: none is all; of adapters, which answer requests, only with a key. older_than: as `since` of usage. key: an id or a name; "" is nobody's.
+    """kinds: none is all; adapters, which answer requests, only with a key. older_than: as `since` of usage. key: an id
+    or a name; "" is nobody's.
 
     Without older_than, all of the key's; without a key, too, what is older than the settings keep it.
     """
@@ -144,7 +145,7 @@ async def remove_jobs(store: Store, owner: Owner, before: int | None) -> tuple[i
 
 
 async def remove_adapters(store: Store, owner: Owner, before: int | None) -> tuple[int, int]:
-    """With the files that no other name leads to; how many, and how many bytes they had. before: when they were made."""
+    """With the files that no other name leads to; how many, and how many bytes they had."""
     folder, number, size = store.database.home / ADAPTERS, 0, 0
     while batch := await store.adapters.remove(owner, before, BATCH):
         kept = await store.adapters.digests()
