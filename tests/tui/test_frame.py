@@ -54,19 +54,23 @@ def test_every_action_has_a_key(kind: type[DOMNode]) -> None:
     assert [name for name in bound if not hasattr(kind, f"action_{name}")] == []
 
 
-@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("size", SIZES)
-async def test_every_key_of_a_screen_is_in_the_footer(open_app, name: str, size: tuple[int, int]) -> None:
+async def test_every_key_of_a_screen_is_in_the_footer(open_app, size: tuple[int, int]) -> None:
     """Drawn inside the terminal, not beyond its edge, with a tooltip."""
-    async with open_app(size=size, place=name) as pilot:
-        screen = pilot.app.screen
-        places = screen.query_one(KeyBar).places
-        active = [active.binding for active in screen.active_bindings.values() if active.binding.id]
-        assert {place.part.action for place in places} - {""} == {binding.action for binding in active if binding.show}
-        inside = screen.query_one(KeyBar).size.region
-        for place in places:
-            assert inside.contains_region(place.region)
-            assert place.part.tooltip or not place.part.key
+    async with open_app(size=size) as pilot:
+        for name in NAMES:
+            pilot.app.action_show_place(name)
+            for _ in range(3):
+                await pilot.pause()
+            screen = pilot.app.screen
+            places = screen.query_one(KeyBar).places
+            active = [active.binding for active in screen.active_bindings.values() if active.binding.id]
+            shown = {binding.action for binding in active if binding.show}
+            assert {place.part.action for place in places} - {""} == shown, name
+            inside = screen.query_one(KeyBar).size.region
+            for place in places:
+                assert inside.contains_region(place.region), name
+                assert place.part.tooltip or not place.part.key, name
 
 
 async def test_a_key_in_the_footer_can_be_clicked_and_has_a_tooltip(open_app) -> None:
@@ -83,20 +87,19 @@ async def test_a_key_in_the_footer_can_be_clicked_and_has_a_tooltip(open_app) ->
         assert bar.tooltip is None
 
 
-@pytest.mark.parametrize("place", PLACES, ids=lambda place: place.name)
-async def test_keys_and_clicks_lead_to_each_screen(open_app, place) -> None:
-    other = "jobs" if place.key == "1" else "dashboard"  # In the chat one writes: there it is alt+digit.
-    async with open_app(place=other) as pilot:
-        await pilot.press(place.key)
-        assert pilot.app.screen.place_name == place.name
-        pilot.app.action_show_place(other)
-        await pilot.press(f"alt+{place.key}")
-        assert pilot.app.screen.place_name == place.name
-        pilot.app.action_show_place(other)
-        await pilot.pause()
-        tab = next(tab for tab in pilot.app.screen.query("PlaceTab") if tab.place_name == place.name)
-        await pilot.click(tab)
-        assert pilot.app.screen.place_name == place.name
+async def test_keys_and_clicks_lead_to_each_screen(open_app) -> None:
+    async with open_app() as pilot:
+        for place in PLACES:
+            other = "jobs" if place.key == "1" else "dashboard"  # In the chat one writes: there it is alt+digit.
+            for key in (place.key, f"alt+{place.key}"):
+                pilot.app.action_show_place(other)
+                await pilot.press(key)
+                assert pilot.app.screen.place_name == place.name, key
+            pilot.app.action_show_place(other)
+            await pilot.pause()
+            tab = next(tab for tab in pilot.app.screen.query("PlaceTab") if tab.place_name == place.name)
+            await pilot.click(tab)
+            assert pilot.app.screen.place_name == place.name
 
 
 async def test_all_tabs_fit_80_columns(open_app) -> None:
