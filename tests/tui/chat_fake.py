@@ -46,6 +46,8 @@ SKILL = "skill:translation"
 
 def model(id: str, *capabilities: str, state: str = "ready", max_model_len: int | None = 8192) -> Model:
     return Model(
+        root=id,
+        parent=None,
         id=id,
         created=1,
         display_name=id,

@@ -55,12 +55,13 @@ def test_every_action_has_a_key(kind: type[DOMNode]) -> None:
 
 
 @pytest.mark.parametrize("size", SIZES)
-async def test_every_key_of_a_screen_is_in_the_footer(open_app, size: tuple[int, int]) -> None:
+async def test_every_key_of_a_screen_is_in_the_footer(open_app, wait_for, size: tuple[int, int]) -> None:
     """Drawn inside the terminal, not beyond its edge, with a tooltip."""
     async with open_app(size=size) as pilot:
         for name in NAMES:
             pilot.app.action_show_place(name)
-            for _ in range(3):
+            await wait_for(pilot, lambda: any(bar.places for bar in pilot.app.screen.query(KeyBar)))
+            for _ in range(2):
                 await pilot.pause()
             screen = pilot.app.screen
             places = screen.query_one(KeyBar).places
