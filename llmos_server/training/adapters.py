@@ -31,8 +31,8 @@ def model_arguments(values: Mapping[str, Any]) -> ModelConfig:
     arguments = ModelConfig(**{key: value for key, value in values.items() if key in names})
     if arguments.load_in_4bit or arguments.load_in_8bit:
         raise InvalidRequest(
-            "load_in_4bit and load_in_8bit need bitsandbytes on a GPU. Leave them out: a base that is packed on the "
-            "disk is unpacked for training.",
+            "load_in_4bit and load_in_8bit aren't built here; `trl` runs them. Leave them out: a base that is packed "
+            "on the disk is unpacked for training.",
             param="load_in_4bit" if arguments.load_in_4bit else "load_in_8bit",
         )
     return arguments
