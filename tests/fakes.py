@@ -283,6 +283,7 @@ class ScriptedGenerator:
             num_accepted_tokens=9,
             num_cached_pages=4,
             num_shared_pages=1,
+            adapter_bytes=90,
         )
         self.gate: asyncio.Event | None = None
         self.loaded = asyncio.Event()

@@ -153,6 +153,7 @@ async def test_metrics_count(api):
     assert lines[f"llmos:num_requests_running{{{model}}}"] == "1.0"
     assert lines[f"llmos:num_requests_waiting{{{model}}}"] == "2.0"
     assert lines[f"llmos:kv_cache_usage_perc{{{model}}}"] == "0.25"
+    assert lines[f"llmos:adapter_bytes{{{model}}}"] == "90.0"
     pages = {"free": "2.0", "cached": "4.0", "used": "1.0", "shared": "1.0"}
     for state, count in pages.items():
         assert lines[f'llmos:kv_cache_pages{{{model},state="{state}"}}'] == count

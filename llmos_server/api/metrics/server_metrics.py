@@ -137,6 +137,7 @@ _GAUGES: dict[str, tuple[str, Callable[[EngineStats], float]]] = {
     "num_requests_waiting": ("Sequences that wait for pages or a place in the step.", lambda stats: stats.num_waiting),
     "estimated_queue_seconds": ("Until all that waits now has begun.", lambda stats: stats.queue_seconds),
     "kv_cache_usage_perc": ("Share of the pages in use, 0 to 1.", _cache_usage),
+    "adapter_bytes": ("Memory of the adapters that are loaded beside the model.", lambda stats: stats.adapter_bytes),
 }
 _COUNTERS: dict[str, tuple[str, Callable[[EngineStats], float]]] = {
     "prefix_cache_queries": ("Prompt tokens looked up in the prefix cache.", lambda stats: stats.prefix_queries),
