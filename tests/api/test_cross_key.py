@@ -10,6 +10,7 @@ import pytest
 from job_fakes import make_job
 from stored_api import HELLO, open_stored_api
 
+from llmos_server.batches.spec import BatchSpec
 from llmos_server.store.eval_items import StoredItem, adding_items
 from llmos_server.store.eval_runs import StoredRun, ending_run
 
@@ -37,6 +38,8 @@ ROUTES: dict[tuple[str, str], Any] = {
     ("GET", "/v1/files/{file_id}"): None,
     ("GET", "/v1/files/{file_id}/content"): None,
     ("DELETE", "/v1/files/{file_id}"): None,
+    ("GET", "/v1/batches/{batch_id}"): None,
+    ("POST", "/v1/batches/{batch_id}/cancel"): None,
     ("GET", "/v1/evals/{eval_id}"): None,
     ("POST", "/v1/evals/{eval_id}"): {"name": "x"},
     ("DELETE", "/v1/evals/{eval_id}"): None,
@@ -87,7 +90,10 @@ async def fill(server: Any) -> dict[str, str]:
     given = await server.store.feedback.add(owner, "tiny", 1, FEEDBACK)
     await server.store.usage.write([usage_row(owner)])
     file = await server.http().post("/v1/files", files={"file": ("a.txt", b"a")}, data={"purpose": "user_data"})
+    batch = BatchSpec(endpoint="/v1/chat/completions", input_file_id=file.json()["id"], expires=2**42)
+    await server.store.jobs.add(make_job("batch_1", "batch", batch, owner=owner))
     return {
+        "batch_id": "batch_1",
         **await fill_evals(server.store, owner),
         "response_id": RESPONSE,
         "conversation_id": made.id,

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from sqlalchemy import insert
 
 from llmos_server.api.anthropic import fields as anthropic_fields
+from llmos_server.api.batches.handlers import CREATE_BATCH
 from llmos_server.api.bodies import decision_fields, fields
 from llmos_server.api.evals import fields as eval_fields
 from llmos_server.api.fine_tuning import fields as tuning_fields
@@ -158,6 +159,7 @@ FEEDBACK = {
 }
 GRADER = {"type": "string_check", "name": "g", "operation": "eq", "input": "{{sample.output_text}}", "reference": "Hi"}
 GRADED = {"grader": GRADER, "item": {"a": "b"}, "model_sample": "Hi"}
+BATCH = {"input_file_id": "file-1", "endpoint": "/v1/embeddings", "completion_window": "24h", "metadata": {"a": "b"}}
 TUNING: dict[str, Any] = {
     "model": "tiny",
     "training_file": "file-1",
@@ -194,6 +196,7 @@ RUN: dict[str, Any] = {
     },
 }
 ROUTES: dict[str, tuple[dict[str, Any], Any]] = {
+    "/v1/batches": (BATCH, CREATE_BATCH),
     "/v1/evals": (EVAL, eval_fields.CREATE_EVAL),
     "/v1/evals/eval_1": ({"name": "x", "metadata": {"a": "b"}}, eval_fields.UPDATE_EVAL),
     "/v1/evals/eval_1/runs": (RUN, eval_fields.CREATE_RUN),
@@ -230,7 +233,11 @@ JOB_VERBS = ("cancel", "pause", "resume")
 ALIASES = {"/rerank", "/v2/rerank", "/score", "/classify"}
 """Handled as the same path below /v1."""
 WITHOUT_BODY = {"/v1/responses/resp_1/cancel", *(f"/v1/fine_tuning/jobs/job/{verb}" for verb in JOB_VERBS)}
-WITHOUT_BODY |= {"/v1/evals/eval_1/runs/evalrun_1", "/v1/evals/eval_1/runs/evalrun_1/cancel"}
+WITHOUT_BODY |= {
+    "/v1/batches/batch_1/cancel",
+    "/v1/evals/eval_1/runs/evalrun_1",
+    "/v1/evals/eval_1/runs/evalrun_1/cancel",
+}
 FOR_ADMINISTRATORS = {"/api/pull"}
 """Beside /admin; they decode their bodies in the same way: see test_admin.py and test_admin_models.py."""
 
@@ -412,6 +419,7 @@ def test_every_route_that_takes_a_body_is_here(make_api) -> None:
         "{response_id:str}": "resp_1",
         "{conversation_id:str}": "conv_1",
         "{job_id:str}": "job",
+        "{batch_id:str}": "batch_1",
         "{eval_id:str}": "eval_1",
         "{run_id:str}": "evalrun_1",
     }
@@ -421,7 +429,9 @@ def test_every_route_that_takes_a_body_is_here(make_api) -> None:
     )  # test_mcp_fuzz.py, test_files.py
 
 
-@pytest.mark.parametrize("path", sorted(set(ROUTES) - {"/v1/fine_tuning/jobs"}))  # It wants a file that is there.
+@pytest.mark.parametrize(
+    "path", sorted(set(ROUTES) - {"/v1/fine_tuning/jobs", "/v1/batches"})
+)  # These want a file that is there.
 def test_good_bodies_are_answered(make_api, fakes, tmp_path, path) -> None:
     async def ask() -> int:
         api = create(make_api, fakes, tmp_path)
