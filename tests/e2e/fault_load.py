@@ -16,6 +16,8 @@ import pytest
 MODEL = "smollm2:135m"
 STORY = [{"role": "user", "content": "Tell me a very long story."}]
 ENDLESS = 4000
+MAX_CONNECTIONS = 6
+"""That a server keeps to its database: the five of its pool (store/database.py), and the reader."""
 
 
 def open_stream(server: Any, **options: Any) -> Any:
@@ -63,36 +65,42 @@ def kill_under_load(server: Any, kill: Callable[[int], None]) -> None:
 
 
 def holdings(server: Any) -> dict[str, int]:
-    """What a server process holds: files, threads, children, sockets in its folder."""
+    """What a server process holds: files, threads, children, sockets in its folder, connections to its database.
+    The pool opens one whenever two users (ledger, supervisor of jobs, requests) meet, and keeps it: so their
+    files, and the thread of each, are in neither files nor threads, and connections have a limit of their own."""
     proc = Path(f"/proc/{server.process.pid}")
     links = open_files(server.process.pid)
     folders = [Path(link).parent for link in links if link.endswith("/lock") and "/llmos-" in link]
+    connections = sum(link.endswith("/llmos.db-wal") for link in links)  # One each. The others SQLite shares or keeps.
     return {
-        "files": len(links),
-        "threads": len(list((proc / "task").iterdir())),
+        "files": sum("/llmos.db" not in link for link in links),
+        "threads": len(list((proc / "task").iterdir())) - connections,
         "children": len((proc / "task" / str(server.process.pid) / "children").read_text().split()),
         "sockets": sum(len(list(folder.iterdir())) for folder in folders),
+        "connections": connections,
     }
 
 
 def wait_until_booked(server: Any, num_requests: int) -> None:
-    """The usage ledger's connection to the database opens with its first rows, about a second after those requests have
-    ended, and stays: what a server holds before that is never seen again."""
+    """The usage ledger writes its first rows about a second after those requests have ended; what a server needs for
+    that, it keeps: what it holds before is never seen again."""
     server.wait_for(lambda: server.metric("llmos:usage_rows_written_total") >= num_requests, "booked")
 
 
 def wait_until_back_to(server: Any, before: dict[str, int]) -> None:
-    """No more of anything than `before`, which holdings() gave."""
+    """No more of anything than `before`, which holdings() gave; of connections, no more than are kept."""
+    limits = before | {"connections": MAX_CONNECTIONS}
     now: dict[str, int] = {}
 
     def is_back() -> bool:
         now.update(holdings(server))
-        return all(now[name] <= before[name] for name in before)
+        return all(now[name] <= limits[name] for name in limits)
 
     try:
         server.wait_for(is_back, "back")
     except AssertionError as error:
-        raise AssertionError(f"the server held {before} and now holds {now}: {error}") from None
+        links = sorted(open_files(server.process.pid))
+        raise AssertionError(f"the server held {before} and now holds {now}: {links}: {error}") from None
 
 
 def resident_bytes(pid: int) -> int:

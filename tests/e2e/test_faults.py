@@ -68,7 +68,7 @@ def test_a_worker_is_killed_again_and_again(
     wait_until_back_to(own_server, before)
     growth = resident_bytes(own_server.process.pid) - memory
     record_property(f"{num_kills} kills, seconds to the next ready worker", f"{min(seconds):.1f} to {max(seconds):.1f}")
-    record_property(f"{num_kills} kills, files, threads, children, sockets", before)
+    record_property(f"{num_kills} kills, files, threads, children, sockets, connections", before)
     record_property(f"{num_kills} kills, growth of the server's memory", f"{growth / 2**20:.1f} MiB")
     assert growth < MAX_GROWTH_BYTES
     assert own_server.metric("llmos:kv_cache_usage_perc") == 0

@@ -82,7 +82,7 @@ def test_all_of_it_survives_a_kill(own_server, start_server, tmp_path):
             sdk.responses.retrieve(first.id)
         counted = json.loads(llmos(home, "keys", "erase", "mine", "--json", "--url", again.url))["data"]
         found = {one["kind"]: one["num_objects"] for one in counted}
-        assert found == {"responses": 5, "conversations": 1, "feedback": 0, "files": 0}
+        assert {kind: count for kind, count in found.items() if count} == {"responses": 5, "conversations": 1}
         with pytest.raises(openai.NotFoundError):
             sdk.conversations.retrieve(conversation.id)
     finally:
