@@ -185,7 +185,6 @@ class EngineStats(msgspec.Struct, frozen=True, array_like=True):
     num_shared_pages: int = 0
     """Of the free pages, those with content that is found by prefix; and of the others, those that several hold."""
     adapter_bytes: int = 0
-    """Memory of the adapters that are loaded."""
 
 
 class PageLayout(msgspec.Struct, frozen=True):

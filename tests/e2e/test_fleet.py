@@ -54,6 +54,7 @@ def check(server, references, *, clients: int, requests: int) -> dict[str, float
     return {**tally.outcomes, "loads": server.metric("llmos:model_loads_total")}
 
 
+@pytest.mark.proof
 def test_three_models_under_a_budget_for_two(server, references) -> None:
     assert set(references) <= set(served_names(server))
     figures = check(server, references, clients=12, requests=2)

@@ -48,6 +48,7 @@ def test_classification(server, smollm2):
     assert body["usage"]["completion_tokens"] == 0
 
 
+@pytest.mark.proof
 def test_summarization(server, smollm2):
     sentence = "The town of Brenfield repaired the roof of its old library in the year {}, which took {} months."
     text = "\n\n".join(sentence.format(1900 + number, number % 9 + 2) for number in range(60))

@@ -14,6 +14,7 @@ pytestmark = pytest.mark.real_model
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="/proc is Linux's")
+@pytest.mark.proof
 def test_a_short_soak_leaves_nothing_behind(smollm2, project: Path, tmp_path: Path, make_home) -> None:
     command = [sys.executable, str(project / "benchmarks" / "soak.py"), "--minutes", "0.08", "--model", smollm2.name]
     environment = {**os.environ, "LLMOS_HOME": str(make_home(tmp_path))}

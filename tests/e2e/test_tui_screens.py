@@ -58,6 +58,7 @@ def line(pilot: Pilot[None], id: str) -> str:
     return pilot.app.screen.query_one(f"#{id}", Line).text
 
 
+@pytest.mark.proof
 async def test_every_screen_shows_what_is_there(server: Any, smollm2: ModelVersion) -> None:
     async with opened(server) as pilot:
         await look_at_models(pilot, smollm2)
