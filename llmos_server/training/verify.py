@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import math
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +23,9 @@ from llmos_server.settings import EngineSettings
 EXACT_TOLERANCE = 1e-3
 """Of every log-probability, in exact numerics."""
 FAST_TOLERANCE = 0.05
-"""Of their mean difference, in fast numerics: what those promise of a base over thousands of tokens."""
+"""Of their mean difference, in fast numerics: what those promise of a base over thousands of tokens. A token counts by
+how likely the trainer's model finds it: of what an adapter has taught the model never to say, rounding moves
+log-probabilities far, and nobody meets that."""
 ADDED_TOLERANCE = 0.02
 """How much an adapter may add to its base's own difference over the same few tokens, where that is beyond already."""
 MAX_SEQUENCES = 4
@@ -84,9 +87,9 @@ def verify(
         raise _refusal(f"by {worst:.2g} at most in exact numerics, where {EXACT_TOLERANCE} is allowed")
     if (place := _other_choice(trained, exact)) is not None:
         raise _refusal(f"and so does the likeliest token at place {place}, in exact numerics")
-    mean = _mean(_differences(trained, ask_engine(version, adapter, sequences, settings, "fast")))
+    mean = _expected_difference(trained, ask_engine(version, adapter, sequences, settings, "fast"))
     if not mean < FAST_TOLERANCE:
-        known = 0.0 if adapter is None else _mean(_differences_of_base(model, version, sequences, settings))
+        known = 0.0 if adapter is None else _difference_of_base(model, version, sequences, settings)
         if not mean < known + ADDED_TOLERANCE:
             raise _refusal(f"by {mean:.2g} on average in fast numerics, where less than {FAST_TOLERANCE} is allowed")
     return Verified(num_tokens=len(trained.logprobs), exact_difference=worst, fast_difference=mean)
@@ -143,17 +146,20 @@ def _differences(one: Told, other: Told) -> list[float]:
     return [abs(a - b) for a, b in zip(one.logprobs, other.logprobs, strict=True)]
 
 
-def _differences_of_base(
+def _difference_of_base(
     model: Any, version: ModelVersion, sequences: list[list[int]], settings: EngineSettings
-) -> list[float]:
+) -> float:
     """In fast numerics, without the adapter."""
     with model.disable_adapter():
         trained = ask_trainer(model, sequences)
-    return _differences(trained, ask_engine(version, None, sequences, settings, "fast"))
+    return _expected_difference(trained, ask_engine(version, None, sequences, settings, "fast"))
 
 
-def _mean(values: list[float]) -> float:
-    return math.fsum(values) / len(values)
+def _expected_difference(trained: Told, engine: Told) -> float:
+    """The mean of the differences, each weighted by the probability that the trainer's model gives the token."""
+    weights = [math.exp(logprob) for logprob in trained.logprobs]
+    weighted = math.fsum(map(operator.mul, weights, _differences(trained, engine)))
+    return weighted / max(math.fsum(weights), 1e-9)
 
 
 def _other_choice(trained: Told, engine: Told) -> int | None:
