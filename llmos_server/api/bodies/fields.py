@@ -352,7 +352,9 @@ SHARE_ADAPTER: Table = {
 }
 
 PRUNE: Table = {
-    "kinds": honoured("responses, conversations, feedback, files, jobs, evals; all when absent"),
+    "kinds": honoured(
+        "responses, conversations, feedback, files, jobs, evals, adapters; all when absent, of adapters only with `key`"
+    ),
     "older_than": honoured(
         "30m, 24h, 7d, 4w or a day such as 2026-11-24 (UTC); of conversations since the last change"
     ),
