@@ -445,7 +445,7 @@ def test_good_bodies_are_answered(make_api, fakes, tmp_path, path) -> None:
 
 @pytest.mark.parametrize("path", ROUTES)
 def test_broken_bodies(make_api, fakes, tmp_path, path) -> None:
-    fuzz(create(make_api, fakes, tmp_path), path, 60)
+    fuzz(create(make_api, fakes, tmp_path), path, 30)
 
 
 @pytest.mark.proof

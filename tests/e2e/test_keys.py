@@ -81,6 +81,7 @@ def test_a_key_from_its_creation_to_its_end(own_server, start_server, tmp_path):
         again.stop()
 
 
+@pytest.mark.proof
 def test_a_killed_server_loses_nothing_that_was_committed(own_server, start_server, tmp_path):
     home = tmp_path / "home"
     key = json.loads(llmos(home, "keys", "create", "load", "--json").stdout)["key"]

@@ -64,6 +64,7 @@ def echoed(client: httpx2.Client, prompt: list[int], labels: list[str]) -> list[
     return [math.fsum(choice["logprobs"]["token_logprobs"][len(prompt) :]) for choice in choices]
 
 
+@pytest.mark.proof
 def test_answers_are_the_echoed_log_probabilities(client: httpx2.Client) -> None:
     body = ask(client, QUESTIONS)
     for name, labels in LABELS.items():
