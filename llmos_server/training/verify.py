@@ -87,7 +87,7 @@ def verify(
         raise _refusal(f"by {worst:.2g} at most in exact numerics, where {EXACT_TOLERANCE} is allowed")
     if (place := _other_choice(trained, exact)) is not None:
         raise _refusal(f"and so does the likeliest token at place {place}, in exact numerics")
-    mean = _expected_difference(trained, ask_engine(version, adapter, sequences, settings, "fast"))
+    mean = expected_difference(trained, ask_engine(version, adapter, sequences, settings, "fast"))
     if not mean < FAST_TOLERANCE:
         known = 0.0 if adapter is None else _difference_of_base(model, version, sequences, settings)
         if not mean < known + ADDED_TOLERANCE:
@@ -152,10 +152,10 @@ def _difference_of_base(
     """In fast numerics, without the adapter."""
     with model.disable_adapter():
         trained = ask_trainer(model, sequences)
-    return _expected_difference(trained, ask_engine(version, None, sequences, settings, "fast"))
+    return expected_difference(trained, ask_engine(version, None, sequences, settings, "fast"))
 
 
-def _expected_difference(trained: Told, engine: Told) -> float:
+def expected_difference(trained: Told, engine: Told) -> float:
     """The mean of the differences, each weighted by the probability that the trainer's model gives the token."""
     weights = [math.exp(logprob) for logprob in trained.logprobs]
     weighted = math.fsum(map(operator.mul, weights, _differences(trained, engine)))
@@ -172,6 +172,7 @@ def _other_choice(trained: Told, engine: Told) -> int | None:
 def _refusal(how: str) -> JobFailed:
     return JobFailed(
         f"The engine doesn't compute what was trained, so the result isn't served: log-probabilities differ {how}. The "
-        "files are kept in the job's folder. Please report this, with the model's name.",
+        "files are kept in the job's folder, and checkpoints that were equal answer by their names. Where only fast "
+        "numerics differ, fewer epochs or a lower learning rate mend it; else please report it, with the model's name.",
         code="verification_failed",
     )

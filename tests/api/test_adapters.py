@@ -115,3 +115,10 @@ async def test_an_adapter_is_deleted_by_its_owner_and_by_administrators(server: 
     assert (await server.call("DELETE", f"/v1/models/{BASE}:common", "bob")).status_code == 403
     assert (await server.call("DELETE", f"/v1/models/{BASE}:common", "admin")).status_code == 200
     assert (await server.call("DELETE", f"/v1/models/{BASE}", "admin")).status_code == 403
+
+
+async def test_an_adapter_is_no_base_to_be_tuned(server: Server) -> None:
+    body = {"model": "tiny:tidy", "training_file": "file-1"}
+    refused = await server.call("POST", "/v1/fine_tuning/jobs", "ann", body)
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "model"), refused.text
+    assert "name tiny," in refused.json()["error"]["message"]

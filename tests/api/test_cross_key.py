@@ -13,6 +13,7 @@ from stored_api import HELLO, open_stored_api
 from llmos_server.batches.spec import BatchSpec
 from llmos_server.store.eval_items import StoredItem, adding_items
 from llmos_server.store.eval_runs import StoredRun, ending_run
+from llmos_server.training.spec import TuneSpec
 
 RESPONSE, ITEM = f"resp_{'ab' * 16}", f"msg_{'ab' * 16}0001"
 
@@ -40,6 +41,12 @@ ROUTES: dict[tuple[str, str], Any] = {
     ("DELETE", "/v1/files/{file_id}"): None,
     ("GET", "/v1/batches/{batch_id}"): None,
     ("POST", "/v1/batches/{batch_id}/cancel"): None,
+    ("GET", "/v1/fine_tuning/jobs/{job_id}"): None,
+    ("POST", "/v1/fine_tuning/jobs/{job_id}/cancel"): None,
+    ("POST", "/v1/fine_tuning/jobs/{job_id}/pause"): None,
+    ("POST", "/v1/fine_tuning/jobs/{job_id}/resume"): None,
+    ("GET", "/v1/fine_tuning/jobs/{job_id}/events"): None,
+    ("GET", "/v1/fine_tuning/jobs/{job_id}/checkpoints"): None,
     ("GET", "/v1/evals/{eval_id}"): None,
     ("POST", "/v1/evals/{eval_id}"): {"name": "x"},
     ("DELETE", "/v1/evals/{eval_id}"): None,
@@ -71,8 +78,8 @@ REFERENCES: dict[tuple[str, str], int] = {
 """Fields of bodies that name what is stored; and what is answered where there is no such thing. OpenAI has a 400 of its
 own for an unknown previous_response_id."""
 
-OF_NOBODY = {"job_id", "model_id", "name", "plugin", "path", "key", "rest"}
-"""Parameters of paths that name models, skills, plugins, keys and jobs: they belong to the server."""
+OF_NOBODY = {"model_id", "name", "plugin", "path", "key", "rest"}
+"""Parameters of paths that name models, skills, plugins and keys: they belong to the server."""
 
 
 @pytest.fixture
@@ -92,8 +99,12 @@ async def fill(server: Any) -> dict[str, str]:
     file = await server.http().post("/v1/files", files={"file": ("a.txt", b"a")}, data={"purpose": "user_data"})
     batch = BatchSpec(endpoint="/v1/chat/completions", input_file_id=file.json()["id"], expires=2**42)
     await server.store.jobs.add(make_job("batch_1", "batch", batch, owner=owner))
+    pausing = {"status": "running", "wish": "pause"}  # Such a one can be cancelled, paused and resumed.
+    tuning = TuneSpec(method="sft", model="tiny")
+    await server.store.jobs.add(make_job("ftjob-1", "tune", tuning, owner=owner, **pausing))
     return {
         "batch_id": "batch_1",
+        "job_id": "ftjob-1",
         **await fill_evals(server.store, owner),
         "response_id": RESPONSE,
         "conversation_id": made.id,

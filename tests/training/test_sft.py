@@ -128,6 +128,13 @@ def test_a_loss_that_is_no_number_fails_the_run(tuner: Tuner, data: Path) -> Non
     assert caught.value.code == "diverged"
 
 
+def test_differences_count_by_how_likely_the_token_is() -> None:
+    """Of the trainer's model: a token that it would never say moves nothing, one that it would say is met."""
+    told = [verify.Told(logprobs, []) for logprobs in ([-0.01, -12.0], [-0.01, -10.0], [-0.2, -12.0])]
+    assert verify.expected_difference(told[0], told[1]) < 1e-4
+    assert verify.expected_difference(told[0], told[2]) == pytest.approx(0.19, abs=1e-4)
+
+
 def test_what_the_engine_computes_otherwise_is_not_served(
     tuner: Tuner, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

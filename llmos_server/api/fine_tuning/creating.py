@@ -129,6 +129,13 @@ async def read_grader(request: AnyRequest, method: Method | None) -> dict[str, A
 async def find_base(request: AnyRequest, name: str, trainer: str) -> ServedModel:
     """Raises ModelNotFound, Forbidden, and InvalidRequest for a model that can't be tuned."""
     model = await find_model(request, name)
+    if model.adapter is not None:
+        raise InvalidRequest(
+            f"{model.id} is an adapter, and a base is what is tuned here: name {model.adapter.base}, and train on all "
+            "of the examples.",
+            param="model",
+            code="unsupported_value",
+        )
     needs_chat = get_method(trainer).data in ("conversations", "preferences", "ratings", "prompts")
     if needs_chat and (model.kind != "decoder" or not model.has_template):
         raise InvalidRequest(

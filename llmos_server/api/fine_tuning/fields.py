@@ -40,7 +40,7 @@ METHOD: Table = {
     "reinforcement": honoured("", nested=REINFORCEMENT),
 }
 CREATE_JOB: Table = {
-    "model": honoured("a chat model of this server, by name"),
+    "model": honoured("a chat model of this server, by name; no adapter"),
     "training_file": honoured("the id of a file of the purpose fine-tune"),
     "validation_file": honoured("the same; its loss is measured once an epoch"),
     "method": honoured("supervised when absent", nested=METHOD),
