@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from migrated import migrate
 
 from llmos_server.files.job_folders import JobFolders
 from llmos_server.job_contracts import Job, JobKind, ServerAddress
@@ -16,7 +17,6 @@ from llmos_server.jobs.context import RunContext, call_in, event_loop, watched
 from llmos_server.jobs.run import Run
 from llmos_server.settings import Settings
 from llmos_server.store.database import Database
-from llmos_server.store.migrate import migrate
 from llmos_server.store.store import Store
 
 NOWHERE = ServerAddress("http://127.0.0.1:1", "none")

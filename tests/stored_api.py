@@ -7,12 +7,12 @@ from typing import Any
 
 import httpx2
 import openai
+from migrated import migrate
 
 from llmos_server.access.gate import Gate
 from llmos_server.access.keys import make_key
 from llmos_server.settings import StorageSettings
 from llmos_server.store.database import Database
-from llmos_server.store.migrate import migrate
 from llmos_server.store.store import Store
 
 HELLO = {"type": "message", "role": "user", "content": "Hello"}

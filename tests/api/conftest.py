@@ -20,13 +20,15 @@ import httpx2
 import jsonschema
 import pytest
 import uvicorn
+from migrated import migrate
+from shared_routes import create_litestar
 
-from llmos_server.api.app import HANDLERS, create_api
+from llmos_server.api import app as api_app
+from llmos_server.api.app import create_api
 from llmos_server.api.http.connections import BoundedProtocol
 from llmos_server.api.served import ModelDirectory, ServedModel
 from llmos_server.files.folder import FileFolder
 from llmos_server.settings import ApiSettings, EvalsSettings
-from llmos_server.store.migrate import migrate
 
 TESTS = Path(__file__).parents[1]
 
@@ -48,13 +50,10 @@ def fakes() -> ModuleType:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def signatures_read_once() -> None:
-    """Each app copies the handlers, and Litestar reads every copy's signature anew: more than half of what an app
-    costs. Those that have been read are copied as read."""
-    for handler in HANDLERS:
-        assert handler.signature_model
-        assert handler.parsed_return_field
-        handler.parsed_data_field  # noqa: B018
+def routes_built_once() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(api_app, "Litestar", create_litestar)
+        yield
 
 
 @pytest.fixture

@@ -8,12 +8,12 @@ from typing import Any
 
 import msgspec
 import pytest
+from migrated import migrate
 
 from llmos_server.access.gate import Gate
 from llmos_server.access.keys import make_key
 from llmos_server.adapter_contracts import ADAPTERS, AdapterVersion
 from llmos_server.store.database import Database
-from llmos_server.store.migrate import migrate
 from llmos_server.store.store import Store
 
 BASE = "tiny"

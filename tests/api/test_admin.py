@@ -7,6 +7,7 @@ import functools
 
 import httpx2
 import pytest
+from migrated import migrate
 
 from llmos_server.access.gate import Gate
 from llmos_server.api.app import create_api
@@ -16,7 +17,6 @@ from llmos_server.key_contracts import UsageRow
 from llmos_server.settings import ApiSettings
 from llmos_server.store.database import Database
 from llmos_server.store.ledger import Ledger
-from llmos_server.store.migrate import migrate
 from llmos_server.store.owners import EVERYBODY
 from llmos_server.store.store import Store
 

@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from migrated import migrate
 
 from llmos_server.access.gate import Gate
 from llmos_server.access.keys import make_key
 from llmos_server.adapter_contracts import AdapterVersion
 from llmos_server.store.database import Database
-from llmos_server.store.migrate import migrate
 from llmos_server.store.store import Store
 
 TOKEN = "llmos-admin-" + "t" * 43

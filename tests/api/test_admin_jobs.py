@@ -10,6 +10,7 @@ import httpx2
 import msgspec
 import pytest
 from job_fakes import make_job
+from migrated import migrate
 
 from llmos_server.access.gate import Gate
 from llmos_server.access.keys import make_key
@@ -22,7 +23,6 @@ from llmos_server.job_contracts import JobEvent
 from llmos_server.settings import ApiSettings
 from llmos_server.store.database import Database
 from llmos_server.store.job_leases import hold_of
-from llmos_server.store.migrate import migrate
 from llmos_server.store.store import Store
 
 TOKEN = "llmos-admin-" + "t" * 43

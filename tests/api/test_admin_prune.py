@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from migrated import migrate
 
 from llmos_server.access.gate import Gate
 from llmos_server.store.database import Database
-from llmos_server.store.migrate import migrate
 from llmos_server.store.store import Store
 
 TOKEN = "llmos-admin-" + "t" * 43

@@ -12,6 +12,7 @@ from typing import Any
 import httpx2
 import pytest
 from live_watcher import Watcher
+from migrated import migrate
 
 from llmos_server import hookimpl
 from llmos_server.access.gate import Gate
@@ -23,7 +24,6 @@ from llmos_server.plugins.host import PluginHost
 from llmos_server.plugins.sources import Candidate
 from llmos_server.settings import PluginsSettings, StorageSettings
 from llmos_server.store.database import Database
-from llmos_server.store.migrate import migrate
 from llmos_server.store.store import Store
 
 TOKEN = "llmos-admin-" + "t" * 43

@@ -6,13 +6,13 @@ from typing import Any
 
 import httpx2
 import pytest
+from migrated import migrate
 
 from llmos_server.access.gate import Gate
 from llmos_server.access.keys import make_key
 from llmos_server.settings import StorageSettings
 from llmos_server.store import feedback as stored
 from llmos_server.store.database import Database
-from llmos_server.store.migrate import migrate
 from llmos_server.store.store import Store
 
 TOKEN = "llmos-admin-" + "t" * 43

@@ -14,6 +14,7 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
+from migrated import migrate
 from sqlalchemy import insert
 
 from llmos_server.api.anthropic import fields as anthropic_fields
@@ -28,7 +29,6 @@ from llmos_server.chat.renderer import Renderer
 from llmos_server.engine.messages import AddRequest
 from llmos_server.store.database import Database
 from llmos_server.store.eval_tables import EvalRow
-from llmos_server.store.migrate import migrate
 from llmos_server.store.state_tables import ConversationRow
 from llmos_server.store.store import Store
 

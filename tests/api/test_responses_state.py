@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from agent_fakes import add_tools, calls, turns
+from migrated import migrate
 from response_events import assemble, parse
 
 from llmos_server.access.gate import Gate
@@ -15,7 +16,6 @@ from llmos_server.api.responding.toolset import Toolset, _shown
 from llmos_server.api.services import STATE_KEY
 from llmos_server.settings import StorageSettings
 from llmos_server.store.database import Database
-from llmos_server.store.migrate import migrate
 from llmos_server.store.store import Store
 
 URL = "/v1/responses"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from migrated import migrate
 
 from llmos_server.access.gate import Gate
 from llmos_server.settings import StorageSettings
 from llmos_server.store.database import Database
-from llmos_server.store.migrate import migrate
 from llmos_server.store.store import Store
 
 RESPONSES, CONVERSATIONS = "/v1/responses", "/v1/conversations"

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 from job_fakes import job_context, make_job, read_job
+from migrated import migrate
 
 from llmos_server.api.batches.describing import describe
 from llmos_server.batches.job import run
@@ -22,7 +23,6 @@ from llmos_server.job_contracts import Cancelled, JobFailed
 from llmos_server.settings import JobsSettings, Settings
 from llmos_server.store.database import Database
 from llmos_server.store.jobs import JobRepository
-from llmos_server.store.migrate import migrate
 from llmos_server.store.store import Store
 
 ENDPOINT = "/v1/chat/completions"

@@ -32,7 +32,7 @@ def load(name: str, path: Path) -> ModuleType:
     return sys.modules[name]
 
 
-signatures_read_once = load("llmos_test_api_app", TESTS / "api" / "conftest.py").signatures_read_once
+routes_built_once = load("llmos_test_api_app", TESTS / "api" / "conftest.py").routes_built_once
 
 
 @asynccontextmanager

@@ -13,13 +13,13 @@ import hypothesis.strategies as st
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule
 from job_fakes import make_job
+from migrated import migrate
 from sqlalchemy import select, text
 
 from llmos_server.job_contracts import ENDED, JobError, LeaseLost
 from llmos_server.store.database import Database
 from llmos_server.store.job_leases import Hold, hold_of
 from llmos_server.store.job_tables import JobRow
-from llmos_server.store.migrate import migrate
 from llmos_server.store.owners import EVERYBODY
 from llmos_server.store.store import Store
 
@@ -27,9 +27,6 @@ SERVERS = ("one", "two")
 LEASE = 30_000
 MAX_ATTEMPTS = 3
 DONE = text("CREATE TABLE done (job_id TEXT)")
-
-MIGRATED: list[bytes] = []
-"""An empty database, made once."""
 
 
 class Queue(RuleBasedStateMachine):
@@ -50,15 +47,9 @@ class Queue(RuleBasedStateMachine):
         self.wait_for(self.set_up())
 
     async def set_up(self) -> None:
-        path = Path(self.folder.name) / "llmos.db"
-        if MIGRATED:
-            path.write_bytes(MIGRATED[0])
-            return
         await migrate(self.store.database)
         async with self.store.database.write() as connection:
             await connection.execute(DONE)
-        await self.store.database.close()
-        MIGRATED.append(path.read_bytes())
 
     def wait_for(self, awaitable: Any) -> Any:
         return self.loop.run_until_complete(awaitable)

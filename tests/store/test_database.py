@@ -10,13 +10,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from migrated import migrate
 from rows import key
 from sqlalchemy import text
 
 from llmos_server.errors import SettingsError, StoreUnavailable
 from llmos_server.store import database as module
 from llmos_server.store.database import Database, read_url
-from llmos_server.store.migrate import migrate
 from llmos_server.store.store import Store
 
 

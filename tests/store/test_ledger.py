@@ -11,6 +11,7 @@ import pytest
 import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from migrated import migrate
 from rows import key, usage
 
 from llmos_server.errors import StoreUnavailable
@@ -19,7 +20,6 @@ from llmos_server.store import database as database_module
 from llmos_server.store import ledger as module
 from llmos_server.store.database import Database
 from llmos_server.store.ledger import Ledger
-from llmos_server.store.migrate import migrate
 from llmos_server.store.owners import EVERYBODY
 from llmos_server.store.store import Store
 

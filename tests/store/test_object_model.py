@@ -18,10 +18,10 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from migrated import migrate
 
 from llmos_server.errors import InvalidRequest
 from llmos_server.store.database import Database
-from llmos_server.store.migrate import migrate
 from llmos_server.store.store import Store
 
 OWNERS = st.sampled_from(["", "a", "b"])

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from migrated import migrate
 from sqlalchemy import update
 
 from llmos_server.settings import DatabaseSettings, Settings, StorageSettings
 from llmos_server.store.database import Database
-from llmos_server.store.migrate import migrate
 from llmos_server.store.object_removals import Removed
 from llmos_server.store.owners import EVERYBODY
 from llmos_server.store.state_tables import ConversationRow, ResponseRow

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from migrated import migrate
 
 from llmos_server.access.gate import Gate
 from llmos_server.api.skill_history import SkillHistory
 from llmos_server.skill_contracts import SkillScore
 from llmos_server.store.database import Database
-from llmos_server.store.migrate import migrate
 from llmos_server.store.store import Store
 
 TOKEN = "llmos-admin-" + "t" * 43
