@@ -54,11 +54,61 @@ def training_lines(pairs: list[tuple[str, str]]) -> bytes:
 
 def tune(client: openai.OpenAI, pairs: list[tuple[str, str]], seconds: float, **fields: Any) -> Any:
     """The job when it has succeeded."""
-    file = client.files.create(file=("orders.jsonl", training_lines(pairs)), purpose="fine-tune")
-    made = client.fine_tuning.jobs.create(training_file=file.id, seed=1, **fields)
-    done = wait(lambda: client.fine_tuning.jobs.retrieve(made.id), ("succeeded", "failed", "cancelled"), seconds)
+    done = tune_to_its_end(client, pairs, seconds, **fields)
     assert done.status == "succeeded", done.error
     return done
+
+
+def tune_to_its_end(client: openai.OpenAI, pairs: list[tuple[str, str]], seconds: float, **fields: Any) -> Any:
+    """The job when it has ended."""
+    file = client.files.create(file=("pairs.jsonl", training_lines(pairs)), purpose="fine-tune")
+    made = client.fine_tuning.jobs.create(training_file=file.id, seed=1, **fields)
+    return wait(lambda: client.fine_tuning.jobs.retrieve(made.id), ("succeeded", "failed", "cancelled"), seconds)
+
+
+class PairsEval:
+    """How many answers are the wanted ones."""
+
+    def __init__(self, client: openai.OpenAI, pairs: list[tuple[str, str]], operation: str = "eq") -> None:
+        """operation: of string_check."""
+        self._client = client
+        self._items = [{"item": {"text": text, "wanted": wanted}} for text, wanted in pairs]
+        schema = {"type": "object", "properties": {"text": {"type": "string"}, "wanted": {"type": "string"}}}
+        check = {
+            "type": "string_check",
+            "name": "exact",
+            "input": "{{sample.output_text}}",
+            "reference": "{{item.wanted}}",
+            "operation": operation,
+        }
+        made = client.evals.create(
+            data_source_config={"type": "custom", "item_schema": schema, "include_sample_schema": True},
+            testing_criteria=[check],  # type: ignore[list-item]
+        )
+        self.id = made.id
+
+    def measure(self, model: str, seconds: float) -> Any:
+        """A completed run."""
+        source = {
+            "type": "completions",
+            "model": model,
+            "input_messages": {"type": "template", "template": [{"role": "user", "content": "{{item.text}}"}]},
+            "sampling_params": {"temperature": 0, "max_completion_tokens": 40},
+            "source": {"type": "file_content", "content": self._items},
+        }
+        run = self._client.evals.runs.create(self.id, data_source=source)  # type: ignore[arg-type]
+        done = wait(lambda: self.run(run.id), ("completed", "failed", "canceled"), seconds)
+        assert done.status == "completed", done.error
+        return done
+
+    def run(self, run_id: str) -> Any:
+        return self._client.evals.runs.retrieve(run_id, eval_id=self.id)
+
+    def compare(self, base: str, other: str) -> tuple[list[dict[str, float]], dict[str, float]]:
+        """Ids of runs: their means, and the difference, with intervals."""
+        found: Any = self._client.get(f"/evals/{self.id}/compare?runs={base},{other}", cast_to=object)
+        exact = next(one for one in found["criteria"] if one["testing_criteria"] == "exact")
+        return exact["means"], exact["differences"][0]
 
 
 def answer(client: openai.OpenAI, model: str, text: str) -> str:

@@ -98,6 +98,16 @@ def usage_of(answer: dict[str, Any]) -> TokenUsage:
     )
 
 
+def shown_usage(usage: TokenUsage) -> dict[str, int]:
+    """As OpenAI's samples tell it."""
+    return {
+        "total_tokens": usage.total_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "prompt_tokens": usage.prompt_tokens,
+        "cached_tokens": usage.cached_tokens,
+    }
+
+
 async def embed(models: Models, texts: Sequence[str], model: str | None) -> tuple[list[list[float]], TokenUsage]:
     body = {"input": list(texts), **({} if model is None else {"model": model})}
     answer = await models.post("/v1/embeddings", body)

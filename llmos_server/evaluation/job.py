@@ -20,7 +20,8 @@ from llmos_server.evaluation.rows import Rows
 from llmos_server.evaluation.running import Evaluated, Evaluator
 from llmos_server.evaluation.sampling import create_sampler
 from llmos_server.evaluation.sandboxing import GraderSandbox
-from llmos_server.evaluation.sources import DataSource, Row
+from llmos_server.evaluation.snapshot import Snapshot, remove_snapshot
+from llmos_server.evaluation.sources import DataSource, FileContent, FileId, Row, StoredResponses
 from llmos_server.evaluation.tally import Tally
 from llmos_server.files.folder import FileFolder
 from llmos_server.job_contracts import JobContext, JobFailed
@@ -42,6 +43,8 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     source: DataSource
     criteria: list[GraderSpec]
     item_schema: dict[str, Any]
+    metadata: dict[str, Any]
+    """Of stored responses, where the eval is of such."""
 
 
 def run(context: JobContext) -> None:
@@ -63,20 +66,19 @@ def read_wanted(context: JobContext) -> Wanted:
     if found is None:
         raise JobFailed("The run was deleted.", code="run_deleted")
     eval_id, model, content, measured = found
-    schema = measured["data_source_config"]["schema"]["properties"].get("item", {})
+    config = measured["data_source_config"]
     return Wanted(
         eval_id=eval_id,
         model=model,
         source=msgspec.convert(content["data_source"], DataSource),
         criteria=msgspec.convert(measured["testing_criteria"], list[GraderSpec]),
-        item_schema=schema,
+        item_schema=config["schema"]["properties"].get("item", {}),
+        metadata=config.get("metadata") or {},
     )
 
 
 async def _run(context: JobContext, wanted: Wanted) -> None:
-    rows = Rows(wanted.source.source, lambda file_id: _find_file(context, file_id))
-    context.progress(0.0, "checking the items")
-    number = await asyncio.to_thread(rows.check, wanted.item_schema, context.check)
+    rows, number = await asyncio.to_thread(_open_rows, context, wanted)
     headers = {"Authorization": f"Bearer {context.server.key}"}
     async with httpx2.AsyncClient(base_url=context.server.base_url, headers=headers, timeout=None) as http:
         models = HttpModels(http)
@@ -99,6 +101,21 @@ async def _run(context: JobContext, wanted: Wanted) -> None:
             )
     result = msgspec.to_builtins(book.tally.result(before))
     context.finish(result, ending_run(context.job.owner, context.job.id, result))
+    remove_snapshot(context)
+
+
+def _open_rows(context: JobContext, wanted: Wanted) -> tuple[Rows, int]:
+    """The items, all of them checked, and how many. Raises InvalidRequest."""
+    context.progress(0.0, "checking the items")
+    source = wanted.source.source
+    match source:
+        case FileContent():
+            rows = Rows(source.content)
+        case FileId():
+            rows = Rows(_find_file(context, source.id))
+        case StoredResponses():
+            rows = Rows(Snapshot(context, source, wanted.metadata).take())
+    return rows, rows.check(wanted.item_schema, context.check)
 
 
 async def find_digest(models: HttpModels, model: str) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import msgspec
 from llmos_server.chat.answer_check import explain_within_bounds
 from llmos_server.data.lines import read_lines
 from llmos_server.errors import InvalidRequest
-from llmos_server.evaluation.sources import MAX_ROWS, FileContent, FileId, Row, Source
+from llmos_server.evaluation.sources import MAX_ROWS, Row
 
 MAX_LINE_BYTES = 4 * 2**20
 
@@ -19,16 +19,15 @@ MAX_LINE_BYTES = 4 * 2**20
 class Rows:
     """Iterable again and again: place and item, from 0 on."""
 
-    def __init__(self, source: Source, find_file: Callable[[str], Path]) -> None:
-        """find_file: the content of an uploaded file, by id."""
+    def __init__(self, source: Sequence[Row] | Path) -> None:
+        """source: a file of JSON lines, or what a body brought."""
         self._source = source
-        self._find_file = find_file
 
     def __iter__(self) -> Iterator[tuple[int, Row]]:
         """Raises InvalidRequest for a line that is no item."""
-        if isinstance(self._source, FileContent):
-            return enumerate(self._source.content)
-        return self._read_file(self._source)
+        if isinstance(self._source, Path):
+            return _read_file(self._source)
+        return enumerate(self._source)
 
     def check(self, schema: Mapping[str, Any], look: Callable[[], None]) -> int:
         """How many there are. schema: of each item. look: called between items, and may raise. Raises InvalidRequest
@@ -44,20 +43,21 @@ class Rows:
             raise InvalidRequest("The file holds no items.", param="data_source.source", code="no_items")
         return number
 
-    def _read_file(self, source: FileId) -> Iterator[tuple[int, Row]]:
-        place = -1
-        with self._find_file(source.id).open("rb") as file:
-            for line in read_lines(file, MAX_LINE_BYTES):
-                if line.data is None:
-                    raise _refusal(line.number - 1, f"it has more than {MAX_LINE_BYTES} bytes")
-                if not line.data.strip():
-                    continue
-                place += 1
-                if place >= MAX_ROWS:
-                    raise InvalidRequest(
-                        f"The file holds more than {MAX_ROWS} items; make several runs.", param="data_source.source"
-                    )
-                yield place, _read_line(line.number, line.data)
+
+def _read_file(path: Path) -> Iterator[tuple[int, Row]]:
+    place = -1
+    with path.open("rb") as file:
+        for line in read_lines(file, MAX_LINE_BYTES):
+            if line.data is None:
+                raise _refusal(line.number - 1, f"it has more than {MAX_LINE_BYTES} bytes")
+            if not line.data.strip():
+                continue
+            place += 1
+            if place >= MAX_ROWS:
+                raise InvalidRequest(
+                    f"The file holds more than {MAX_ROWS} items; make several runs.", param="data_source.source"
+                )
+            yield place, _read_line(line.number, line.data)
 
 
 def _read_line(number: int, data: bytes) -> Row:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import msgspec
 
 from llmos_server.errors import InvalidRequest
-from llmos_server.evaluation.asking import Models, TokenUsage, usage_of
+from llmos_server.evaluation.asking import Models, TokenUsage, shown_usage, usage_of
 from llmos_server.evaluation.graders.messages import MessageTemplates
 from llmos_server.evaluation.graders.spec import Message
 from llmos_server.evaluation.grading import sample_of
@@ -25,8 +25,10 @@ from llmos_server.evaluation.sources import (
     Responses,
     ResponseSampling,
     Row,
+    StoredResponses,
     TemplateMessages,
 )
+from llmos_server.evaluation.stored import calls_of, finish_reason, text_of
 from llmos_server.evaluation.templates import MissingVariable, Path
 
 WHERE = "data_source.input_messages"
@@ -55,6 +57,8 @@ def create_sampler(source: DataSource, models: Models) -> Sampler:
             return GivenAnswers()
         case Completions():
             return CompletionSampler(source, models)
+        case Responses(model=None, input_messages=None, sampling_params=None, source=StoredResponses()):
+            return StoredAnswers()
         case Responses():
             return ResponseSampler(source, models)
 
@@ -67,6 +71,18 @@ class GivenAnswers:
         values = {**sample_of(values["output_text"]), **values}
         output = [{"role": "assistant", "content": values["output_text"]}]
         return Sampled(values=values, shown={**_shown_sampling({}), "output": output, "finish_reason": "stop"})
+
+
+class StoredAnswers:
+    """Of responses, as they were given."""
+
+    async def sample(self, row: Row) -> Sampled:
+        found = row.sample or {}
+        text = found.get("output_text", "")
+        told = {name: value for name, value in found.items() if not name.startswith("output_")}
+        output = [{"role": "assistant", "content": text}]
+        shown = {**_shown_sampling({}), **told, "input": row.item["input"], "output": output}
+        return Sampled(values={**sample_of(text), **found}, shown=shown)
 
 
 class CompletionSampler:
@@ -98,7 +114,7 @@ class CompletionSampler:
             "output": [message],
             "finish_reason": choice["finish_reason"],
             "model": answer["model"],
-            "usage": _shown_usage(usage),
+            "usage": shown_usage(usage),
             "confidence": _confidence(choice),
         }
         values = sample_of(message.get("content") or "", model=answer["model"], choices=[choice], **calls)
@@ -108,11 +124,12 @@ class CompletionSampler:
 class ResponseSampler:
     def __init__(self, source: Responses, models: Models) -> None:
         self._models = models
-        self._messages = create_messages(source.input_messages)
+        model, messages = _asked(source)
+        self._messages = create_messages(messages, can_be_items=True)
         sampling = source.sampling_params or ResponseSampling()
         effort = sampling.reasoning_effort
         self._body = {
-            "model": source.model,
+            "model": model,
             "temperature": DEFAULT_TEMPERATURE if sampling.temperature is None else sampling.temperature,
             "top_p": 1.0 if sampling.top_p is None else sampling.top_p,
             "seed": DEFAULT_SEED if sampling.seed is None else sampling.seed,
@@ -127,23 +144,22 @@ class ResponseSampler:
         messages = self._messages(row)
         answer = await self._models.post("/v1/responses", {**self._body, "input": messages})
         usage, output = usage_of(answer), answer["output"]
-        parts = [part for item in output if item["type"] == "message" for part in item["content"]]
-        text = "".join(part.get("text", "") for part in parts)
-        calls = [item for item in output if item["type"].endswith("_call")]
+        text, calls = text_of(output), calls_of(output)
         shown = {
             **_shown_sampling({**self._body, "max_completion_tokens": self._body["max_output_tokens"]}),
             "input": messages,
             "output": [{"role": "assistant", "content": text}],
-            "finish_reason": "stop" if answer["status"] == "completed" else "length",
+            "finish_reason": finish_reason(answer),
             "model": answer["model"],
-            "usage": _shown_usage(usage),
+            "usage": shown_usage(usage),
         }
         more = {"output_tools": calls} if calls else {}
         return Sampled(values=sample_of(text, model=answer["model"], **more), shown=shown, usage=(usage,))
 
 
-def create_messages(wanted: InputMessages) -> Callable[[Row], list[dict[str, Any]]]:
-    """What makes an item into messages. Raises InvalidRequest."""
+def create_messages(wanted: InputMessages, *, can_be_items: bool = False) -> Callable[[Row], list[dict[str, Any]]]:
+    """What makes an item into messages. can_be_items: of other types, too, as /v1/responses takes them. Raises
+    InvalidRequest."""
     if isinstance(wanted, TemplateMessages):
         templates = MessageTemplates(wanted.template, f"{WHERE}.template")
         if "sample" in templates.roots:
@@ -154,7 +170,7 @@ def create_messages(wanted: InputMessages) -> Callable[[Row], list[dict[str, Any
             )
         return lambda row: templates.render({"item": row.item})
     path = Path(wanted.item_reference, f"{WHERE}.item_reference")
-    return lambda row: _read_messages(path, {"item": row.item})
+    return lambda row: _read_messages(path, {"item": row.item}, can_be_items)
 
 
 def errored(source: DataSource, error: Exception) -> dict[str, Any]:
@@ -164,9 +180,24 @@ def errored(source: DataSource, error: Exception) -> dict[str, Any]:
     return {**_shown_sampling(sampling), "finish_reason": "error", "error": told}
 
 
-def _read_messages(path: Path, values: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _asked(source: Responses) -> tuple[str, InputMessages]:
+    """Which model is asked what. Raises InvalidRequest."""
+    if source.model is not None and source.input_messages is not None:
+        return source.model, source.input_messages
+    field = "model" if source.model is None else "input_messages"
+    raise InvalidRequest(
+        f"data_source.{field} is missing. Only stored responses, a source of the type responses, can be graded "
+        "without asking a model: leave model, input_messages and sampling_params out then.",
+        param=f"data_source.{field}",
+        code="missing_required_parameter",
+    )
+
+
+def _read_messages(path: Path, values: Mapping[str, Any], can_be_items: bool) -> list[dict[str, Any]]:
     found = path.find(values)
     try:
+        if can_be_items and any("role" not in item for item in msgspec.convert(found, list[dict[str, Any]])):
+            return list(found)
         messages = msgspec.convert(found, list[Message])
     except msgspec.ValidationError as error:
         told = f"{{{{ {path.text} }}}} is no list of messages ({error})."
@@ -186,15 +217,6 @@ def _shown_sampling(body: Mapping[str, Any]) -> dict[str, Any]:
         "max_completion_tokens": body.get("max_completion_tokens"),
         "top_p": body.get("top_p"),
         "seed": body.get("seed"),
-    }
-
-
-def _shown_usage(usage: TokenUsage) -> dict[str, int]:
-    return {
-        "total_tokens": usage.total_tokens,
-        "completion_tokens": usage.completion_tokens,
-        "prompt_tokens": usage.prompt_tokens,
-        "cached_tokens": usage.cached_tokens,
     }
 
 

@@ -33,6 +33,26 @@ class FileId(_Typed, kw_only=True, tag="file_id"):
     id: Annotated[str, Meta(min_length=1, max_length=64)]
 
 
+class StoredResponses(_Typed, kw_only=True, tag="responses"):
+    """The owner's own, which all that is given holds for: the newest `limit`."""
+
+    model: str | None = None
+    metadata: dict[str, Any] | None = None
+    instructions_search: str | None = None
+    created_after: Annotated[int, Meta(ge=0)] | None = None
+    """Unix seconds, included, both."""
+    created_before: Annotated[int, Meta(ge=0)] | None = None
+    reasoning_effort: str | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    users: list[str] | None = None
+    """One of these."""
+    tools: list[str] | None = None
+    """With one of these."""
+    limit: Annotated[int, Meta(ge=1, le=MAX_ROWS)] | None = None
+    """OpenAI's guide has it, their document doesn't."""
+
+
 Source = FileContent | FileId
 
 
@@ -83,11 +103,11 @@ class Completions(_Typed, kw_only=True, tag="completions"):
 
 
 class Responses(_Typed, kw_only=True, tag="responses"):
-    """A model answers, by /v1/responses."""
+    """A model answers, by /v1/responses. Without one, stored responses are graded as they are."""
 
-    source: Source
-    model: Annotated[str, Meta(min_length=1, max_length=512)]
-    input_messages: InputMessages
+    source: Source | StoredResponses
+    model: Annotated[str, Meta(min_length=1, max_length=512)] | None = None
+    input_messages: InputMessages | None = None
     sampling_params: ResponseSampling | None = None
 
 
@@ -96,4 +116,4 @@ DataSource = Jsonl | Completions | Responses
 
 def model_of(source: DataSource) -> str:
     """ "" where the answers are given."""
-    return "" if isinstance(source, Jsonl) else source.model
+    return "" if isinstance(source, Jsonl) else source.model or ""

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Select, literal, select
 
 from llmos_server.errors import InvalidRequest
+from llmos_server.store.objects import from_text
 from llmos_server.store.state_tables import ResponseRow
 
 MAX_CHAIN = 1000
@@ -55,3 +56,12 @@ def check_chain(rows: Sequence[Any], response_id: str, max_bytes: int) -> None:
             param=_PARAM,
             code="previous_response_not_finished",
         )
+
+
+def items_of(rows: Sequence[Any]) -> list[dict[str, Any]]:
+    """rows: of the statement above. All items, input and output."""
+    items: list[dict[str, Any]] = []
+    for row in rows:
+        items += from_text(row.input_items)
+        items += from_text(row.response).get("output", ())
+    return items

@@ -9,7 +9,7 @@ from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from llmos_server.settings import StorageSettings
-from llmos_server.store.chains import chain_up_to, check_chain
+from llmos_server.store.chains import chain_up_to, check_chain, items_of
 from llmos_server.store.database import Database
 from llmos_server.store.objects import can_be_id, check_size, from_text, now_milliseconds, num_bytes, to_text
 from llmos_server.store.presence import Presence
@@ -124,11 +124,7 @@ class ResponseRepository:
         if not rows:
             return None
         check_chain(rows, response_id, self._max_bytes)
-        items: list[dict[str, Any]] = []
-        for row in rows:
-            items += from_text(row.input_items)
-            items += from_text(row.response).get("output", ())
-        return items
+        return items_of(rows)
 
     async def fail_unfinished(self) -> int:
         """What servers left that run no more becomes failed, everybody's alike; how many there were."""

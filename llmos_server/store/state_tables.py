@@ -20,6 +20,7 @@ class ResponseRow(Owned, DefaultBase):
     __table_args__ = (
         Index("ix_responses_owner_previous_id", "owner", "previous_id"),
         Index("ix_responses_created", "created"),
+        Index("ix_responses_owner_created", "owner", "created", "id"),
         Index("ix_responses_owner_num_bytes", "owner", "num_bytes"),
         Index("ix_responses_runner", "runner", sqlite_where=_UNFINISHED, postgresql_where=_UNFINISHED),
     )

@@ -1,5 +1,5 @@
-"""A tiny model is tuned by the stock SDK on a real server: the job, its events, its names. proof/test_fine_tuning.py
-does it with a real model and a real task."""
+"""A tiny model is tuned by the stock SDK on a real server: the job, its gate, its events, its names.
+proof/test_fine_tuning.py does it with a real model and a real task."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import openai
 import pytest
 import tiny_models
-from tuning_task import answer, orders, training_lines, tune, wait
+from tuning_task import PairsEval, answer, orders, training_lines, tune, wait
 
 MODEL = "file:tiny"
 SECONDS = 120.0
@@ -32,7 +32,13 @@ def client(start_server: Any, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 def test_a_job_leaves_names_that_answer(client: openai.OpenAI) -> None:
-    job = tune(client, orders(12, seed=2), SECONDS, model=MODEL, suffix="orders", extra_body=SHORT)
+    measured = PairsEval(client, orders(3, seed=4))
+    base = measured.measure(MODEL, SECONDS)
+    gate = {"gate": {"eval_id": measured.id, "tolerance": 1}}
+    job = tune(client, orders(12, seed=2), SECONDS, model=MODEL, suffix="orders", extra_body={**SHORT, **gate})
+    assert (job.verdict["promoted"], job.verdict["base_run"]) == (True, base.id)
+    candidate = measured.run(job.verdict["candidate_run"])
+    assert candidate.model_digest == client.models.retrieve(job.fine_tuned_model).digest != base.model_digest
     name = job.fine_tuned_model
     assert name.startswith(f"{job.model}:orders-")
     checkpoints = list(client.fine_tuning.jobs.checkpoints.list(job.id))

@@ -5,13 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import signal
-import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +18,10 @@ import pytest
 sys.path += [str(Path(__file__).parents[1] / folder) for folder in ("training", "jobs", ".")]
 
 from job_fakes import make_job
+from killing import KilledServer, disturb
 from tiny_model import conversations, save_model, write_lines
 
-from llmos_server.job_contracts import ENDED, Job
+from llmos_server.job_contracts import Job
 from llmos_server.registry.progress import QuietProgress
 from llmos_server.registry.registry import Registry
 from llmos_server.settings import Settings
@@ -36,6 +34,7 @@ pytestmark = [pytest.mark.proof, pytest.mark.filterwarnings("ignore")]
 
 NUM_KILLS = 20
 NUM_STEPS = 48
+MOST_STEPS = 5
 SCRIPT = Path(__file__).parent / "killed_server.py"
 VALUES: dict[str, Any] = {
     "use_peft": True,
@@ -56,15 +55,14 @@ VALUES: dict[str, Any] = {
 }
 
 
-class House:
-    """A home with a tiny model, and servers that come and go."""
+class House(KilledServer):
+    """A home with a tiny model, and servers that do jobs and nothing else."""
 
     def __init__(self, home: Path) -> None:
-        self.home = home
+        super().__init__(home, home / "server.log")
         self.model = f"file:{save_model(home / 'tiny')}"
         Registry(home, {}, 1.0).pull(self.model, QuietProgress())
         self.data = write_lines(home / "chats.jsonl", conversations(24))
-        self.process: subprocess.Popen[bytes] | None = None
 
     def ask(self, work: Any) -> Any:
         async def inside() -> Any:
@@ -86,50 +84,14 @@ class House:
     def job(self, job_id: str) -> Job:
         return self.ask(lambda store: store.jobs.get(EVERYBODY, job_id))
 
-    def has_ended(self, job_id: str) -> bool:
-        return self._row(job_id)[0] in ENDED
-
-    def step(self, job_id: str) -> int:
-        """That it is at, as it tells."""
-        words = self._row(job_id)[1].split()
+    def step_of(self, detail: str) -> int:
+        words = detail.split()
         return int(words[1]) if len(words) > 1 and words[0] == "Step" else 0
-
-    def _row(self, job_id: str) -> tuple[str, str]:
-        """Read often, so it is read cheaply."""
-        with closing(sqlite3.connect(self.home / "llmos.db")) as database:
-            query = "SELECT status, detail FROM jobs WHERE id = ?"
-            found: tuple[str, str] = database.execute(query, (job_id,)).fetchone()
-        return found
 
     def start(self) -> None:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-        with (self.home / "server.log").open("ab") as out:
+        with self.log.open("ab") as out:
             self.process = subprocess.Popen([sys.executable, str(SCRIPT), str(self.home)], env=environment, stderr=out)
-
-    def kill_server(self) -> None:
-        assert self.process is not None
-        self.process.kill()
-        self.process.wait()
-
-    def num_processes(self) -> int:
-        """Of jobs."""
-        return len(self._children())
-
-    def kill_jobs(self) -> None:
-        for pid in self._children():
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-
-    def _children(self) -> list[int]:
-        assert self.process is not None
-        found = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
-        return [int(pid) for pid in found.split()]
-
-    def until(self, good: Any, seconds: float = 300) -> None:
-        deadline = time.monotonic() + seconds
-        while not good():
-            assert time.monotonic() < deadline, (self.home / "server.log").read_text()[-3000:]
-            time.sleep(0.1)
 
 
 @contextmanager
@@ -155,27 +117,6 @@ async def adapters_of(store: Store, job_id: str) -> list[tuple[str, str]]:
     return sorted((one.name.rpartition(":")[2], one.digest) for one in found)
 
 
-def disturb(made: House, job_id: str, rng: random.Random, num_kills: int) -> int:
-    """Kills it, or its server, so many times, or until it has ended; how often. At any moment of a process: while it
-    loads, between two steps, in a checkpoint."""
-    for killed in range(num_kills):
-        made.until(lambda: made.num_processes() or made.has_ended(job_id))
-        if rng.random() < 0.3:
-            time.sleep(rng.uniform(0, 10))
-        else:
-            goal = made.step(job_id) + rng.randint(1, 5)
-            made.until(lambda goal=goal: made.step(job_id) >= goal or made.has_ended(job_id))
-            time.sleep(rng.uniform(0, 0.5))
-        if made.has_ended(job_id):
-            return killed
-        if rng.random() < 0.5:
-            made.kill_server()
-            made.start()
-        else:
-            made.kill_jobs()
-    return num_kills
-
-
 def test_a_job_that_is_killed_at_any_moment_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
     rng = random.Random(8)
     with house(tmp_path) as made:
@@ -191,7 +132,7 @@ def test_a_job_that_is_killed_at_any_moment_ends_as_if_it_had_not_been(tmp_path:
             rounds += 1
             job_id = f"ftjob-killed{rounds}"
             made.add(job_id)
-            killed += disturb(made, job_id, rng, NUM_KILLS - killed)
+            killed += disturb(made, job_id, rng, NUM_KILLS - killed, MOST_STEPS)
             made.until(lambda job_id=job_id: made.has_ended(job_id))
             job = made.job(job_id)
             assert job.status == "succeeded", job.error

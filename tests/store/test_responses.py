@@ -12,6 +12,7 @@ from llmos_server.settings import StorageSettings
 from llmos_server.store.chains import MAX_CHAIN
 from llmos_server.store.conversations import ConversationRepository
 from llmos_server.store.database import Database
+from llmos_server.store.response_logs import ROWS_AT_ONCE, reading_earlier, reading_responses
 from llmos_server.store.responses import BATCH_ROWS, ResponseRepository
 from llmos_server.store.store import Store
 
@@ -185,3 +186,22 @@ def test_everything_names_an_owner(repository: type) -> None:
     for method in methods:
         _, first, *_ = inspect.signature(method).parameters.values()
         assert (first.name, first.annotation, first.default) == ("owner", "str", inspect.Parameter.empty)
+
+
+async def test_a_log_has_an_owners_finished_ones_page_by_page_and_what_they_went_on_from(store: Store) -> None:
+    names = [f"resp_{number:02}" for number in range(ROWS_AT_ONCE + 2)]
+    await save_chain(store, "a", *names)
+    await save_chain(store, "b", "resp_other")
+    await store.responses.save("a", response("resp_running", status="in_progress"), [])
+    async with store.database.read() as connection:
+        first, has_more = await reading_responses("a", 0, 2**50, None)(connection)
+        rest, is_left = await reading_responses("a", 0, 2**50, first[-1])(connection)
+        assert (sorted(found.id for found in [*first, *rest]), has_more, is_left) == (names, True, False)
+        third = next(found for found in [*first, *rest] if found.id == "resp_02")
+        earlier = await reading_earlier("a", third, 2**20)(connection)
+        assert [item["id"] for item in earlier] == [
+            f"msg_resp_{name}" for name in ("00_in", "00_out", "01_in", "01_out")
+        ]
+        with pytest.raises(InvalidRequest, match="was deleted"):
+            await reading_earlier("b", third, 2**20)(connection)
+        assert await reading_responses("a", 0, 1, None)(connection) == ([], False)

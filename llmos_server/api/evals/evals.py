@@ -20,10 +20,12 @@ from llmos_server.api.http.access import principal_of
 from llmos_server.api.http.responses import ERRORS, json_response
 from llmos_server.api.schemas.evals import (
     CreateEvalRequest,
+    CustomConfig,
     DataSourceConfig,
     DeletedEval,
     Eval,
     EvalList,
+    LogsConfig,
     UpdateEvalRequest,
 )
 from llmos_server.api.services import store_of
@@ -32,6 +34,7 @@ from llmos_server.chat.answer_check import check_schema
 from llmos_server.chat.guarded import shared_guard
 from llmos_server.errors import InvalidRequest
 from llmos_server.evaluation.graders.create import create_graders
+from llmos_server.evaluation.stored import ITEM_SCHEMA
 
 TAGS = ["Evals"]
 ERROR_SPECS = {status: ERRORS[status] for status in (400, 404, 503)}
@@ -64,8 +67,9 @@ async def create_eval(request: AnyRequest, data: JSONBody[CreateEvalRequest]) ->
     require_keeping(request)
     async with open_means(request) as means:
         create_graders(data.testing_criteria, means)
-    item_schema = data.data_source_config.item_schema
-    await shared_guard().in_thread(check_schema, item_schema, "data_source_config.item_schema")
+    if isinstance(data.data_source_config, CustomConfig):
+        item_schema = data.data_source_config.item_schema
+        await shared_guard().in_thread(check_schema, item_schema, "data_source_config.item_schema")
     content = {
         "data_source_config": _to_config(data.data_source_config),
         "testing_criteria": msgspec.to_builtins(data.testing_criteria),
@@ -146,13 +150,15 @@ async def delete_eval(request: AnyRequest, eval_id: FromPath[str]) -> ASGIApp:
 
 def _to_config(config: DataSourceConfig) -> dict[str, Any]:
     """As OpenAI's tells it: the schema of a whole row."""
-    properties: dict[str, Any] = {"item": config.item_schema}
-    if config.include_sample_schema:
-        properties["sample"] = SAMPLE_SCHEMA
-    return {
-        "type": config.type,
-        "schema": {"type": "object", "properties": properties, "required": list(properties)},
-    }
+    if isinstance(config, LogsConfig):
+        properties: dict[str, Any] = {"item": ITEM_SCHEMA, "sample": SAMPLE_SCHEMA}
+        head: dict[str, Any] = {"type": "logs", "metadata": config.metadata or {}}
+    else:
+        properties = {"item": config.item_schema}
+        head = {"type": "custom"}
+        if config.include_sample_schema:
+            properties["sample"] = SAMPLE_SCHEMA
+    return {**head, "schema": {"type": "object", "properties": properties, "required": list(properties)}}
 
 
 EVAL_HANDLERS = [create_eval, list_evals, get_eval, update_eval, delete_eval]

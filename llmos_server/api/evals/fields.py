@@ -5,7 +5,7 @@ from __future__ import annotations
 from llmos_server.api.bodies.field_rules import Table, hint, honoured, refused
 from llmos_server.evaluation.graders.formula import FUNCTIONS
 
-_LOGS = "chat completions aren't stored on this server, so there are no logs to measure; send items"
+_LOGS = "chat completions aren't stored on this server; measure stored responses (logs), or send items"
 _ECHOED = "echoed by clients"
 
 MESSAGE: Table = {
@@ -36,7 +36,8 @@ TEXT_SIMILARITY: Table = {
     **_TEXTS,
     **_THRESHOLD,
     "evaluation_metric": honoured(
-        "fuzzy_match, bleu, gleu, meteor, cosine, rouge_1 to rouge_5, rouge_l; extension: chrf. 0 to 1 each"
+        "fuzzy_match, bleu, gleu, meteor (exact words and stems; no synonyms), cosine, rouge_1 to rouge_5, rouge_l; "
+        "extension: chrf. 0 to 1 each"
     ),
     "model": honoured("extension: whose embeddings cosine compares; the default for embeddings when absent"),
 }
@@ -98,12 +99,16 @@ _CUSTOM: Table = {
     "item_schema": honoured("a JSON Schema that each item is checked against"),
     "include_sample_schema": honoured("true: graders may name sample, which answers fill in"),
 }
+_OF_LOGS: Table = {
+    "type": honoured(),
+    "metadata": honoured("stored responses that runs measure have these pairs, beside those of the run"),
+}
 _NO_LOGS: Table = {"type": refused(_LOGS, code="unsupported_value")}
-CONFIGS: dict[str, Table] = {"custom": _CUSTOM, "logs": _NO_LOGS, "stored_completions": _NO_LOGS}
+CONFIGS: dict[str, Table] = {"custom": _CUSTOM, "logs": _OF_LOGS, "stored_completions": _NO_LOGS}
 CREATE_EVAL: Table = {
     "name": honoured("up to 200 characters"),
     "metadata": honoured("up to 16 pairs"),
-    "data_source_config": honoured("of the type custom", by_type=CONFIGS),
+    "data_source_config": honoured("of the type custom, or logs (stored responses)", by_type=CONFIGS),
     "testing_criteria": honoured("1 to 64 graders; an item passes when it passes all", by_type=GRADERS),
 }
 UPDATE_EVAL: Table = {
@@ -117,8 +122,22 @@ SOURCES: dict[str, Table] = {
     "file_id": {"type": honoured(), "id": honoured("of a file in JSON lines, each with item and, if given, sample")},
     "stored_completions": {"type": refused(_LOGS, code="unsupported_value")},
     "responses": {
-        "type": refused("stored responses aren't measured; send their texts as items", code="unsupported_value")
+        "type": refused("stored responses go with a data_source of the type responses", code="unsupported_value")
     },
+}
+STORED_RESPONSES: Table = {
+    "type": honoured(),
+    "model": honoured("as the responses tell it"),
+    "metadata": honoured("pairs that they all have"),
+    "instructions_search": honoured("a text in their instructions, in any case of its letters"),
+    "created_after": honoured("Unix seconds, included"),
+    "created_before": honoured("Unix seconds, included; when the run was made where absent"),
+    "reasoning_effort": honoured("that was asked for"),
+    "temperature": honoured("that was asked for; 1 where none was"),
+    "top_p": honoured("that was asked for; 1 where none was"),
+    "users": honoured("one of these as user"),
+    "tools": honoured("a tool with one of these names, types or labels"),
+    "limit": honoured("the newest so many; up to 100,000"),
 }
 INPUT_MESSAGES: dict[str, Table] = {
     "template": {"type": honoured(), "template": honoured("messages with places that name item", nested=MESSAGE)},
@@ -143,7 +162,11 @@ _ASKED: Table = {
 DATA_SOURCES: dict[str, Table] = {
     "jsonl": {"type": honoured(), "source": honoured("items with their samples", by_type=SOURCES)},
     "completions": {**_ASKED, "sampling_params": honoured("", nested=COMPLETION_SAMPLING)},
-    "responses": {**_ASKED, "sampling_params": honoured("", nested=RESPONSE_SAMPLING)},
+    "responses": {
+        **_ASKED,
+        "source": honoured("the items", by_type={**SOURCES, "responses": STORED_RESPONSES}),
+        "sampling_params": honoured("", nested=RESPONSE_SAMPLING),
+    },
 }
 CREATE_RUN: Table = {
     "name": honoured("up to 200 characters"),
@@ -154,9 +177,11 @@ CREATE_RUN: Table = {
 TABLES: dict[str, Table] = {
     "": CREATE_EVAL,
     ": data_source_config": _CUSTOM,
+    ": data_source_config of logs": _OF_LOGS,
     "/{eval_id}/runs": CREATE_RUN,
     "/{eval_id}/runs: data_source": DATA_SOURCES["completions"],
     "/{eval_id}/runs: sampling_params of completions": COMPLETION_SAMPLING,
     "/{eval_id}/runs: sampling_params of responses": RESPONSE_SAMPLING,
+    "/{eval_id}/runs: source of stored responses": STORED_RESPONSES,
 }
 """For the docs."""

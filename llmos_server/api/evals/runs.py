@@ -23,7 +23,7 @@ from llmos_server.api.services import files_of, store_of
 from llmos_server.api.stored.query import PAGE, check_names, read_page
 from llmos_server.errors import InvalidRequest
 from llmos_server.evaluation.sampling import create_sampler
-from llmos_server.evaluation.sources import DataSource, FileId, model_of
+from llmos_server.evaluation.sources import DataSource, FileId, StoredResponses, model_of
 from llmos_server.job_contracts import Job
 from llmos_server.store.eval_runs import STATUSES, StoredRun
 from llmos_server.store.objects import new_id, now_milliseconds
@@ -48,7 +48,9 @@ async def create_run(request: AnyRequest, eval_id: FromPath[str], data: JSONBody
     require_keeping(request)
     await find_eval(request, eval_id)
     await _check_source(request, data.data_source)
-    model, owner = model_of(data.data_source), principal_of(request).key_id
+    model, owner, now = model_of(data.data_source), principal_of(request).key_id, now_milliseconds()
+    if isinstance(data.data_source.source, StoredResponses) and data.data_source.source.created_before is None:
+        data.data_source.source.created_before = now // 1000  # So that a later run of this source has these items.
     run = StoredRun(
         owner=owner,
         id=new_id("evalrun"),
@@ -56,7 +58,7 @@ async def create_run(request: AnyRequest, eval_id: FromPath[str], data: JSONBody
         name=data.name or model or "Run",
         model=model,
         content={"data_source": msgspec.to_builtins(data.data_source), "metadata": data.metadata or {}},
-        created=now_milliseconds(),
+        created=now,
     )
     title = f"eval of {model}" if model else "eval of given answers"
     job = Job(id=run.id, kind="eval", owner=owner, title=title, payload=b"{}", created=run.created)

@@ -18,10 +18,18 @@ MAX_CRITERIA = 64
 Name = Annotated[str, Meta(min_length=1, max_length=MAX_NAME_LENGTH)]
 
 
-class DataSourceConfig(Struct, kw_only=True, forbid_unknown_fields=True):
-    type: Literal["custom"]
+class CustomConfig(Struct, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="custom"):
     item_schema: dict[str, Any]
     include_sample_schema: bool = False
+
+
+class LogsConfig(Struct, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="logs"):
+    """Stored responses."""
+
+    metadata: Metadata | None = None
+
+
+DataSourceConfig = CustomConfig | LogsConfig
 
 
 class CreateEvalRequest(Struct, kw_only=True, forbid_unknown_fields=True):

@@ -112,7 +112,8 @@ def evals(make_api: Any, run_app: Any, tmp_path: Path) -> Iterator[Evals]:
 
     def script(request: Any, index: int) -> list[int]:
         prompt = bytes(token for token in request.prompt_ids if token < 256).decode()
-        return list(next((said for country, said in answers.items() if country in prompt), "no idea").encode())
+        named = [country for country in answers if country in prompt]
+        return list(answers[max(named, key=prompt.rindex)].encode() if named else b"no idea")
 
     api = make_api(script, store=Store(Database(tmp_path)))
     with run_app(api.app) as url:

@@ -179,7 +179,7 @@ def test_a_run_is_cancelled_and_deleted(evals) -> None:
 
 REFUSED_EVALS = [
     ({"testing_criteria": []}, "testing_criteria"),
-    ({"data_source_config": {"type": "logs"}}, "data_source_config.type"),
+    ({"data_source_config": {"type": "stored_completions"}}, "data_source_config.type"),
     ({"data_source_config": {"type": "custom", "item_schema": {"type": 3}}}, "data_source_config.item_schema.type"),
     ({"testing_criteria": [TWICE, TWICE]}, "testing_criteria"),
 ]
@@ -196,6 +196,9 @@ REFUSED_RUNS = [
     ),
     ({"sampling_params": {"temperature": 3}}, 400, "data_source.sampling_params.temperature"),
     ({"type": "logs"}, 400, "data_source.type"),
+    ({"source": {"type": "responses"}}, 400, "data_source.source.type"),
+    ({"type": "responses", "source": {"type": "responses"}, "model": None}, 400, "data_source.model"),
+    ({"type": "responses", "input_messages": None}, 400, "data_source.input_messages"),
 ]
 
 
