@@ -117,12 +117,12 @@ class _Judging:
         )
 
     def _find_measured(self, runs: list[dict[str, Any]], source: dict[str, Any], model: str) -> str | None:
-        """A run that is done, with these very weights and items."""
+        """A run that is done, with these very weights, by whatever name, and items."""
         wanted = {**source, "model": model}
         digest = self._ask("GET", f"/v1/models/{model}").get("digest")
         for run in runs:
             is_done = run["status"] == "completed" and digest is not None and run["model_digest"] == digest
-            if is_done and run["data_source"] == wanted:
+            if is_done and {**run["data_source"], "model": model} == wanted:
                 return str(run["id"])
         return None
 
