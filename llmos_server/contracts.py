@@ -156,6 +156,8 @@ class EngineInfo(msgspec.Struct, frozen=True, kw_only=True):
     """The limit enforced at admission: the smaller of context_length and what the page pool holds."""
     page_size: int
     num_pages: int
+    page_bytes: int = 0
+    """Of one in all layers; 0: they can't be given back to the system."""
     cache_dtype: str = ""
     load_seconds: float
 
@@ -170,7 +172,7 @@ class EngineStats(msgspec.Struct, frozen=True, array_like=True):
     num_preemptions: int = 0
     prefix_queries: int = 0
     prefix_hits: int = 0
-    """Prompt tokens found in the prefix cache, of prefix_queries that were looked up there."""
+    """Prompt tokens found in the prefix cache, of prefix_queries looked up."""
     num_steps: int = 0
     queue_seconds: float = 0.0
     """Estimated time until all that waits now has begun; 0 while the engine's speed isn't known."""
@@ -192,7 +194,7 @@ class PageLayout(msgspec.Struct, frozen=True):
 
     stats: EngineStats
     pages: str
-    """A letter for each, by number: "." free, "c" cached, "u" used by one, "s" shared (by copies to come, too)."""
+    """A letter for each: "." free, "c" cached, "u" used by one, "s" shared (by copies to come, too), "-" given back."""
 
 
 class EncodeRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -202,12 +204,10 @@ class EncodeRequest(msgspec.Struct, frozen=True, kw_only=True):
     inputs: list[list[int]]
     owner: str = ""
     second_starts: list[int] = []
-    """Of pairs of texts: where in each input the second one begins; the input's length where the model isn't told. None
-    for single texts."""
+    """Of pairs: where in each input the second text begins, its length where the model isn't told; [] for others."""
 
 
 PoolingKind = Literal["mean", "cls", "max"]
-
 
 ENCODER_SPEC = "encoder.json"
 """The file beside an encoder's config that holds its EncoderSpec."""

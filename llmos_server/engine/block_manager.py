@@ -1,7 +1,8 @@
 """Which page of the KV cache belongs to whom: reference counts, the prefix cache and its eviction. No tensors.
 
-A page is in exactly one of three places: referenced (a sequence or a pending copy holds it), evictable (nobody holds
-it, but its content is still known to the prefix cache) or free.
+A page is in exactly one of four places: referenced (a sequence or a pending copy holds it), evictable (nobody holds
+it, but its content is still known to the prefix cache), free, or given back, when the pool has become smaller than it
+was laid out.
 """
 
 from __future__ import annotations
@@ -18,21 +19,26 @@ from llmos_server.engine.sequence import Sequence
 
 
 class BlockManager:
-    """Hands out pages 0 .. num_pages - 1 of page_size tokens each.
+    """Hands out pages 0 .. num_pages - 1 of page_size tokens each; of these the first ones, if resize() says so.
 
     Full pages whose tokens have been computed are named by a chained digest, so a page is found only by a sequence that
     has the same model, adapter, salt and tokens from the start. A sequence's registered pages are always *the* pages of
     their digests; hence whoever holds a page holds its parent, and pages freed tail first are evicted before their
     parents.
+
+    After the pool has become smaller, what is in use behind its end moves into free pages before it, which are kept
+    for that: so there are never fewer free pages than pages behind the end, or nothing is cached.
     """
 
     def __init__(self, num_pages: int, page_size: int, *, model_digest: str, prefix_caching: bool = True) -> None:
-        self.num_pages = num_pages
+        self.num_laid_out = num_pages
         self.page_size = page_size
         self._model_digest = model_digest
         self._prefix_caching = prefix_caching
         self._ref_counts = [0] * num_pages
         self._num_shared = 0
+        self._end = num_pages  # Pages from here on aren't handed out.
+        self._num_behind = 0  # Of these, how many are referenced or evictable.
         self._free = list(reversed(range(num_pages)))
         self._evictable: OrderedDict[int, None] = OrderedDict()  # least recently used first
         self._page_of: dict[bytes, int] = {}
@@ -41,9 +47,29 @@ class BlockManager:
         self._unclean: set[int] = set()  # handed out since the last forward pass, with their last owner's content
 
     @property
+    def num_pages(self) -> int:
+        """That there are at present: more than resize() has allowed as long as more are held."""
+        return self._end + max(0, -self._room)
+
+    @property
     def num_free_pages(self) -> int:
         """Free or evictable: what can be allocated."""
-        return len(self._free) + len(self._evictable)
+        return max(0, self._room)
+
+    @property
+    def num_pages_behind(self) -> int:
+        """That have to move, or to be freed, before the pool is as small as it should be."""
+        return self._num_behind
+
+    @property
+    def unused_pages(self) -> list[int]:
+        """Whose content nobody will read: free ones, and those that were given back."""
+        return [page for page, letter in enumerate(self.page_map()) if letter in ".-"]
+
+    @property
+    def _room(self) -> int:
+        """How many pages can be allocated; below 0, so many are held too much."""
+        return len(self._free) + len(self._evictable) - self._num_behind
 
     @property
     def num_cached_pages(self) -> int:
@@ -76,7 +102,7 @@ class BlockManager:
         cached = self._find_cached(sequence) if use_cache else []
         num_revived = sum(1 for page in cached if self._ref_counts[page] == 0)
         num_new = self.num_pages_for(len(sequence.token_ids)) - len(cached)
-        return num_new + num_revived - self.num_free_pages
+        return num_new + num_revived - self._room
 
     def num_sole_pages(self, sequence: Sequence) -> int:
         """Pages that nobody else holds: what can be had by freeing it."""
@@ -173,9 +199,49 @@ class BlockManager:
         sequence.num_computed_tokens = 0
         sequence.num_registered_pages = 0
 
+    def resize(self, num_pages: int) -> None:
+        """How many of the pages that were laid out may be in use from now on. O(pages).
+
+        What is cached and too much is forgotten, the least recently used first; what is held is not touched.
+        """
+        if not 1 <= num_pages <= self.num_laid_out:
+            raise ValueError(f"A pool of {self.num_laid_out} pages can't have {num_pages}")
+        used = {page for page, letter in enumerate(self.page_map()) if letter in "usc"}
+        self._free = [page for page in reversed(range(self._end, num_pages)) if page not in used] + [
+            page for page in self._free if page < num_pages
+        ]
+        self._end = num_pages
+        self._num_behind = sum(page >= num_pages for page in used)
+        while self._evictable and self._num_behind > len(self._free):
+            self._evict_oldest()
+
+    def relocate(self, sequences: Iterable[Sequence], max_pages: int) -> list[tuple[int, int]]:
+        """Move pages from behind the pool's end: (source, destination) of what has to be copied before anything else
+        happens. sequences: all that hold pages. O(pages), while there are such."""
+        busy = {*self._copies, *self._copies.values(), *self._unclean}
+        sources = [
+            page
+            for page in range(self._end, self.num_laid_out if self._num_behind else 0)
+            if page not in busy and (self._ref_counts[page] or page in self._evictable)
+        ]
+        moves = {source: self._free.pop() for source in sources[: min(max_pages, len(self._free))]}
+        if not moves:
+            return []
+        for source, destination in moves.items():
+            self._ref_counts[destination], self._ref_counts[source] = self._ref_counts[source], 0
+            if (digests := self._digests_of.pop(source, None)) is not None:
+                self._digests_of[destination] = digests
+                self._page_of[digests[0]] = destination
+        self._num_behind -= len(moves)
+        self._evictable = OrderedDict((moves.get(page, page), None) for page in self._evictable)
+        for sequence in sequences:
+            sequence.pages = [moves.get(page, page) for page in sequence.pages]
+        return list(moves.items())
+
     def page_map(self) -> str:
         """See contracts.PageLayout. O(pages)."""
         letters = ["." if count == 0 else "u" if count == 1 else "s" for count in self._ref_counts]
+        letters[self._end :] = [letter.replace(".", "-") for letter in letters[self._end :]]
         for page in self._evictable:
             letters[page] = "c"
         return "".join(letters)
@@ -200,8 +266,13 @@ class BlockManager:
         _require(not free & self._evictable.keys(), "places: a page is free and evictable")
         _require(not free & referenced, "places: a free page is referenced")
         _require(not referenced & self._evictable.keys(), "places: an evictable page is referenced")
-        num_placed = len(free) + len(self._evictable) + len(referenced)
-        _require(num_placed == self.num_pages, f"leak: {self.num_pages - num_placed} pages are in no place")
+        behind = {page for page in referenced | self._evictable.keys() if page >= self._end}
+        _require(all(page < self._end for page in free), "free list: a page behind the pool's end is in it")
+        _require(len(behind) == self._num_behind, f"pages behind the end: {len(behind)}, counted {self._num_behind}")
+        is_kept = self._num_behind <= len(free) or not self._evictable
+        _require(is_kept, "pool: too few free pages are kept for those behind its end")
+        num_placed = len(free) + len(self._evictable) + len(referenced) - len(behind)
+        _require(num_placed == self._end, f"leak: {self._end - num_placed} pages are in no place")
         _require(not free & self._digests_of.keys(), "prefix cache: a free page is registered")
         _require(self._evictable.keys() <= self._digests_of.keys(), "prefix cache: an evictable page is not registered")
         for destination in self._copies:
@@ -256,12 +327,9 @@ class BlockManager:
 
     def _take(self) -> int:
         """A page nobody holds, with one reference; free pages first, then the least recently used cached one."""
-        if self._free:
-            page = self._free.pop()
-        else:
-            page, _ = self._evictable.popitem(last=False)
-            digest, _ = self._digests_of.pop(page)
-            del self._page_of[digest]
+        while len(self._free) <= self._num_behind:
+            self._evict_oldest()
+        page = self._free.pop()
         self._ref_counts[page] = 1
         self._unclean.add(page)
         return page
@@ -279,8 +347,23 @@ class BlockManager:
             return
         if page in self._digests_of:
             self._evictable[page] = None
+            if self._num_behind > len(self._free):
+                self._evict_oldest()
         else:
+            self._drop(page)
+
+    def _evict_oldest(self) -> None:
+        page, _ = self._evictable.popitem(last=False)
+        digest, _ = self._digests_of.pop(page)
+        del self._page_of[digest]
+        self._drop(page)
+
+    def _drop(self, page: int) -> None:
+        """Nobody holds it, and its content is of no use: it is free, or given back."""
+        if page < self._end:
             self._free.append(page)
+        else:
+            self._num_behind -= 1
 
 
 def _root_digest(model_digest: str, adapter_digest: str, cache_salt: str) -> bytes:

@@ -29,9 +29,11 @@ from llmos_server.engine.messages import (
     DraftConfig,
     MapPages,
     PagesMapped,
+    PoolResized,
     Report,
     RequestFailed,
     RequestsBegun,
+    ResizePool,
     StepOutput,
     WorkerConfig,
 )
@@ -48,7 +50,7 @@ NOT_FINITE = (
 )
 
 
-Told = StepOutput | RequestsBegun | RequestFailed | AdaptersChanged | PagesMapped
+Told = StepOutput | RequestsBegun | RequestFailed | AdaptersChanged | PoolResized | PagesMapped
 
 
 class EngineClient(WorkerClient[EngineInfo, Told]):
@@ -73,6 +75,8 @@ class EngineClient(WorkerClient[EngineInfo, Told]):
         self._queue = QueueEstimate()
         self._all_closed = asyncio.Event()
         self._asked_layout: asyncio.Future[PageLayout] | None = None
+        self._num_pages = 0  # That it may have; 0: all that were laid out.
+        self._resized: asyncio.Future[None] | None = None
         self._adapters = LoadedAdapters()
 
     @property
@@ -84,7 +88,7 @@ class EngineClient(WorkerClient[EngineInfo, Told]):
     def stats(self) -> EngineStats:
         """Of the last step; all zero while no worker is ready."""
         stats, info = self._stats, self.info
-        if not stats.num_steps and self.state == "ready" and info is not None:  # It has had none: all pages are free.
+        if not stats.num_pages and self.state == "ready" and info is not None:  # It has had none: all pages are free.
             stats = msgspec.structs.replace(stats, num_pages=info.num_pages, num_free_pages=info.num_pages)
         return msgspec.structs.replace(stats, queue_seconds=self._queue.seconds_in_all)
 
@@ -127,6 +131,19 @@ class EngineClient(WorkerClient[EngineInfo, Told]):
         connection = self._supervisor.require_ready()
         await self._adapters.drop(digest, connection.send, connection.epoch)
 
+    async def resize_pool(self, num_pages: int) -> None:
+        """How many pages the worker may have, and whichever takes its place. Returns when it has no more, and the rest
+        is the system's. One call at a time. Raises EngineBusy or EngineFailed when it has ended: the next one will have
+        as many."""
+        self._num_pages = num_pages
+        connection = self._supervisor.require_ready()
+        self._resized = asyncio.get_running_loop().create_future()
+        connection.send(ResizePool(epoch=connection.epoch, num_pages=num_pages))
+        try:
+            await self._resized
+        finally:
+            self._resized = None
+
     def _check_queue(self, owner: str) -> None:
         queue, settings = self._queue, self._settings
         num_own = queue.num_waiting_of(owner)
@@ -153,6 +170,7 @@ class EngineClient(WorkerClient[EngineInfo, Told]):
             draft=self._draft,
             log=self._log,
             heartbeat_seconds=self._heartbeat_seconds,
+            num_pages=self._num_pages,
         )
 
     def _abort(self, generation: EngineGeneration, index: int | None) -> None:
@@ -169,6 +187,11 @@ class EngineClient(WorkerClient[EngineInfo, Told]):
             return
         if isinstance(report, AdaptersChanged):
             self._adapters.note(report)
+            return
+        if isinstance(report, PoolResized):
+            self._stats = report.stats
+            if self._resized is not None and not self._resized.done():
+                self._resized.set_result(None)
             return
         if isinstance(report, PagesMapped):
             if self._asked_layout is not None:
@@ -218,6 +241,8 @@ class EngineClient(WorkerClient[EngineInfo, Told]):
         if self._asked_layout is not None:
             self._asked_layout.set_exception(error)
             self._asked_layout = None
+        if self._resized is not None and not self._resized.done():
+            self._resized.set_exception(error)
         for generation in list(self._open.values()):
             generation.fail(error)
             self._close_if_done(generation)

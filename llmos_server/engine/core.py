@@ -11,6 +11,7 @@ from llmos_server.contracts import ChoiceDelta, EngineInfo, EngineStats, Generat
 from llmos_server.engine.adapters import NO_ADAPTERS, Adapters
 from llmos_server.engine.admission import check_request
 from llmos_server.engine.grammars import Compiler, Grammars, describe_failure
+from llmos_server.engine.pool import Pool
 from llmos_server.engine.scheduler import Scheduler
 from llmos_server.engine.step import Runner, StepPlan
 from llmos_server.errors import InvalidRequest
@@ -41,14 +42,17 @@ class EngineCore:
         self._clock = clock
         self._grammars = Grammars(compiler)
         self._adapters = adapters
+        self._pool = Pool(scheduler.blocks, runner, scheduler.blocks.num_pages_for(info.max_model_len))
         self._failed: dict[str, InvalidRequest] = {}
         self.on_begin: Callable[[list[str]], None] = lambda _: None
         """Called before a step, with the ids of the requests that it is the first one of."""
+        self.on_resize: Callable[[], None] = lambda: None
+        """Called when the pool of pages has become what resize_pool() wanted."""
 
     @property
     def has_work(self) -> bool:
         is_loading = self._adapters is not None and self._adapters.has_work
-        return self._scheduler.has_work or len(self._grammars) > 0 or is_loading
+        return self._scheduler.has_work or len(self._grammars) > 0 or is_loading or self._pool.has_work
 
     def add(self, request: GenerateRequest) -> None:
         """Queue a request; one whose adapter isn't there or whose grammar isn't known, as soon as that has been loaded
@@ -82,7 +86,9 @@ class EngineCore:
 
     def step(self) -> list[ChoiceDelta]:
         """Advance every planned sequence; at most one delta per choice."""
-        patience = 0.0 if self._scheduler.has_work else COMPILE_WAIT
+        if self._pool.has_work and self._pool.work(self._scheduler.running):
+            self.on_resize()
+        patience = 0.0 if self._scheduler.has_work or self._pool.has_work else COMPILE_WAIT
         if self._adapters:
             self._adapters.release(self._is_open)
             self._queue_adapted(self._adapters, patience)
@@ -128,6 +134,14 @@ class EngineCore:
     def map_pages(self) -> PageLayout:
         """For those who look on: O(pages)."""
         return PageLayout(self.stats(), self._scheduler.blocks.page_map())
+
+    def resize_pool(self, num_pages: int) -> None:
+        """How many of the pages that were laid out there may be; at least as many as the longest sequence needs."""
+        self._pool.resize(num_pages)
+
+    def release_unused(self) -> None:
+        """See Pool.release_unused: for idle moments."""
+        self._pool.release_unused()
 
     def load_adapter(self, digest: str) -> None:
         """Without a request; take_adapter_changes() tells how it ended."""

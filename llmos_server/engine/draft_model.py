@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Sequence as Pairs
 from typing import NamedTuple
 
 from llmos_server.engine.cost_model import CostModel
@@ -81,6 +82,16 @@ class DraftModel:
             self._guesses[seq] = _Guess(len(seq.token_ids), guess, seq.num_preemptions)
         self.seconds = self._clock() - started
         return guesses
+
+    def move_pages(self, moves: Pairs[tuple[int, int]]) -> None:
+        """See engine.pool.PageStore."""
+        self._runner.move_pages(moves)
+        for source, destination in moves:
+            self._num_valid[destination] = self._num_valid[source]
+
+    def release_pages(self, page_ids: Iterable[int]) -> None:
+        """See engine.pool.PageStore. What is handed out again is cleared first, and tells so."""
+        self._runner.release_pages(page_ids)
 
     def forget(self, sequence: Sequence) -> None:
         self._guesses.pop(sequence, None)

@@ -2,33 +2,47 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Sequence
+import mmap
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from llmos_server.engine.memory import default_cache_bytes, memory_limit
 from llmos_server.errors import EngineFailed
 from llmos_server.kernels.base import HeadLayout, LayerCache, PageFormat
 
+HUGE_FROM_BYTES = 4 * 2**20
+"""Tensors from here on ask for the system's larger pages."""
+
 
 class KVCache:
     """Keys and values of every layer. Page ids run from 0 to num_pages - 1; a page has its part in each layer.
 
     On a CPU the operating system commits the memory as pages are first written: an idle pool costs next to nothing.
+    Linux takes it back, too: release_pages().
     """
 
     def __init__(self, pages: PageFormat, layouts: Sequence[HeadLayout], num_pages: int, device: torch.device) -> None:
         """layouts: one a layer."""
         self.num_pages = num_pages
         self._untouched = set(range(num_pages))
+        self._memories: list[tuple[mmap.mmap, int]] = []
+        """Of the tensors, in order, with the bytes of a page in each."""
         dtype = pages.cache_dtype
         self.layers = [
-            LayerCache(_zeros(shape.keys, dtype, device), _zeros(shape.values, dtype, device))
+            LayerCache(self._zeros(shape.keys, dtype, device), self._zeros(shape.values, dtype, device))
             for shape in (pages.cache_shapes(num_pages, layout) for layout in layouts)
         ]
+
+    @property
+    def can_release(self) -> bool:
+        """Whether memory of pages can be given back: elsewhere it isn't known to be zero afterwards."""
+        return bool(self._memories) and sys.platform == "linux"
 
     def clear_pages(self, page_ids: Sequence[int]) -> None:
         """Set whole pages to zero.
@@ -56,12 +70,47 @@ class KVCache:
             for pages in layer:
                 pages.index_copy_(0, destinations, pages.index_select(0, sources))
 
+    def release_pages(self, page_ids: Iterable[int]) -> None:
+        """Nobody will read what they hold: the system gets their memory, but for what it shares with other pages.
 
-def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    """numpy's zeros come uncommitted from the operating system, torch's are written at once."""
-    if device.type == "cpu":
-        return torch.from_numpy(np.zeros(math.prod(shape) * dtype.itemsize, dtype=np.uint8)).view(dtype).view(shape)
-    return torch.zeros(shape, dtype=dtype, device=device)
+        They are zero afterwards. Nothing happens where `can_release` is False.
+        """
+        if not self.can_release:
+            return
+        released = sorted(set(page_ids) - self._untouched)
+        for first, end in _runs(released):
+            for memory, size in self._memories:
+                _release(memory, first * size, end * size)
+        self._untouched.update(released)
+
+    def _zeros(self, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+        """Uncommitted where possible; torch's own zeros are written at once."""
+        if device.type != "cpu":
+            return torch.zeros(shape, dtype=dtype, device=device)
+        num_bytes = math.prod(shape) * dtype.itemsize
+        memory = mmap.mmap(-1, num_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        if num_bytes >= HUGE_FROM_BYTES and hasattr(mmap, "MADV_HUGEPAGE"):
+            with contextlib.suppress(OSError):
+                memory.madvise(mmap.MADV_HUGEPAGE)
+        self._memories.append((memory, num_bytes // self.num_pages))
+        return torch.frombuffer(memory, dtype=dtype).view(shape)
+
+
+def _runs(page_ids: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """(first, one past the last) of ids in a row; page_ids: sorted."""
+    for _, run in groupby(enumerate(page_ids), lambda pair: pair[1] - pair[0]):
+        ids = [page for _, page in run]
+        yield ids[0], ids[-1] + 1
+
+
+def _release(memory: mmap.mmap, start: int, end: int) -> None:
+    """Bytes from start to end become zero; whole pages of the system's are no longer committed."""
+    first, last = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE, end // mmap.PAGESIZE * mmap.PAGESIZE
+    if first >= last:
+        memory[start:end] = bytes(end - start)
+        return
+    memory[start:first], memory[last:end] = bytes(first - start), bytes(end - last)
+    memory.madvise(mmap.MADV_DONTNEED, first, last - first)
 
 
 def page_bytes(pages: PageFormat, layouts: Sequence[HeadLayout]) -> int:

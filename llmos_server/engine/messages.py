@@ -50,6 +50,13 @@ class DropAdapter(msgspec.Struct, frozen=True, tag="drop_adapter"):
     digest: str
 
 
+class ResizePool(msgspec.Struct, frozen=True, tag="resize_pool"):
+    """How many of the pages that were laid out there may be; never fewer than the longest sequence needs."""
+
+    epoch: int
+    num_pages: int
+
+
 class MapPages(msgspec.Struct, frozen=True, tag="map_pages"):
     """Tell what each page is, once."""
 
@@ -65,7 +72,7 @@ class Encode(msgspec.Struct, frozen=True, tag="encode"):
     request: EncodeRequest
 
 
-Command = AddRequest | AbortRequest | LoadAdapter | DropAdapter | MapPages | Shutdown
+Command = AddRequest | AbortRequest | LoadAdapter | DropAdapter | ResizePool | MapPages | Shutdown
 """To a decoder's worker."""
 
 EncoderCommand = Encode | AbortRequest | Shutdown
@@ -120,6 +127,13 @@ class AdaptersChanged(msgspec.Struct, frozen=True, tag="adapters"):
     """Digest -> reason."""
 
 
+class PoolResized(msgspec.Struct, frozen=True, tag="pool_resized"):
+    """There are as many pages now; the memory of all others is the system's."""
+
+    epoch: int
+    stats: EngineStats
+
+
 class PagesMapped(msgspec.Struct, frozen=True, tag="pages_mapped"):
     """The answer to MapPages."""
 
@@ -157,6 +171,7 @@ Report = (
     | RequestsBegun
     | RequestFailed
     | AdaptersChanged
+    | PoolResized
     | PagesMapped
     | Heartbeat
 )
@@ -212,6 +227,8 @@ class WorkerConfig(ProcessConfig, frozen=True, kw_only=True):
     max_adapters: int = 1
     adapter_bytes: int = 2**28
     """Of all that are loaded."""
+    num_pages: int = 0
+    """How many of the pages that are laid out there may be at first, as by ResizePool; 0: all."""
     draft: DraftConfig | None = None
     """Guesses instead of the look-up, unless speculation is off."""
     quantization: Quantization = "none"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from llmos_server.engine.numerics import open_by_numerics
 from llmos_server.engine.rounding import round_activations
 from llmos_server.engine.sampler import Draw, choose_tokens, sample_rows, token_logprobs, verify_rows
 from llmos_server.engine.sequence import Ahead
-from llmos_server.engine.speculation import Proposer
+from llmos_server.engine.speculation import PagedProposer
 from llmos_server.engine.step import Chunk, Masks, SampledToken, StepPlan, StepResult
 from llmos_server.errors import EngineFailed
 from llmos_server.kernels.base import PagedBatch, PageFormat, Span
@@ -43,11 +43,26 @@ class ModelRunner:
         self._cache = cache
         self._pages = pages
         self._draw = draw
-        self.draft: Proposer | None = None
+        self.draft: PagedProposer | None = None
         self.adapters: dict[str, LoadedAdapter] = {}
         """By digest: those that sequences may name. A draft model's runner has none, and guesses without."""
         self._device = cache.layers[0].keys.device
         self.is_batch_invariant = model.is_batch_invariant and self._device.type == "cpu"
+
+    @torch.inference_mode()
+    def move_pages(self, moves: Sequence[tuple[int, int]]) -> None:
+        """See engine.pool.PageStore; its draft model's, too."""
+        self._cache.copy_pages(moves)
+        if self.draft is not None:
+            self.draft.move_pages(moves)
+
+    @torch.inference_mode()
+    def release_pages(self, page_ids: Iterable[int]) -> None:
+        """See engine.pool.PageStore; its draft model's, too."""
+        page_ids = list(page_ids)
+        self._cache.release_pages(page_ids)
+        if self.draft is not None:
+            self.draft.release_pages(page_ids)
 
     @torch.inference_mode()
     def load_adapter(self, folder: Path) -> LoadedAdapter:
@@ -163,7 +178,8 @@ def create_runner(config: WorkerConfig, draft_page_bytes: int = 0) -> tuple[Mode
         pages_per_sequence = -(-model.context_length // config.page_size)
         max_useful = CACHED_BATCHES * config.max_num_seqs * pages_per_sequence
         budget = config.cache_bytes or default_budget(device)
-        num_pages = num_pages_for(budget, page_bytes(pages, model.layouts) + draft_page_bytes, max_useful)
+        size = page_bytes(pages, model.layouts) + draft_page_bytes
+        num_pages = num_pages_for(budget, size, max_useful)
         max_model_len = min(model.context_length, num_pages * config.page_size)
         cache = KVCache(pages, model.layouts, num_pages, device)
         model.prepare(cache.layers, max_model_len)
@@ -184,6 +200,7 @@ def create_runner(config: WorkerConfig, draft_page_bytes: int = 0) -> tuple[Mode
         max_model_len=max_model_len,
         page_size=config.page_size,
         num_pages=num_pages,
+        page_bytes=size if cache.can_release else 0,
         cache_dtype=str(pages.cache_dtype).removeprefix("torch."),
         load_seconds=time.monotonic() - started,
     )

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from llmos_server.engine.block_manager import BlockManager
 from llmos_server.engine.cost_model import CostModel, StepBudget
 from llmos_server.engine.owners import DECODE_WEIGHT
+from llmos_server.engine.pool import PageStore
 from llmos_server.engine.sequence import Sequence
 from llmos_server.engine.step import Chunk, Runner, StepPlan
 
@@ -59,6 +60,10 @@ class Proposer(Protocol):
         ...
 
 
+class PagedProposer(Proposer, PageStore, Protocol):
+    """One with pages of its own under the model's numbers."""
+
+
 class DraftingRunner(Runner, Protocol):
     """What a worker loads."""
 
@@ -66,7 +71,7 @@ class DraftingRunner(Runner, Protocol):
     """Whether a sequence's logits have the same bits in any batch and in any chunks. What isn't gets no guesses."""
     adapters: dict[str, Any]
     """By digest: what sequences may name; see engine.adapters."""
-    draft: Proposer | None
+    draft: PagedProposer | None
     """A draft model, if one was loaded beside the model."""
 
     def load_adapter(self, folder: Path) -> Any:

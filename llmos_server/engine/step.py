@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from llmos_server.contracts import TokenLogprob
+from llmos_server.engine.pool import PageStore
 from llmos_server.engine.sequence import Mask, Sequence
 
 
@@ -90,7 +91,7 @@ class StepResult:
         return entries
 
 
-class Runner(Protocol):
+class Runner(PageStore, Protocol):
     """The tensor side of the engine. Forward and sample are separate, so that masks can be built in between."""
 
     def forward(self, plan: StepPlan) -> Any:

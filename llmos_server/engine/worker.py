@@ -21,9 +21,11 @@ from llmos_server.engine.messages import (
     LoadAdapter,
     MapPages,
     PagesMapped,
+    PoolResized,
     Ready,
     RequestFailed,
     RequestsBegun,
+    ResizePool,
     Shutdown,
     WorkerConfig,
 )
@@ -38,6 +40,8 @@ CreateRunner = Callable[[WorkerConfig], tuple[DraftingRunner, EngineInfo]]
 
 IDLE_MS = 1000
 """An engine that has had nothing to do for so long checks its page bookkeeping: nobody waits for it then."""
+RELEASE_MS = 60_000
+"""One that has had nothing to do for so long after that gives back the memory of pages that hold nothing."""
 
 
 def main(create_runner: CreateRunner | None = None) -> int:
@@ -69,6 +73,9 @@ def run_worker(config: WorkerConfig, create_runner: CreateRunner) -> None:
         reports = StepReports(link.send, link.epoch, config.stream_interval_ms / 1000)
         compiler, adapters = create_compiler(config, info), create_adapters(config, runner)
         core = EngineCore(scheduler, runner, info, compiler=compiler, adapters=adapters)
+        core.on_resize = lambda: link.send(PoolResized(epoch=link.epoch, stats=core.stats()))
+        if config.num_pages:
+            core.resize_pool(config.num_pages)
         core.on_begin = lambda ids: link.send(RequestsBegun(epoch=link.epoch, request_ids=ids))
         _serve(core, link, reports)
         core.close()
@@ -78,6 +85,8 @@ def _serve(core: EngineCore, link: Link[Command], reports: StepReports) -> None:
     while True:
         if not core.has_work and not link.has_command_within(IDLE_MS):
             core.check_integrity()
+            if not link.has_command_within(RELEASE_MS):
+                core.release_unused()
         for command in link.receive(block=not core.has_work):
             if isinstance(command, Shutdown):
                 return
@@ -97,7 +106,7 @@ def _serve(core: EngineCore, link: Link[Command], reports: StepReports) -> None:
 
 
 def _apply(
-    command: AddRequest | AbortRequest | LoadAdapter | DropAdapter, core: EngineCore, link: Link[Command]
+    command: AddRequest | AbortRequest | LoadAdapter | DropAdapter | ResizePool, core: EngineCore, link: Link[Command]
 ) -> None:
     if isinstance(command, AbortRequest):
         return core.abort(command.request_id, command.index)
@@ -105,6 +114,8 @@ def _apply(
         return core.load_adapter(command.digest)
     if isinstance(command, DropAdapter):
         return core.drop_adapter(command.digest)
+    if isinstance(command, ResizePool):
+        return core.resize_pool(command.num_pages)
     try:
         core.add(command.request)
     except InvalidRequest as error:

@@ -22,6 +22,7 @@ def configure_worker(
     draft: DraftConfig | None = None,
     log: LogSettings | None = None,
     heartbeat_seconds: float = 2.0,
+    num_pages: int = 0,
 ) -> WorkerConfig:
     """endpoints: None for a model that is run in this process, without a worker."""
     return WorkerConfig(
@@ -54,4 +55,5 @@ def configure_worker(
         activations=settings.activations,
         log=log or LogSettings(),
         heartbeat_seconds=heartbeat_seconds,
+        num_pages=num_pages,
     )

@@ -10,7 +10,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -235,6 +235,15 @@ class ScriptedRunner:
             self._check_pages(plan)
         return rows
 
+    def move_pages(self, moves: list[tuple[int, int]]) -> None:
+        for source, destination in moves:
+            self._pages[destination] = self._pages[source]
+            self._pages[source] = [None] * self._page_size
+
+    def release_pages(self, page_ids: Iterable[int]) -> None:
+        for page in page_ids:
+            self._pages[page] = [None] * self._page_size
+
     def load_adapter(self, folder: Path) -> ScriptedAdapter:
         """Its name is its size, before a "-"; or "missing"."""
         if folder.name == "missing":
@@ -339,7 +348,7 @@ class Clock:
         return self.now
 
 
-def make_info(num_pages: int, page_size: int) -> EngineInfo:
+def make_info(num_pages: int, page_size: int, max_len: int = 0) -> EngineInfo:
     return EngineInfo(
         model_digest="sha256:0",
         architecture="Scripted",
@@ -347,9 +356,10 @@ def make_info(num_pages: int, page_size: int) -> EngineInfo:
         device="cpu",
         vocab_size=VOCAB_SIZE,
         context_length=num_pages * page_size,
-        max_model_len=num_pages * page_size,
+        max_model_len=max_len or num_pages * page_size,
         page_size=page_size,
         num_pages=num_pages,
+        page_bytes=1000,
         load_seconds=0.0,
     )
 
@@ -387,8 +397,11 @@ class Engine:
         max_stall: float = 0.0,
         verify: bool = True,
         proposer: Proposer | None = None,
+        max_len: int = 0,
     ) -> None:
-        """step_seconds: the scheduler's bound; with one, steps take time. verify: False for long runs. proposer: of
+        """max_len: the longest sequence; 0: as long as the pool allows.
+
+        step_seconds: the scheduler's bound; with one, steps take time. verify: False for long runs. proposer: of
         guesses, at most 4 at once."""
         self.clock = Clock()
         if step_seconds:
@@ -407,7 +420,7 @@ class Engine:
             max_draft_tokens=4,
         )
         self.compiler = ScriptedCompiler()
-        info = make_info(num_pages, page_size)
+        info = make_info(num_pages, page_size, max_len)
         adapters = Adapters(self.runner, Path, max_adapters=3, max_bytes=100)
         self.core = EngineCore(self.scheduler, self.runner, info, self.clock, self.compiler, adapters)
         self.deltas: dict[tuple[str, int], list[ChoiceDelta]] = {}
@@ -439,13 +452,15 @@ def make_request(request_id: str, prompt_ids: list[int], max_tokens: int = 4, **
 
 
 def create_scripted_runner(config: WorkerConfig) -> tuple[ScriptedRunner, EngineInfo]:
-    """model_digest scripts the load: "unsupported" refuses, "crash" dies, "late" sends messages of another epoch."""
+    """model_digest scripts the load: "unsupported" refuses, "crash" dies, "late" sends messages of another epoch; the
+    longest sequence of "half" takes half of the pool."""
     if config.model_digest == "unsupported":
         raise UnsupportedModel("Scripted models of this kind can't be served; choose another.")
     if config.model_digest == "crash" or (config.model_digest == "crash once" and config.epoch == 1):
         os._exit(3)
     num_pages = config.cache_bytes
-    info = make_info(num_pages, config.page_size)
+    max_len = num_pages * config.page_size // (2 if config.model_digest == "half" else 1)
+    info = make_info(num_pages, config.page_size, max_len)
     if config.model_digest == "late":
         with zmq.Context() as context, context.socket(zmq.PUSH) as reports:
             reports.connect(config.reports_endpoint)

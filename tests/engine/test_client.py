@@ -52,6 +52,27 @@ async def test_continuations_are_scored() -> None:
             await face.score(ScoreRequest(request_id="n", prompt_ids=[NAN_TOKEN], continuations=[[1], [2]]))
 
 
+async def test_a_pool_that_became_smaller_stays_so_with_the_next_worker() -> None:
+    async with running_client("half") as (client, launcher):
+        await ready(client)
+        requests = [make_request(f"r{i}", [i] * 100, max_tokens=400) for i in range(8)]
+        answers = [asyncio.create_task(collect(client.submit(request))) for request in requests]
+        await until(lambda: client.stats.num_running == 8)
+        await client.resize_pool(NUM_PAGES - 100)
+        assert client.stats.num_pages == NUM_PAGES - 100
+        assert (await client.map_pages()).pages[-101:] == "." + "-" * 100
+        await client.resize_pool(1)
+        assert client.stats.num_pages == NUM_PAGES // 2  # As many as the longest sequence needs.
+        for request, answer in zip(requests, answers, strict=True):
+            assert await answer == {0: expected_choice(request, 0).token_ids}
+        os.kill(client.pid or 0, signal.SIGKILL)
+        await until(lambda: client.num_restarts == 1 and client.stats.num_pages > 0)
+        assert client.stats.num_pages == NUM_PAGES // 2
+        assert launcher.configs[-1].num_pages == 1
+        await client.resize_pool(NUM_PAGES)
+        assert client.stats.num_free_pages == NUM_PAGES
+
+
 async def test_a_score_that_is_given_up_frees_its_pages() -> None:
     async with running_client(max_num_seqs=1) as (client, _):
         await ready(client)

@@ -34,6 +34,7 @@ class EngineMachine(RuleBasedStateMachine):
 
     @initialize(
         num_pages=st.integers(3, 12),
+        max_pages=st.integers(3, 12),
         page_size=st.integers(1, 4),
         max_num_seqs=st.integers(1, 5),
         budget=st.integers(1, 12),
@@ -45,6 +46,7 @@ class EngineMachine(RuleBasedStateMachine):
     def load(
         self,
         num_pages: int,
+        max_pages: int,
         page_size: int,
         max_num_seqs: int,
         budget: int,
@@ -62,8 +64,9 @@ class EngineMachine(RuleBasedStateMachine):
             step_seconds=step_seconds,
             max_stall=max_stall,
             proposer=create_proposer(),
+            max_len=(max_len := min(num_pages, max_pages) * page_size),
         )
-        self.max_len = num_pages * page_size
+        self.max_len = max_len
         self.requests: dict[str, GenerateRequest] = {}
         self.aborted: set[tuple[str, int]] = set()
 
@@ -125,6 +128,16 @@ class EngineMachine(RuleBasedStateMachine):
             assert plan is None or plan.num_tokens <= self.engine.scheduler.max_num_batched_tokens
             assert len(self.engine.scheduler.running) <= self.engine.scheduler.max_num_seqs
 
+    @rule(data=st.data())
+    def resize(self, data: st.DataObject) -> None:
+        """The longest sequence that may come has to fit, so what is to become smaller has to be smaller for all."""
+        self.engine.core.resize_pool(data.draw(st.integers(1, self.engine.blocks.num_laid_out), label="pages"))
+        self.engine.scheduler.check_integrity()
+
+    @rule()
+    def release(self) -> None:
+        self.engine.core.release_unused()
+
     @invariant()
     def map_is_true(self) -> None:
         """What the sequences themselves hold, and copies that are to be made; and so are its counts."""
@@ -134,11 +147,14 @@ class EngineMachine(RuleBasedStateMachine):
         holders.update(source for source, _ in self.engine.blocks.page_copies)
         layout = self.engine.core.map_pages()
         for page, letter in enumerate(layout.pages):
-            assert letter in {0: ".c", 1: "u"}.get(holders[page], "s"), (page, letter, holders[page])
+            assert letter in {0: ".c-", 1: "u"}.get(holders[page], "s"), (page, letter, holders[page])
         counts = count_pages(layout.stats)
         letters = {"free": ".", "cached": "c", "used": "u", "shared": "s"}
-        assert counts == {state: layout.pages.count(letter) for state, letter in letters.items()}
-        assert len(layout.pages) == self.engine.blocks.num_pages
+        found = {state: layout.pages.count(letter) for state, letter in letters.items()}
+        found["free"] = max(0, found["free"] - self.engine.blocks.num_pages_behind)  # Kept for those.
+        assert counts == found
+        assert len(layout.pages) == self.engine.blocks.num_laid_out
+        assert layout.stats.num_pages == sum(counts.values())
 
     @rule(seconds=st.sampled_from([0.5, 40.0]))
     def wait(self, seconds: float) -> None:

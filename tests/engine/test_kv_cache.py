@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 import torch
 
+from llmos_server.api.live.processes import rss_of
 from llmos_server.engine.kv_cache import (
     KVCache,
     default_budget,
@@ -57,6 +59,27 @@ def test_pages_are_cleared_whenever_they_held_something() -> None:
     for tensor in tensors:
         assert (tensor[1] == 1).all()
         assert not tensor[[0, 2, 3]].any()
+
+
+def test_memory_of_released_pages_is_the_systems() -> None:
+    layouts = [HeadLayout(num_heads=4, num_kv_heads=4, head_dim=size, page_size=16) for size in (63, 64)]
+    cache = KVCache(KERNELS, layouts, num_pages=1000, device=CPU)
+    tensors = [tensor for layer in cache.layers for tensor in layer]
+    cache.clear_pages(range(1000))
+    for tensor in tensors:
+        tensor.fill_(1.0)
+    before = rss_of(os.getpid()) or 0
+    cache.release_pages(range(500, 1000))
+    cache.release_pages([3, 5, 6])
+    freed = before - (rss_of(os.getpid()) or 0)
+    assert 0.9 < freed / (500 * page_bytes(KERNELS, layouts)) < 1.1
+    released = torch.tensor([3, 5, 6, *range(500, 1000)])
+    for tensor in tensors:
+        assert not tensor[released].any()
+        assert tensor.sum() == 497 * tensor[0].numel()
+    cache.copy_pages([(0, 999)])
+    cache.clear_pages([3])
+    assert all(tensor[999].all() and not tensor[3].any() for tensor in tensors)
 
 
 def test_pages_in_int8_hold_their_scales() -> None:

@@ -24,7 +24,7 @@ class Pages(Struct, kw_only=True):
     page_size: int
     """Tokens."""
     num_pages: int
-    """All of these together."""
+    """All of these together; what was given back for a job is none of them."""
     num_free: int
     """They hold nothing."""
     num_cached: int
@@ -114,10 +114,12 @@ class PageMap(Struct, kw_only=True):
     time: float
     page_size: int
     num_pages: int
+    """Letters in `map`."""
     num_free: int
     num_cached: int
     num_used: int
     num_shared: int
     """As Pages; of the same moment."""
     map: str
-    """A letter for each page, by number: "." free, "c" cached, "u" used by one sequence, "s" shared by several."""
+    """A letter for each page, by number: "." free, "c" cached, "u" used by one sequence, "s" shared by several, "-"
+    given back for a job."""

@@ -10,7 +10,7 @@ from textual.widget import Widget
 
 from llmos_tui.wire.live import Pages
 
-KINDS = {"s": ("shared", "▚"), "u": ("used", "█"), "c": ("cached", "▒"), ".": ("free", "·")}
+KINDS = {"s": ("shared", "▚"), "u": ("used", "█"), "c": ("cached", "▒"), ".": ("free", "·"), "-": ("lent", " ")}
 """Letter -> its name and its sign: colours alone would leave some people out. Of equally many, the first wins."""
 
 
@@ -35,6 +35,7 @@ class PageMapView(Widget):
     PageMapView .page-map--used { color: $page-used; }
     PageMapView .page-map--cached { color: $page-cached; }
     PageMapView .page-map--free { color: $page-free; }
+    PageMapView .page-map--lent { color: $page-free; }
     PageMapView .page-map--words { color: $foreground; }
     """
 
@@ -65,17 +66,22 @@ class PageMapView(Widget):
             return [[("words", self._why_none)]]
         width, height = self.size.width, self.size.height - 1
         cells, step = scaled(self._map, width * height)
+        num_lent = self._map.count("-")
         lines = [_styled(cells[start : start + width]) for start in range(0, len(cells), max(1, width))]
         if not lines:
             lines = [[("words", "The map of pages has not come yet.")]]
-        return [*lines, self._legend(self._pages, step)]
+        return [*lines, self._legend(self._pages, step, num_lent)]
 
     @staticmethod
-    def _legend(pages: Pages, step: int) -> list[tuple[str, str]]:
+    def _legend(pages: Pages, step: int, num_lent: int) -> list[tuple[str, str]]:
+        """num_lent: pages whose memory was given back, for a job."""
         counts = {"s": pages.num_shared, "u": pages.num_used, "c": pages.num_cached, ".": pages.num_free}
         line = [("words", f"{pages.num_pages} pages ")]
-        for letter, (name, sign) in KINDS.items():
-            line += [(name, sign), ("words", f" {counts[letter]} {name}  ")]
+        for letter, count in counts.items():
+            name, sign = KINDS[letter]
+            line += [(name, sign), ("words", f" {count} {name}  ")]
+        if num_lent:
+            line.append(("words", f"and {num_lent} lent  "))
         scale = (f"{step} a cell, " if step > 1 else "") + f"{pages.page_size} tokens each"
         return [*line, ("words", scale)]
 
