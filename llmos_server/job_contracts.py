@@ -97,6 +97,11 @@ class JobFailed(LLMOSError):
         self.param = param
 
 
+class RunLost(LLMOSError):
+    """For a job's code: a process that it has started is gone. Another attempt goes on from the last checkpoint, as
+    after the end of the job's own process."""
+
+
 class JobStopped(Exception):
     """check() wants this run to end now. Let it pass: what comes of the job is dealt with outside."""
 

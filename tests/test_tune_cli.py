@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from llmos_recipes import FOLDER
 
 from llmos_server.cli import main
 from llmos_server.registry.progress import QuietProgress
@@ -16,6 +17,7 @@ from llmos_server.registry.registry import Registry
 from llmos_server.training.spec import TuneSpec
 
 sys.path.insert(0, str(Path(__file__).parent / "training"))  # for tiny_model
+NODES = FOLDER / "accelerate" / "ddp_nodes.yaml"
 
 from tiny_model import SHAPE, conversations, save_tokenizer, write_lines
 
@@ -85,11 +87,18 @@ def test_what_a_run_is_to_do(home: Path) -> None:
         (["sft_lora", "--model", "{tiny}"], "--data FILE"),
         (["sft_lora", "--model", "{tiny}", "--data", "none.jsonl"], "no such file"),
         (["sft_lora", "--set", "lora=1"], "Did you mean 'lora_r'"),
+        (["sft_lora", "--model", "{tiny}", "--data", "none.jsonl", "--processes", "-1"], "no number of processes"),
+        (["sft_lora", "--model", "{tiny}", "--data", "a", "--accelerate", "{nodes}"], "torchrun and trl"),
     ],
 )
 def test_errors_tell_the_remedy(home: Path, capsys: pytest.CaptureFixture[str], words: list[str], told: str) -> None:
     with pytest.raises(SystemExit, match="1"):
-        main(["tune", *(word.replace("{tiny}", str(home / "tiny")) for word in words)])
+        main(
+            [
+                "tune",
+                *(word.format(tiny=home / "tiny", nodes=FOLDER / "accelerate" / "ddp_nodes.yaml") for word in words),
+            ]
+        )
     assert told in capsys.readouterr().err
 
 

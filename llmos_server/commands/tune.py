@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 OWN_KEYS = ("model_name_or_path", "dataset_name", "output_dir")
 """Of a recipe: what the flags --model, --data and --output say, too."""
-TRAINING, VALIDATION = "training", "validation"
+TRAINING, VALIDATION, ACCELERATE = "training", "validation", "accelerate"
 """Files in the job's folder; their suffix is the original's."""
 
 
@@ -37,6 +38,8 @@ def tune(
     too_long: Annotated[
         Literal["refuse", "drop"], Parameter(help="What becomes of examples longer than max_length; none is cut.")
     ] = "refuse",
+    processes: Annotated[int, Parameter(help="That share every batch on this machine; 0: one, or as FILE says.")] = 0,
+    accelerate: Annotated[Path | None, Parameter(help="A file of accelerate: how processes share the run.")] = None,
     output: Annotated[Path | None, Parameter(help="Copy the finished adapter into this folder, too.")] = None,
     follow: Annotated[bool, Parameter(help="Wait for its end, and show how far it is.")] = True,
     config: ConfigFlag = None,
@@ -60,8 +63,9 @@ def tune(
         base = registry_name(settings, model or own["model_name_or_path"])
     elif model:
         raise InvalidRequest(f"{found.method} begins without a model: leave --model out.", param="model")
-    job = make_job(make_spec(found, base, data, validation, too_long), name)
-    job_id = _enqueue(settings, job, data, validation)
+    spec = over_processes(make_spec(found, base, data, validation, too_long), processes, accelerate)
+    job = make_job(spec, name)
+    job_id = _enqueue(settings, job, {TRAINING: data, VALIDATION: validation, ACCELERATE: accelerate})
     print(f"llmos: the job is {job_id}", file=sys.stderr)
     if follow:
         from llmos_server.commands.jobs import follow_here
@@ -119,6 +123,22 @@ def make_spec(
     )
 
 
+def over_processes(spec: TuneSpec, processes: int, accelerate: Path | None) -> TuneSpec:
+    """accelerate: one of its files. Raises InvalidRequest for what can't be run so."""
+    import msgspec
+
+    from llmos_server.training.launch_file import read_launch_file
+
+    if processes < 0:
+        raise InvalidRequest(f"--processes {processes}: is no number of processes.", param="processes")
+    if (processes or accelerate) and spec.method == "tokenizer":
+        raise InvalidRequest("A tokenizer is trained by one process: leave --processes out.", param="processes")
+    if accelerate is None:
+        return msgspec.structs.replace(spec, processes=processes)
+    read_launch_file(accelerate, processes)
+    return msgspec.structs.replace(spec, processes=processes, accelerate=ACCELERATE + accelerate.suffix)
+
+
 def make_job(spec: TuneSpec, suffix: str) -> Job:
     """Of nobody's: its result is everybody's on this server."""
     import time
@@ -140,18 +160,19 @@ def make_job(spec: TuneSpec, suffix: str) -> Job:
     )
 
 
-def _enqueue(settings: Settings, job: Job, data: Path | None, validation: Path | None) -> str:
+def _enqueue(settings: Settings, job: Job, files: Mapping[str, Path | None]) -> str:
+    """files: by their names in the job's folder, without the suffix."""
     import asyncio
     import shutil
 
     from llmos_server.local_jobs import add_job
 
     def fill(folder: Path) -> None:
-        for source, name in ((data, TRAINING), (validation, VALIDATION)):
+        for name, source in files.items():
             if source is not None:
                 shutil.copyfile(source, folder / f"{name}{source.suffix}")
 
-    for path in (data, validation):
+    for path in files.values():
         if path is not None and not path.is_file():
             raise InvalidRequest(f"{path}: there is no such file.")
     asyncio.run(add_job(settings, job, fill))

@@ -98,6 +98,20 @@ class RunContext:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
 
+class FollowerContext(RunContext):
+    """Of a rank that isn't the first one: it sees the job, and what it would tell the first one tells."""
+
+    def progress(self, share: float | None, detail: str = "", result: Any = None) -> None: ...
+
+    def check(self) -> None: ...
+
+    def finish(self, result: Any, *writes: Write) -> None: ...
+
+    def _write(self, writes: Sequence[Write], result: Any, **values: Any) -> None: ...
+
+    def _tell(self, **fields: Any) -> None: ...
+
+
 @contextmanager
 def event_loop() -> Iterator[asyncio.AbstractEventLoop]:
     """One that runs in a thread of its own, until the end of the context."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 
 from llmos_server.errors import EngineBusy, LLMOSError, RateLimited, StorageFull, StoreUnavailable
-from llmos_server.job_contracts import JobError, JobFailed
+from llmos_server.job_contracts import JobError, JobFailed, RunLost
 
-TRANSIENT = (EngineBusy, StoreUnavailable, RateLimited)
+TRANSIENT = (EngineBusy, StoreUnavailable, RateLimited, RunLost)
 """A later attempt may succeed."""
+UNKNOWN = "internal_error"
+"""The code of errors that nobody foresaw."""
 FULL_TEXTS = ("No space left on device", "os error 28", "PytorchStreamWriter failed writing", "Disk quota exceeded")
 """How libraries say it that don't raise OSError."""
 
@@ -28,7 +30,7 @@ def describe(error: BaseException) -> JobError:
         return JobError(code, str(error), getattr(error, "param", None))
     if isinstance(error, MemoryError):
         return JobError("out_of_memory", f"The job needs more memory than there is: {error}")
-    return JobError("internal_error", f"{type(error).__name__}: {error}. The job's log tells more.")
+    return JobError(UNKNOWN, f"{type(error).__name__}: {error}. The job's log tells more.")
 
 
 def is_disk_full(error: BaseException) -> bool:

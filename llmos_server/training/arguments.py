@@ -10,6 +10,7 @@ import torch
 
 from llmos_server.errors import InvalidRequest
 from llmos_server.training.auto import Chosen, choose
+from llmos_server.training.ranks import num_ranks
 from llmos_server.training.run import Run
 
 T = TypeVar("T")
@@ -57,10 +58,10 @@ def resolve_auto(run: Run, num_examples: int, longest: int, *, is_full: bool) ->
 
 def _in_micro_batches(chosen: Chosen, longest: int) -> dict[str, int]:
     """The same step in several passes: the loss is an average over the step's tokens either way."""
-    size = chosen.batch_size
+    share = size = max(1, chosen.batch_size // num_ranks())
     while size > 1 and size * longest > MICRO_BATCH_TOKENS:
         size //= 2
-    return {"per_device_train_batch_size": size, "gradient_accumulation_steps": chosen.batch_size // size}
+    return {"per_device_train_batch_size": size, "gradient_accumulation_steps": share // size}
 
 
 def _learning_rate(kind: Any, given: Mapping[str, Any]) -> float:

@@ -12,20 +12,27 @@ from llmos_server.registry.disk import sync_file
 
 STAGING = ".staging-"
 STATE = "trainer_state.json"
-NEEDED = (STATE, "optimizer.pt", "scheduler.pt", "rng_state.pth", "training_args.bin")
-WEIGHTS = ("adapter_model.safetensors", "model.safetensors", "model.safetensors.index.json")
-"""One of these."""
+NEEDED = (STATE, "scheduler.pt", "training_args.bin")
+ONE_OF = (
+    {"adapter_model.safetensors", "model.safetensors", "model.safetensors.index.json"},
+    {"optimizer.pt"},
+    {"rng_state.pth", "rng_state_0.pth"},  # The latter is the first rank's; all have written when it has its name.
+)
+"""Of each set."""
 _NAME = re.compile(r"checkpoint-(\d+)")
 
 
 def staging_folder(output: Path, epoch: int) -> Path:
-    """Where this attempt writes; those of earlier attempts are gone, so that one that still runs can write no more."""
-    output.mkdir(parents=True, exist_ok=True)
-    own = output / f"{STAGING}{epoch}"
-    for other in output.glob(f"{STAGING}*"):
+    """Where this attempt writes."""
+    return output / f"{STAGING}{epoch}"
+
+
+def make_alone(staging: Path) -> None:
+    """Those of earlier attempts are gone then, so that one that still runs can write no more."""
+    staging.parent.mkdir(parents=True, exist_ok=True)
+    for other in staging.parent.glob(f"{STAGING}*"):
         shutil.rmtree(other, ignore_errors=True)
-    own.mkdir(exist_ok=True)
-    return own
+    staging.mkdir(exist_ok=True)
 
 
 def publish(staged: Path, output: Path) -> Path:
@@ -71,4 +78,5 @@ def _is_whole(path: Path, step: int) -> bool:
     except (OSError, ValueError):
         return False
     names = {entry.name for entry in path.iterdir()}
-    return state.get("global_step") == step and names.issuperset(NEEDED) and not names.isdisjoint(WEIGHTS)
+    has_all = names.issuperset(NEEDED) and not any(names.isdisjoint(some) for some in ONE_OF)
+    return state.get("global_step") == step and has_all

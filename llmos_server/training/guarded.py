@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from llmos_server.job_contracts import JobFailed
-from llmos_server.training.checkpoints import publish, remove_older, staging_folder, whole_checkpoints
+from llmos_server.training import ranks
+from llmos_server.training.checkpoints import make_alone, publish, remove_older, staging_folder, whole_checkpoints
 
 REMEDY = "Its checkpoints are kept. Take a lower learning rate, or look at the examples of this step for broken ones."
 
@@ -37,6 +38,9 @@ class Guarded:
         """output: where checkpoints are. epoch: this attempt's. keep: how many checkpoints, None all."""
         self.output, self.keep = output, keep
         self.staging = staging_folder(output, epoch)
+        if ranks.is_first():
+            make_alone(self.staging)
+        ranks.wait_for_all()
 
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         loss: torch.Tensor = super().training_step(*args, **kwargs)  # type: ignore[misc]
@@ -64,11 +68,15 @@ class Guarded:
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         staged = self.staging / f"checkpoint-{self.state.global_step}"
-        shutil.rmtree(staged, ignore_errors=True)
+        if ranks.is_first():
+            shutil.rmtree(staged, ignore_errors=True)
+        ranks.wait_for_all()
         super()._save_checkpoint(model, trial)  # type: ignore[misc]
-        if self.args.should_save:
+        ranks.wait_for_all()  # Each has written its part.
+        if ranks.is_first():
             publish(staged, self.output)
             remove_older(self.output, self.keep)
+        ranks.wait_for_all()
 
     def save_checkpoint(self) -> None:
         """Of the step that was just done, whatever save_strategy says."""

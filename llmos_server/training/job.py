@@ -18,6 +18,24 @@ def run(context: JobContext) -> None:
     """Until it has succeeded. What it raises is what becomes of the job: see job_contracts."""
     spec = context.payload(TuneSpec)
     require_allowed(spec.values, context.job.owner, has_gate=spec.gate is not None)
+    if spec.processes > 1 or spec.accelerate:
+        from llmos_server.training.launching import launch
+
+        launch(context, spec)
+    else:
+        _run_method(context, spec)
+
+
+def run_rank(context: JobContext) -> None:
+    """In each process of a run that has several."""
+    from llmos_server.training.launching import RANKS
+    from llmos_server.training.ranks import meet
+
+    with meet(context.folder / RANKS):
+        _run_method(context, context.payload(TuneSpec))
+
+
+def _run_method(context: JobContext, spec: TuneSpec) -> None:
     module, _, name = get_method(spec.method).entry.partition(":")
     method = cast(Callable[[Run], None], getattr(importlib.import_module(module), name))
     method(Run(context, spec, Results(context)))

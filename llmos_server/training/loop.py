@@ -15,7 +15,8 @@ from transformers import AutoModelForCausalLM, PrinterCallback
 from llmos_server.training.adapters import is_served_as_adapter, model_arguments
 from llmos_server.training.checkpoints import step_of
 from llmos_server.training.merged import ModelPublisher
-from llmos_server.training.publishing import AdapterPublisher, Publisher
+from llmos_server.training.publishing import AdapterPublisher, Follower, Publisher
+from llmos_server.training.ranks import is_first
 from llmos_server.training.reporting import Reporter
 from llmos_server.training.run import Run
 from llmos_server.training.verify import choose_sequences
@@ -68,6 +69,8 @@ def train(
     Raises JobStopped when it is to end earlier, JobFailed for a run that can't come to an end.
     """
     trainer.guard(run.output, run.context.job.epoch, values.get("save_total_limit"))
+    if not is_first():
+        publisher = Follower()
     publisher = publisher or create_publisher(run, trainer.model, values, choose_sequences(rows))
 
     def on_checkpoint(folder: Path, step: int) -> None:

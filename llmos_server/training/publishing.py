@@ -37,6 +37,16 @@ class Publisher(Protocol):
         ...
 
 
+class Follower:
+    """A publisher of ranks that aren't the first: what there is to do the first one does."""
+
+    def on_checkpoint(self, folder: Path, step: int, metrics: dict[str, float]) -> None: ...
+
+    def on_resume(self, folder: Path, step: int, metrics: dict[str, float]) -> None: ...
+
+    def finish(self, folder: Path) -> None: ...
+
+
 class AdapterPublisher:
     """For runs whose result is an adapter. sequences: what it is verified with."""
 

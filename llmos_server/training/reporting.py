@@ -12,6 +12,7 @@ import torch
 from transformers import TrainerCallback
 
 from llmos_server.job_contracts import Cancelled, JobStopped, LeaseLost
+from llmos_server.training.ranks import agree
 from llmos_server.training.results import renamed
 from llmos_server.training.run import Run
 
@@ -102,12 +103,15 @@ class Reporter(TrainerCallback):
             control.should_save = True
 
     def _ask(self) -> None:
+        stop: JobStopped | None = None
         try:
             self._run.context.check()
-        except (Cancelled, LeaseLost):
-            raise
-        except JobStopped as stopped:
-            self._pending = stopped
+        except JobStopped as asked:
+            stop = asked
+        stop = agree(stop)
+        if isinstance(stop, Cancelled | LeaseLost):
+            raise stop
+        self._pending = stop or self._pending
 
     def _measure(self, tokens: int) -> None:
         now = time.monotonic()

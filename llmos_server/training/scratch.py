@@ -16,6 +16,7 @@ from llmos_server.chat.renderer import Renderer
 from llmos_server.errors import InvalidRequest
 from llmos_server.registry.importing import CONFIG_FILES, write_json
 from llmos_server.training.base import load_tokenizer
+from llmos_server.training.ranks import rank
 from llmos_server.training.run import Run
 from llmos_server.training.tokens import Rendering
 
@@ -41,7 +42,7 @@ class Scratch:
                 "tokenizer_bpe.yaml, or name a model's folder.",
                 param="tokenizer_name",
             )
-        folder = self.run.context.folder / "base"
+        folder = self.run.context.folder / f"base-{rank()}"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         for name in CONFIG_FILES:

@@ -39,6 +39,10 @@ class TuneSpec(msgspec.Struct, frozen=True, kw_only=True):
     """What happens to examples longer than max_length: the run is refused, or they are left out and counted. None is
     ever cut."""
     gate: EvalGate | None = None
+    processes: int = 0
+    """That compute the run together, each on its own part of every batch; 0: one, or as many as `accelerate` says."""
+    accelerate: str = ""
+    """A file of accelerate in the job's folder, which says how they share the run: see training.launch_file."""
     grader: dict[str, Any] | None = None
     """For reinforcement: OpenAI's description of a grader, which gives the reward; see training.grader_reward. None:
     the recipe names its rewards."""

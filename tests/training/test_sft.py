@@ -9,6 +9,8 @@ from pathlib import Path
 import msgspec
 import pytest
 import torch
+from job_fakes import read_job
+from ranks import run_in_two_ranks
 from runs import LORA, Tuner
 from tiny_model import conversations, write_lines
 
@@ -197,3 +199,19 @@ def test_dora_becomes_a_model_too(tuner: Tuner, data: Path) -> None:
     job = tuner.run("ftjob-dora", msgspec.structs.replace(tuner.spec(data, use_dora=True, max_steps=2), suffix="dora"))
     assert job.result is not None
     assert msgspec.json.decode(job.result, type=TuneResult).model == "tiny:dora"
+
+
+def test_two_ranks_have_the_curve_of_one(tuner: Tuner, data: Path) -> None:
+    """Each on half of every batch. The first one alone is asked to pause, and both do; both go on. Forked, for the
+    libraries take ten seconds to import: tests/proof has them launched."""
+    tuner.run("ftjob-alone", tuner.spec(data, lora_dropout=0.0))
+    spec = tuner.spec(data, lora_dropout=0.0, per_device_train_batch_size=2)
+    assert run_in_two_ranks(tuner, "ftjob-ranks", spec, stop_at=(4, Paused())) == ["Paused", "Paused"]
+    assert len(losses(tuner, "ftjob-ranks")) == 4
+    assert run_in_two_ranks(tuner, "ftjob-ranks", spec) == ["", ""]
+    assert losses(tuner, "ftjob-ranks") == pytest.approx(losses(tuner, "ftjob-alone"), abs=1e-4)
+    job = read_job(tuner.place("ftjob-ranks"), "", "ftjob-ranks")
+    found = msgspec.json.decode(job.result or b"", type=TuneResult)
+    assert [one.step for one in found.checkpoints] == [3, 6]
+    kept = [path.name for path in tuner.checkpoints("ftjob-ranks").iterdir()]
+    assert sorted(name for name in kept if not name.startswith(".")) == [f"checkpoint-{step}" for step in (3, 4, 6)]
