@@ -17,9 +17,10 @@ from llmos_server.registry.registry import Registry
 from llmos_server.training.spec import TuneSpec
 
 sys.path.insert(0, str(Path(__file__).parent / "training"))  # for tiny_model
-NODES = FOLDER / "accelerate" / "ddp_nodes.yaml"
 
 from tiny_model import SHAPE, conversations, save_tokenizer, write_lines
+
+NODES = FOLDER / "accelerate" / "ddp_nodes.yaml"
 
 
 @pytest.fixture
