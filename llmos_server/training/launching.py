@@ -63,7 +63,9 @@ def _read_config(folder: Path, spec: TuneSpec) -> dict[str, Any]:
 def _arguments(config: dict[str, Any], folder: Path) -> Namespace:
     file = folder / "accelerate.yaml"
     file.write_text(yaml.safe_dump(config), encoding="utf-8")
-    arguments = launch_command_parser().parse_args(["--config_file", str(file), "--module", MODULE, str(folder)])
+    arguments: Namespace = launch_command_parser().parse_args(
+        ["--config_file", str(file), "--module", MODULE, str(folder)]
+    )
     by_torchrun = {
         "rdzv_backend": "c10d",
         "rdzv_conf": "store_type=file",
