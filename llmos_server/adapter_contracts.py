@@ -50,6 +50,28 @@ class AdapterVersion(msgspec.Struct, frozen=True, kw_only=True):
     """Unix seconds."""
 
 
+class LoadedAdapter(msgspec.Struct, frozen=True, kw_only=True):
+    """One that an engine has in its memory."""
+
+    digest: str
+    num_bytes: int
+    """There; in its file it may be more, or less."""
+    last_used: float | None = None
+    """Unix seconds of the last request for it; None: none came since it was loaded."""
+
+
+class AdapterStats(msgspec.Struct, frozen=True, array_like=True):
+    """Of an engine's adapters: what it has, and counters since its worker started."""
+
+    num_loaded: int = 0
+    num_bytes: int = 0
+    num_loads: int = 0
+    num_evictions: int = 0
+    """That made room for others."""
+    load_seconds: float = 0.0
+    """Of all loads together."""
+
+
 def unquantised(digest: str) -> str:
     """A model's digest without how its weights are rounded at the load: adapters don't depend on that."""
     return digest.partition("+")[0]

@@ -1,7 +1,5 @@
-"""The frozen nouns that cross folders and processes, and the Protocols that app.py wires.
-
-Nothing here imports another LLMOS module, and nothing here imports torch.
-"""
+"""The frozen nouns that cross folders and processes, and the Protocols that app.py wires. Nothing here imports torch,
+nor anything of LLMOS but the chapter of adapters."""
 
 from __future__ import annotations
 
@@ -11,6 +9,8 @@ from contextlib import AbstractContextManager
 from typing import Literal, Protocol
 
 import msgspec
+
+from llmos_server.adapter_contracts import AdapterStats, LoadedAdapter
 
 FinishReason = Literal["stop", "length"]
 
@@ -186,7 +186,7 @@ class EngineStats(msgspec.Struct, frozen=True, array_like=True):
     num_cached_pages: int = 0
     num_shared_pages: int = 0
     """Of the free pages, those with content that is found by prefix; and of the others, those that several hold."""
-    adapter_bytes: int = 0
+    adapters: AdapterStats = AdapterStats()
 
 
 class PageLayout(msgspec.Struct, frozen=True):
@@ -327,8 +327,8 @@ class Generator(Engine, Protocol):
         ...
 
     @property
-    def adapters(self) -> list[str]:
-        """Digests of those that are loaded, the least recently used first."""
+    def adapters(self) -> list[LoadedAdapter]:
+        """The least recently used first."""
         ...
 
     async def load_adapter(self, digest: str) -> None:

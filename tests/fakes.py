@@ -16,6 +16,7 @@ from tokenizers.processors import TemplateProcessing
 
 from llmos_server import Route, RouteAnswer, Skill, SkillContext, hookimpl
 from llmos_server.access.keys import create_key
+from llmos_server.adapter_contracts import AdapterStats, LoadedAdapter
 from llmos_server.chat.pairs import PairEncoder
 from llmos_server.chat.reasoning import Markers, choose_reasoning
 from llmos_server.chat.tools.formats import Style, choose_style
@@ -283,7 +284,7 @@ class ScriptedGenerator:
             num_accepted_tokens=9,
             num_cached_pages=4,
             num_shared_pages=1,
-            adapter_bytes=90,
+            adapters=AdapterStats(num_loaded=2, num_bytes=90, num_loads=3, num_evictions=1, load_seconds=0.5),
         )
         self.gate: asyncio.Event | None = None
         self.loaded = asyncio.Event()
@@ -294,7 +295,9 @@ class ScriptedGenerator:
         self.num_cached_tokens = 0
         self.num_holds = 0
         self.num_maps = 0
-        self.adapters: list[str] = []
+        self.adapters: list[LoadedAdapter] = []
+        self.adapter_failure: Exception | None = None
+        """Raised by load_adapter."""
         self.generations: list[ScriptedGeneration] = []
         self._info = EngineInfo(
             model_digest="sha256:" + "ab" * 32,
@@ -345,10 +348,12 @@ class ScriptedGenerator:
         return generation
 
     async def load_adapter(self, digest: str) -> None:
-        self.adapters.append(digest)
+        if self.adapter_failure is not None:
+            raise self.adapter_failure
+        self.adapters.append(LoadedAdapter(digest=digest, num_bytes=9))
 
     async def drop_adapter(self, digest: str) -> None:
-        self.adapters.remove(digest)
+        self.adapters = [one for one in self.adapters if one.digest != digest]
 
     async def map_pages(self) -> PageLayout:
         """Of `stats`; counted."""

@@ -16,6 +16,7 @@ from llmos_server.agents.mcp.servers import McpServers
 from llmos_server.agents.mcp.source import McpProvider
 from llmos_server.agents.tool_source import ToolProvider
 from llmos_server.api.accounting.no_store import NoLedger
+from llmos_server.api.admin.adapter_loading import LOADING_HANDLERS
 from llmos_server.api.admin.adapters import ADAPTER_HANDLERS
 from llmos_server.api.admin.doctor import doctor
 from llmos_server.api.admin.jobs import cancel_job, get_job, list_jobs, pause_job, resume_job
@@ -189,6 +190,7 @@ HANDLERS = [
     all_usage,
     *FILE_HANDLERS,
     *ADAPTER_HANDLERS,
+    *LOADING_HANDLERS,
     *BATCH_HANDLERS,
     *EVAL_HANDLERS,
     *RUN_HANDLERS,

@@ -103,6 +103,11 @@ class ListedModel:
         return InvalidRequest(message, param="model", code="unsupported_value")
 
     @property
+    def base_id(self) -> str:
+        """Its own name, or, with an adapter, that of the model below."""
+        return self.id if self.adapter is None else self.adapter.base
+
+    @property
     def has_template(self) -> bool:
         return self.version is not None and _read_template(self.version.folder) is not None
 

@@ -1,4 +1,5 @@
-"""The verbs about adapters: add, list, remove. On this machine's LLMOS_HOME; servers that run notice at once."""
+"""The verbs about adapters: add, list, remove, on this machine's LLMOS_HOME, which servers that run notice at once; and
+of a running server load and unload."""
 
 from __future__ import annotations
 
@@ -8,7 +9,16 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from llmos_server.commands.shared import ConfigFlag, Switch, print_json, print_table, read_settings
+from llmos_server.commands.shared import (
+    ConfigFlag,
+    Switch,
+    UrlFlag,
+    format_time,
+    print_json,
+    print_table,
+    read_settings,
+)
+from llmos_server.commands.where import ServerUrl, find_server, on_server
 
 adapters = App(
     name="adapters",
@@ -16,7 +26,11 @@ adapters = App(
     help_format="plaintext",
 )
 
-HEADS = ("NAME", "RANK", "SIZE", "OWNER", "DIGEST")
+HEADS = ("NAME", "RANK", "SIZE", "OWNER", "DIGEST", "LOADED", "LAST USED")
+NameArgument = Annotated[str, Parameter(help="As `llmos adapters list` shows it.")]
+OwnerFlag = Annotated[
+    str | None, Parameter(help="The id of the key that made it; not needed where only one adapter has the name.")
+]
 JsonFlag = Annotated[bool, Switch, Parameter(help="Print JSON.")]
 
 
@@ -54,38 +68,31 @@ def add(
 
 
 @adapters.command(name="list")
-def list_adapters(*, json: JsonFlag = False, config: ConfigFlag = None) -> None:
-    """List all adapters, whoever made them.
+def list_adapters(*, json: JsonFlag = False, url: ServerUrl = None, config: ConfigFlag = None) -> None:
+    """List all adapters, whoever made them; a server tells, too, which of them are loaded.
 
     Example: llmos adapters list
     """
-    import msgspec
-
     from llmos_server.registry.progress import format_bytes
-    from llmos_server.store.owners import EVERYBODY
-    from llmos_server.store.store import open_store
 
-    settings = read_settings(config)
-
-    async def read() -> list[Any]:
-        async with open_store(settings) as store:
-            return list(await store.adapters.list(EVERYBODY))
-
-    found = asyncio.run(read())
+    server = find_server(url, config)
+    found = on_server(server, "GET", "/admin/v1/adapters")["data"] if server else _read_here(config)
     if json:
-        print_json(msgspec.to_builtins(found))
+        print_json(found)
         return
-    owners = ["everybody" if one.is_shared else one.owner or "everybody" for one in found]
-    rows = [
-        (one.name, str(one.rank), format_bytes(one.num_bytes), owner, one.digest[7:19])
-        for one, owner in zip(found, owners, strict=True)
-    ]
+    rows = []
+    for one in found:
+        owner = "everybody" if one["is_shared"] else one["owner"] or "everybody"
+        loaded = format_bytes(one["loaded_bytes"]) if one.get("is_loaded") else ""
+        last_used = format_time(int(one["last_used"])) if one.get("last_used") else ""
+        size = format_bytes(one["num_bytes"])
+        rows.append((one["name"], str(one["rank"]), size, owner, one["digest"][7:19], loaded, last_used))
     print_table([HEADS, *rows])
 
 
 @adapters.command
 def rm(
-    name: Annotated[str, Parameter(help="As `llmos adapters list` shows it.")],
+    name: NameArgument,
     /,
     *,
     owner: Annotated[str, Parameter(help="The id of the key that made it; without it, one that was added here.")] = "",
@@ -111,3 +118,46 @@ def rm(
 
     asyncio.run(remove())
     print(f"{name} was removed.")
+
+
+@adapters.command
+def load(name: NameArgument, /, *, owner: OwnerFlag = None, url: UrlFlag = None) -> None:
+    """Have a running server load an adapter, and its base, before somebody asks for it.
+
+    Example: llmos adapters load smollm2:135m:tidy
+    """
+    from llmos_server.registry.progress import format_bytes
+
+    loaded = _act(url, "load", name, owner)
+    print(f"{loaded['name']}: loaded ({format_bytes(loaded['loaded_bytes'])})")
+
+
+@adapters.command
+def unload(name: NameArgument, /, *, owner: OwnerFlag = None, url: UrlFlag = None) -> None:
+    """Have a running server free an adapter's memory as soon as nobody uses it. The next request loads it again.
+
+    Example: llmos adapters unload smollm2:135m:tidy
+    """
+    print(f"{_act(url, 'unload', name, owner)['name']}: unloaded")
+
+
+def _act(url: str | None, verb: str, name: str, owner: str | None) -> Any:
+    from llmos_server.http_client import base_url
+
+    body = {"name": name} if owner is None else {"name": name, "owner": owner}
+    return on_server(base_url(url).removesuffix("/v1"), "POST", f"/admin/v1/adapters/{verb}", body)
+
+
+def _read_here(config: Path | None) -> Any:
+    import msgspec
+
+    from llmos_server.store.owners import EVERYBODY
+    from llmos_server.store.store import open_store
+
+    settings = read_settings(config)
+
+    async def read() -> Any:
+        async with open_store(settings) as store:
+            return msgspec.to_builtins(list(await store.adapters.list(EVERYBODY)))
+
+    return asyncio.run(read())

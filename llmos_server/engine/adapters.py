@@ -5,12 +5,14 @@ No tensors here. An adapter that a request uses stays; a request whose adapter f
 
 from __future__ import annotations
 
+import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from llmos_server.adapter_contracts import AdapterStats, LoadedAdapter
 from llmos_server.contracts import GenerateRequest
 from llmos_server.errors import InvalidRequest, LLMOSError
 
@@ -53,7 +55,7 @@ class Adapters:
     ) -> None:
         """folder_of: digest -> where its files are. max_bytes: of all that are loaded."""
         self._loaded = model.adapters
-        self._load = model.load_adapter
+        self._model = model
         self._folder_of = folder_of
         self._max_adapters = max_adapters
         self._max_bytes = max_bytes
@@ -67,6 +69,8 @@ class Adapters:
         self._failed: dict[str, str] = {}
         self._without_room: dict[str, str] = {}  # As _failed, but a request waits for room.
         self._has_changed = False
+        self._num_loads = self._num_evictions = 0
+        self._load_seconds = 0.0
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="adapter-load")
 
     def __contains__(self, request_id: str) -> bool:
@@ -84,6 +88,10 @@ class Adapters:
     @property
     def num_bytes(self) -> int:
         return sum(adapter.num_bytes for adapter in self._loaded.values())
+
+    def stats(self) -> AdapterStats:
+        counters = self._num_loads, self._num_evictions, self._load_seconds
+        return AdapterStats(len(self._loaded), self.num_bytes, *counters)
 
     def enter(self, request: GenerateRequest, now: float) -> bool:
         """Whether it can be queued at once; else `take` hands it out. Who comes while another finds no room waits
@@ -140,14 +148,15 @@ class Adapters:
             del self._waiting[request_id]
         return admitted
 
-    def take_changes(self) -> tuple[list[str], dict[str, str]] | None:
+    def take_changes(self) -> tuple[list[LoadedAdapter], dict[str, str]] | None:
         """What is loaded, and why what was to be isn't; None if that is as at the last call."""
         failed = self._failed | self._without_room
         self._failed, self._without_room = {}, {}
         if not (self._has_changed or failed):
             return None
         self._has_changed = False
-        return list(self._order), failed
+        loaded = [LoadedAdapter(digest=one, num_bytes=self._loaded[one].num_bytes) for one in self._order]
+        return loaded, failed
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
@@ -169,12 +178,20 @@ class Adapters:
             (digest, adapter), self._homeless = self._homeless, None
             self._loaded[digest] = adapter
             self._order[digest] = None
+            self._num_loads += 1
             self._has_changed = True
         elif self._homeless and not any(self._homeless[0] == request.adapter for request, _ in self._waiting.values()):
             self._give_up(self._homeless[0])
             self._homeless = None
         if not (self._loading or self._homeless) and (following := self._next()):
-            self._loading = following, self._pool.submit(self._load, self._folder_of(following))
+            self._loading = following, self._pool.submit(self._load, following)
+
+    def _load(self, digest: str) -> Loaded:
+        """In the loading thread; one at a time."""
+        begun = time.monotonic()
+        adapter = self._model.load_adapter(self._folder_of(digest))
+        self._load_seconds += time.monotonic() - begun
+        return adapter
 
     def _give_up(self, digest: str) -> None:
         """No request asks for it, so it holds up none."""
@@ -204,6 +221,7 @@ class Adapters:
             if victim is None:
                 return False
             self._forget(victim)
+            self._num_evictions += 1
         return True
 
     def _drop_unwanted(self) -> None:

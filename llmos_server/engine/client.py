@@ -8,6 +8,7 @@ import time
 
 import msgspec
 
+from llmos_server.adapter_contracts import LoadedAdapter
 from llmos_server.backoff import Backoff
 from llmos_server.contracts import (
     EngineInfo,
@@ -80,9 +81,9 @@ class EngineClient(WorkerClient[EngineInfo, Told]):
         self._adapters = LoadedAdapters()
 
     @property
-    def adapters(self) -> list[str]:
+    def adapters(self) -> list[LoadedAdapter]:
         """See contracts.Generator."""
-        return self._adapters.digests
+        return self._adapters.loaded
 
     @property
     def stats(self) -> EngineStats:
@@ -106,6 +107,7 @@ class EngineClient(WorkerClient[EngineInfo, Told]):
         self._queue.join(request, time.monotonic(), was_idle=not self._open)
         generation = self._open[request.request_id] = EngineGeneration(request, self._abort)
         connection.send(AddRequest(epoch=connection.epoch, request=request))
+        self._adapters.note_use(request.adapter)
         return generation
 
     async def score(self, request: ScoreRequest) -> Scores:

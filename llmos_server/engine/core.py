@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from llmos_server.adapter_contracts import LoadedAdapter
 from llmos_server.contracts import ChoiceDelta, EngineInfo, EngineStats, GenerateRequest, PageLayout
 from llmos_server.engine.adapters import NO_ADAPTERS, Adapters
 from llmos_server.engine.admission import check_request
@@ -128,7 +129,7 @@ class EngineCore:
             grammar_seconds=self._grammars.compile_seconds,
             num_cached_pages=self._scheduler.blocks.num_cached_pages,
             num_shared_pages=self._scheduler.blocks.num_shared_pages,
-            adapter_bytes=self._adapters.num_bytes if self._adapters else 0,
+            adapters=self._adapters.stats() if self._adapters else stats.adapters,
         )
 
     def map_pages(self) -> PageLayout:
@@ -154,7 +155,7 @@ class EngineCore:
             self._adapters.release(self._is_open)
             self._adapters.drop(digest)
 
-    def take_adapter_changes(self) -> tuple[list[str], dict[str, str]] | None:
+    def take_adapter_changes(self) -> tuple[list[LoadedAdapter], dict[str, str]] | None:
         """See Adapters.take_changes."""
         return self._adapters.take_changes() if self._adapters else None
 

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import cast
 
+from llmos_server.adapter_contracts import LoadedAdapter
 from llmos_server.contracts import (
     Encoder,
     EncodeRequest,
@@ -106,7 +107,7 @@ class FleetGenerator(FleetEngine):
         return cast(Generator, self._member.worker).submit(request)
 
     @property
-    def adapters(self) -> list[str]:
+    def adapters(self) -> list[LoadedAdapter]:
         """None while the model isn't loaded."""
         worker = self._member.worker
         return [] if worker is None else cast(Generator, worker).adapters

@@ -10,6 +10,7 @@ from typing import Generic, Literal, TypeVar
 
 import msgspec
 
+from llmos_server.adapter_contracts import LoadedAdapter
 from llmos_server.contracts import (
     ChoiceDelta,
     EncodeRequest,
@@ -121,8 +122,8 @@ class AdaptersChanged(msgspec.Struct, frozen=True, tag="adapters"):
     """Other adapters are loaded than before, or one could not be."""
 
     epoch: int
-    loaded: list[str]
-    """Digests, the least recently used first."""
+    loaded: list[LoadedAdapter]
+    """The least recently used first."""
     failed: dict[str, str] = {}
     """Digest -> reason."""
 

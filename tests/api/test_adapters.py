@@ -13,6 +13,7 @@ from migrated import migrate
 from llmos_server.access.gate import Gate
 from llmos_server.access.keys import make_key
 from llmos_server.adapter_contracts import ADAPTERS, AdapterVersion
+from llmos_server.api.metrics import adapter_metrics
 from llmos_server.store.database import Database
 from llmos_server.store.store import Store
 
@@ -81,10 +82,72 @@ async def test_they_are_listed_with_their_base(server: Server) -> None:
     assert (one["id"], one["root"], one["parent"]) == (f"{BASE}:tidy", f"sha256:{'b' * 64}", BASE)
 
 
+async def test_metrics_count_it_under_its_base_and_by_name_within_bounds(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adapter_metrics, "MAX_NAMES", 1)
+    await server.store.adapters.register(adapter("f", "", "common"))
+    for model in (BASE, f"{BASE}:tidy", f"{BASE}:tidy", f"{BASE}:common"):
+        await server.chat(model)
+    text = (await server.call("GET", "/metrics", "admin")).text
+    lines = [line for line in text.splitlines() if "adapter_requests_total{" in line or "success_total{" in line]
+    assert lines == [
+        f'llmos:request_success_total{{finished_reason="stop",model_name="{BASE}"}} 4.0',
+        f'llmos:adapter_requests_total{{adapter="{BASE}:tidy",model_name="{BASE}"}} 2.0',
+        f'llmos:adapter_requests_total{{adapter="other",model_name="{BASE}"}} 1.0',
+    ]
+
+
 async def test_completions_take_it_too(server: Server) -> None:
     answer = await server.call("POST", "/v1/completions", "bob", {"model": f"{BASE}:tidy", "prompt": "Hi"})
     assert answer.status_code == 200
     assert server.digests == [f"sha256:{'b' * 64}"]
+
+
+def asks(path: str, fields: dict[str, Any]) -> dict[str, Any]:
+    """A body for the endpoint."""
+    texts: dict[str, dict[str, Any]] = {
+        "/v1/completions": {"prompt": "Hi"},
+        "/v1/responses": {"input": "Hi", "store": False},
+        "/v1/systemone": {"state": "Hi", "questions": {"q": {"type": "choice", "instructions": "Which?", "criteria": {"a": None, "b": None}}}},
+    }
+    return texts.get(path, {"messages": [{"role": "user", "content": "Hi"}]}) | fields
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/v1/chat/completions", "/v1/chat/completions/render", "/v1/completions", "/v1/responses", "/v1/systemone"],
+)
+async def test_it_is_chosen_by_a_field_too(server: Server, path: str) -> None:
+    for fields in (
+        {"model": BASE, "adapter": "tidy"},
+        {"model": "gpt-4o-mini", "adapter": f"{BASE}:tidy"},
+        {"adapter": "gpt-4o-mini:tidy"},
+        {"model": f"{BASE}:tidy", "adapter": "tidy"},
+    ):
+        answer = await server.call("POST", path, "bob", asks(path, fields))
+        assert (answer.status_code, answer.json()["model"]) == (200, f"{BASE}:tidy"), answer.text
+    assert set(server.digests) <= {f"sha256:{'b' * 64}"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "said"),
+    [
+        ({"model": BASE, "adapter": "nothing"}, 404, "has no adapter 'nothing'"),
+        ({"model": BASE, "adapter": "anns"}, 404, "has no adapter 'anns'"),
+        ({"model": f"{BASE}:tidy", "adapter": "other"}, 400, "Leave one of them out"),
+        ({"model": BASE, "adapter": "else:1b:tidy"}, 400, "no adapter of tiny"),
+        ({"model": BASE, "adapter": ""}, 400, "length >= 1"),
+    ],
+)
+async def test_a_field_that_names_none_is_refused(
+    server: Server, fields: dict[str, Any], status: int, said: str
+) -> None:
+    ann = next(a.owner for a in await server.store.adapters.of_name(f"{BASE}:tidy") if a.digest.endswith("a"))
+    await server.store.adapters.register(adapter("e", ann, "anns"))
+    refused = await server.call("POST", "/v1/chat/completions", "bob", asks("", fields))
+    assert (refused.status_code, refused.json()["error"]["param"]) == (status, "adapter"), refused.text
+    assert said in refused.json()["error"]["message"]
 
 
 async def test_what_is_anothers_is_not_there(server: Server) -> None:

@@ -11,17 +11,18 @@ from migrated import migrate
 from llmos_server.access.gate import Gate
 from llmos_server.access.keys import make_key
 from llmos_server.adapter_contracts import AdapterVersion
+from llmos_server.errors import InvalidRequest
 from llmos_server.store.database import Database
 from llmos_server.store.store import Store
 
 TOKEN = "llmos-admin-" + "t" * 43
-NAME = "tiny:1b:tidy"
+NAME = "tiny:tidy"
 
 
-def adapter(digit: str, owner: str) -> AdapterVersion:
+def adapter(digit: str, owner: str, name: str = NAME) -> AdapterVersion:
     digest, base = f"sha256:{digit * 64}", f"sha256:{'0' * 64}"
     return AdapterVersion(
-        name=NAME, base="tiny:1b", base_digest=base, digest=digest, folder="", rank=8, num_bytes=9, owner=owner
+        name=name, base=name.rpartition(":")[0], base_digest=base, digest=digest, folder="", rank=8, num_bytes=9, owner=owner
     )
 
 
@@ -72,7 +73,32 @@ async def test_what_is_not_there_and_who_is_no_administrator(server: Server) -> 
     missing = await server.call("POST", "/share", {"name": NAME, "owner": "eve"})
     assert (missing.status_code, missing.json()["error"]["param"]) == (404, "name")
     assert (await server.call("POST", "/share", {"owner": "ann"})).status_code == 400
+    assert "Say whose: ann, bob" in (await server.call("POST", "/load", {"name": NAME})).text
     key, text = make_key("ann", 1)
     await server.store.keys.add(key)
     for method, path, body in (("GET", "", None), ("POST", "/share", {"name": NAME, "owner": "ann"})):
         assert (await server.call(method, path, body, text)).status_code == 403
+
+
+async def test_one_is_loaded_ahead_of_its_first_request_and_unloaded(server: Server) -> None:
+    body, digest = {"name": NAME, "owner": "ann"}, f"sha256:{'a' * 64}"
+    loaded = await server.call("POST", "/load", body)
+    assert (loaded.status_code, loaded.json()["is_loaded"], loaded.json()["loaded_bytes"]) == (200, True, 9)
+    assert [one.digest for one in server.api.generator.adapters] == [digest]
+    assert server.api.generator.num_holds == 0
+    listed = (await server.call("GET")).json()["data"]
+    assert [(one["owner"], one["is_loaded"], one["last_used"]) for one in listed] == [
+        ("ann", True, None),
+        ("bob", False, None),
+    ]
+    unloaded = await server.call("POST", "/unload", body)
+    assert (unloaded.status_code, unloaded.json()["is_loaded"]) == (200, False)
+    assert server.api.generator.adapters == []
+
+
+async def test_what_cant_be_loaded_is_told(server: Server) -> None:
+    server.api.generator.adapter_failure = InvalidRequest("There is no room.", code="adapter_failed")
+    refused = await server.call("POST", "/load", {"name": NAME, "owner": "ann"})
+    assert (refused.status_code, refused.json()["error"]["message"]) == (400, "There is no room.")
+    await server.store.adapters.register(adapter("c", "", "gone:1b:tidy"))
+    assert (await server.call("POST", "/load", {"name": "gone:1b:tidy"})).status_code == 404

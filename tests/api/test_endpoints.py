@@ -153,7 +153,9 @@ async def test_metrics_count(api):
     assert lines[f"llmos:num_requests_running{{{model}}}"] == "1.0"
     assert lines[f"llmos:num_requests_waiting{{{model}}}"] == "2.0"
     assert lines[f"llmos:kv_cache_usage_perc{{{model}}}"] == "0.25"
-    assert lines[f"llmos:adapter_bytes{{{model}}}"] == "90.0"
+    adapters = {"adapters_loaded": 2, "adapter_bytes": 90, "adapter_loads_total": 3, "adapter_evictions_total": 1}
+    for name, count in (adapters | {"adapter_load_seconds_total": 0.5}).items():
+        assert float(lines[f"llmos:{name}{{{model}}}"]) == count
     pages = {"free": "2.0", "cached": "4.0", "used": "1.0", "shared": "1.0"}
     for state, count in pages.items():
         assert lines[f'llmos:kv_cache_pages{{{model},state="{state}"}}'] == count

@@ -8,6 +8,7 @@ import pytest
 from client_fakes import collect, ready, running_client, until
 from engine_fakes import Engine, ScriptedRunner, expected_choice, make_request
 
+from llmos_server.adapter_contracts import LoadedAdapter
 from llmos_server.contracts import GenerateRequest
 from llmos_server.engine.core import EngineCore
 from llmos_server.errors import InvalidRequest
@@ -37,14 +38,17 @@ def test_a_batch_of_several() -> None:
     engine = Engine()
     finish(engine, *(add(engine, f"r{i}", adapter) for i, adapter in enumerate(["40-a", "", "10-a", "40-a", "40-b"])))
     assert set(engine.runner.adapters) == {"40-a", "10-a", "40-b"}
-    assert engine.core.stats().adapter_bytes == 90
+    stats = engine.core.stats().adapters
+    assert (stats.num_loaded, stats.num_bytes, stats.num_loads, stats.num_evictions) == (3, 90, 3, 0)
 
 
 def test_the_least_recently_used_goes() -> None:
     engine = Engine()
     for number, adapter in enumerate(["40-a", "40-b", "40-a", "60-a"]):
         finish(engine, add(engine, f"r{number}", adapter))
-    assert engine.core.take_adapter_changes() == (["40-a", "60-a"], {})
+    loaded = [LoadedAdapter(digest="40-a", num_bytes=40), LoadedAdapter(digest="60-a", num_bytes=60)]
+    assert engine.core.take_adapter_changes() == (loaded, {})
+    assert engine.core.stats().adapters.num_evictions == 1
     assert engine.core.take_adapter_changes() is None
 
 
@@ -137,11 +141,12 @@ async def test_a_worker_tells_what_it_has_loaded(tmp_path: Path) -> None:
         await ready(client)
         request = make_request("r", [1, 2], adapter="10-a")
         assert await collect(client.submit(request)) == {0: expected_choice(request, 0).token_ids}
-        await until(lambda: client.adapters == ["10-a"])
+        await until(lambda: [(one.digest, one.num_bytes) for one in client.adapters] == [("10-a", 10)])
         await client.load_adapter("20-a")
-        assert client.adapters == ["10-a", "20-a"]
+        used, waiting = client.adapters
+        assert (used.last_used is None, waiting) == (False, LoadedAdapter(digest="20-a", num_bytes=20))
         await client.drop_adapter("10-a")
-        assert client.adapters == ["20-a"]
+        assert client.adapters == [waiting]
         with pytest.raises(InvalidRequest, match="no such adapter"):
             await client.load_adapter("missing")
         with pytest.raises(InvalidRequest, match="no such adapter"):

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 
 import msgspec
 
-from llmos_server.adapter_contracts import AdapterVersion, unquantised
+from llmos_server.adapter_contracts import AdapterVersion, LoadedAdapter, unquantised
 from llmos_server.api.served import ServedModel
 from llmos_server.contracts import (
     EngineInfo,
@@ -49,7 +49,7 @@ class AdaptedGenerator:
         return self._base.stats
 
     @property
-    def adapters(self) -> list[str]:
+    def adapters(self) -> list[LoadedAdapter]:
         return self._base.adapters
 
     def hold(self) -> AbstractContextManager[None]:

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from llmos_server.adapter_contracts import AdapterVersion, unquantised
 from llmos_server.api.adapters.adapted import adapt
+from llmos_server.api.errors import NotFound
 from llmos_server.api.served import ServedModel
 from llmos_server.api.services import Services
-from llmos_server.errors import ModelNotFound
+from llmos_server.errors import InvalidRequest, ModelNotFound
 
 MAX_KNOWN_NAMES = 10_000
 """Names that were adapters' once are looked for there first; beyond so many all are forgotten."""
@@ -34,6 +35,38 @@ async def find_served(services: Services, name: str | None, owner: str) -> Serve
         services.adapter_names.clear()
     services.adapter_names.add(name)
     return served
+
+
+async def find_chosen(services: Services, name: str | None, adapter: str, owner: str) -> ServedModel:
+    """The model of a name with an adapter of its, which is named by its suffix or in full. One that the name leads to
+    already may be named again. Raises ModelNotFound, InvalidRequest, NotFound."""
+    base = await find_served(services, name, owner)
+    whole, _, suffix = adapter.rpartition(":")
+    if base.adapter is not None:
+        if adapter in (base.id, base.id.rpartition(":")[2]):
+            return base
+        raise InvalidRequest(
+            f"The model names the adapter {base.id!r}, and the field adapter another one, {adapter[:100]!r}. Leave one "
+            "of them out.",
+            param="adapter",
+            code="conflicting_adapters",
+        )
+    if whole not in ("", base.id, *services.directory.aliases_of(base.id)):
+        raise InvalidRequest(
+            f"{adapter[:200]!r} is no adapter of {base.id}, the model that is asked. Name its own model, or leave the "
+            "field model out of an adapter's full name: send that as the model.",
+            param="adapter",
+            code="conflicting_adapters",
+        )
+    found = None if services.store is None else await services.store.adapters.find(owner, f"{base.id}:{suffix}")
+    if found is None:
+        raise NotFound(
+            f"{base.id} has no adapter {suffix[:100]!r} here. GET /v1/models lists those that this key may use, with "
+            "their base as parent.",
+            param="adapter",
+            code="model_not_found",
+        )
+    return adapt(base, found)
 
 
 async def list_adapted(services: Services, owner: str) -> Sequence[AdapterVersion]:

@@ -8,15 +8,15 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import JSONBody
 from litestar.types import ASGIApp
 
-from llmos_server.adapter_contracts import AdapterVersion
+from llmos_server.adapter_contracts import AdapterVersion, LoadedAdapter
+from llmos_server.api.adapters.finding import find_version, loaded_adapters
 from llmos_server.api.bodies import fields
 from llmos_server.api.bodies.body import WireBody
-from llmos_server.api.errors import NotFound
 from llmos_server.api.generation.starting import AnyRequest
 from llmos_server.api.http.access import require_admin
 from llmos_server.api.http.responses import ERRORS, json_response
-from llmos_server.api.schemas.admin_adapters import AdapterInfo, AdapterList, ShareAdapterRequest
-from llmos_server.api.services import store_of
+from llmos_server.api.schemas.admin_adapters import AdapterInfo, AdapterList, AdapterNameRequest
+from llmos_server.api.services import Services, services_of, store_of
 from llmos_server.store.owners import EVERYBODY
 
 log = structlog.get_logger(__name__)
@@ -24,8 +24,8 @@ log = structlog.get_logger(__name__)
 _OK = {200: ResponseSpec(AdapterInfo, description="The adapter, as it is now."), **{s: ERRORS[s] for s in (400, 404)}}
 
 
-class ShareAdapterBody(WireBody[ShareAdapterRequest]):
-    table = fields.SHARE_ADAPTER
+class AdapterBody(WireBody[AdapterNameRequest]):
+    table = fields.ADAPTER_NAME
 
 
 @get(
@@ -37,12 +37,13 @@ class ShareAdapterBody(WireBody[ShareAdapterRequest]):
 )
 async def list_adapters(request: AnyRequest) -> ASGIApp:
     found = await store_of(request).adapters.list(EVERYBODY)
-    return json_response(request, AdapterList(data=[describe_adapter(adapter) for adapter in found]))
+    loaded = loaded_adapters(services_of(request).directory)
+    return json_response(request, AdapterList(data=[_describe(adapter, loaded) for adapter in found]))
 
 
 @post(
     "/admin/v1/adapters/share",
-    dto=ShareAdapterBody,
+    dto=AdapterBody,
     return_dto=None,
     status_code=200,
     guards=[require_admin],
@@ -50,13 +51,13 @@ async def list_adapters(request: AnyRequest) -> ASGIApp:
     summary="Promote an adapter: everybody may use it, under its name",
     responses=_OK,
 )
-async def share_adapter(request: AnyRequest, data: JSONBody[ShareAdapterRequest]) -> ASGIApp:
+async def share_adapter(request: AnyRequest, data: JSONBody[AdapterNameRequest]) -> ASGIApp:
     return json_response(request, await _share(request, data, is_shared=True))
 
 
 @post(
     "/admin/v1/adapters/unshare",
-    dto=ShareAdapterBody,
+    dto=AdapterBody,
     return_dto=None,
     status_code=200,
     guards=[require_admin],
@@ -64,21 +65,25 @@ async def share_adapter(request: AnyRequest, data: JSONBody[ShareAdapterRequest]
     summary="Take a promotion back: the key that made the adapter may use it, and nobody else",
     responses=_OK,
 )
-async def unshare_adapter(request: AnyRequest, data: JSONBody[ShareAdapterRequest]) -> ASGIApp:
+async def unshare_adapter(request: AnyRequest, data: JSONBody[AdapterNameRequest]) -> ASGIApp:
     return json_response(request, await _share(request, data, is_shared=False))
 
 
-async def _share(request: AnyRequest, data: ShareAdapterRequest, *, is_shared: bool) -> AdapterInfo:
+async def _share(request: AnyRequest, data: AdapterNameRequest, *, is_shared: bool) -> AdapterInfo:
     """Raises NotFound, InvalidRequest."""
     adapters = store_of(request).adapters
-    if not await adapters.share(data.owner, data.name, is_shared=is_shared):
-        raise NotFound(f"No adapter of this owner is named {data.name[:100]!r}.", param="name", code="model_not_found")
-    log.info("adapter shared" if is_shared else "adapter unshared", adapter=data.name, owner=data.owner)
-    found = next(one for one in await adapters.of_name(data.name) if one.owner == data.owner)
-    return describe_adapter(found)
+    adapter = await find_version(adapters, data.name, data.owner)
+    await adapters.share(adapter.owner, adapter.name, is_shared=is_shared)
+    log.info("adapter shared" if is_shared else "adapter unshared", adapter=adapter.name, owner=adapter.owner)
+    return describe_adapter(services_of(request), await find_version(adapters, adapter.name, adapter.owner))
 
 
-def describe_adapter(adapter: AdapterVersion) -> AdapterInfo:
+def describe_adapter(services: Services, adapter: AdapterVersion) -> AdapterInfo:
+    return _describe(adapter, loaded_adapters(services.directory))
+
+
+def _describe(adapter: AdapterVersion, loaded: dict[tuple[str, str], LoadedAdapter]) -> AdapterInfo:
+    found = loaded.get((adapter.base, adapter.digest))
     return AdapterInfo(
         name=adapter.name,
         base=adapter.base,
@@ -89,6 +94,9 @@ def describe_adapter(adapter: AdapterVersion) -> AdapterInfo:
         num_bytes=adapter.num_bytes,
         job_id=adapter.job_id,
         created=adapter.created,
+        is_loaded=found is not None,
+        loaded_bytes=0 if found is None else found.num_bytes,
+        last_used=None if found is None else found.last_used,
     )
 
 

@@ -78,6 +78,7 @@ OUTPUT_CONFIG: Table = {
 
 COUNT_TOKENS: Table = {
     "model": honoured("a served name or alias; the default model when absent"),
+    "adapter": refused("send the adapter's name as the model"),
     "messages": honoured("see below", nested=MESSAGE),
     "system": honoured("a string, or text blocks", nested=BLOCK),
     "tools": honoured("see below", nested=TOOL),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from llmos_server.api.bodies.field_rules import Table, hint, honoured, refused, values
+from llmos_server.api.bodies.fields import ADAPTER
 
 _TEXT_ONLY = "this model reads text only; put it into words"
 
@@ -92,6 +93,7 @@ SYSTEMONE: Table = {
     "state": honoured("what is judged: a string, or an object or list that is read as JSON"),
     "questions": honoured("1 to 64, by names of your own", each=QUESTION),
     "model": honoured("a served name or alias; the default model when absent"),
+    "adapter": honoured(ADAPTER),
     "calibrated": honoured("false: probabilities as they are, also where a calibration was measured; true when absent"),
     "priority": honoured("lower runs earlier among the requests of one key; 0 when absent"),
     "cache_salt": honoured("cached prefixes are shared only under the same salt"),

@@ -15,6 +15,10 @@ _OTHER_SAMPLER = "this sampler isn't supported; use temperature, top_p, top_k, m
 _OLDER_TOOLS = "it is an older name; send tools"
 _MEDIA = "this model reads text only; send text parts"
 
+ADAPTER = "an adapter of the model, by its suffix or its full name; the same as its full name as the model"
+OTHER_ADAPTER_NAMES = ("lora", "lora_path", "lora_name", "adapter_id")
+"""llama.cpp's, SGLang's, Xinference's and TGI's."""
+
 _RESPONSES = "it is the Responses API's: send this body to /v1/responses, or send messages"
 
 
@@ -134,6 +138,7 @@ MESSAGE: Table = {
 
 _GENERATION: Table = {
     "model": honoured("a served name or alias; the default model when absent"),
+    "adapter": honoured(ADAPTER),
     "temperature": honoured("0 to 2, 1 when absent; 0 is greedy"),
     "top_p": honoured("above 0, up to 1"),
     "top_k": honoured("-1 or 0 keep every token"),
@@ -185,8 +190,7 @@ _GENERATION: Table = {
     "dry_multiplier": values(equals(0), _OTHER_SAMPLER),
     "xtc_probability": values(equals(0), _OTHER_SAMPLER),
     "samplers": refused(_OTHER_SAMPLER),
-    "lora": refused("choose an adapter by its model name"),
-    "lora_path": refused("choose an adapter by its model name"),
+    **{name: refused("send adapter, or the adapter's name as the model") for name in OTHER_ADAPTER_NAMES},
     "response_format": honoured("the form of the answer, see below", nested=RESPONSE_FORMAT),
     "structured_outputs": honoured("the same as vLLM has it, see below", nested=STRUCTURED_OUTPUTS),
     "guided_json": _moved("json"),
@@ -346,9 +350,9 @@ CHANGE_KEY: Table = {
     "is_admin": refused("who administers isn't changed; make another key, and revoke this one"),
 }
 
-SHARE_ADAPTER: Table = {
+ADAPTER_NAME: Table = {
     "name": honoured("as it is asked for: BASE:SUFFIX"),
-    "owner": honoured("the id of the key that made it; that of nobody when absent"),
+    "owner": honoured("the id of the key that made it; nobody's, or else the only one of that name when absent"),
 }
 
 PRUNE: Table = {

@@ -76,7 +76,7 @@ async def plan_form(services: Services, served: ServedModel, data: ChatCompletio
     tools = await _in_thread(data, lambda: plan_tools(data, services.settings.max_tools))
     if tools is not None:
         refuse_together(data)
-        services.metrics.count_grammar(served.id, "tools")
+        services.metrics.count_grammar(served.base_id, "tools")
     return await _in_thread(data, lambda: FormPlan(served, tools, grammar))
 
 

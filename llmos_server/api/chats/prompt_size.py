@@ -18,7 +18,7 @@ async def count_prompt(request: AnyRequest, chat: ChatCompletionRequest) -> int:
     """All of it, also when that is more than fits. Raises InvalidRequest, ModelNotFound, Forbidden, RateLimited."""
     services = services_of(request)
     chat, _ = await filter_request(request, chat, "chat.completions")
-    served = await find_model(request, chat.model)
+    served = await find_model(request, chat.model, chat.adapter)
     with take_place(request):
         tools = await shared_guard().in_thread(plan_tools, chat, services.settings.max_tools) if chat.tools else None
         messages = to_template_messages(chat.messages, max_tool_output=services.settings.max_tool_output)

@@ -24,7 +24,7 @@ async def start_chat(request: AnyRequest, data: ChatCompletionRequest, lease: Le
     services = services_of(request)
     check_stream_options(data)
     data, guard = await filter_request(request, data, "chat.completions")
-    served = await find_model(request, data.model)
+    served = await find_model(request, data.model, data.adapter)
     tell_unread_variables(request, served, data.chat_template_kwargs)
 
     async def make_plan(info: EngineInfo) -> Plan:

@@ -23,7 +23,7 @@ async def start_completion(
     services = services_of(request)
     check_stream_options(data)
     data, guard = await filter_request(request, data, "completions")
-    served = await find_model(request, data.model)
+    served = await find_model(request, data.model, data.adapter)
     check_best_of(data, services.settings.max_n)
     prompts = read_prompts(data, services.settings.max_prompts)
 

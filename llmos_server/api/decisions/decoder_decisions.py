@@ -27,7 +27,8 @@ async def decide_by_decoder(
 ) -> Decided:
     """Raises InvalidRequest for what is too long; else as the engine does. Cancelling gives it up."""
     services, arrival = services_of(request), time.perf_counter()
-    generator, metrics = served.generator, services.metrics.of(served.id)
+    generator, metrics = served.generator, services.metrics.of(served.base_id)
+    services.metrics.adapter_requests.count(served)
     with Visit(request, served.id) as visit, generator.hold():
         info = await generator.wait_ready(services.settings.load_timeout_seconds)
         salt = scoped_salt(visit.principal, cache_salt, services.settings.isolate_keys)

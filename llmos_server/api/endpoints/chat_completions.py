@@ -97,7 +97,7 @@ async def render_chat_completion(request: AnyRequest, data: JSONBody[ChatComplet
             code="unsupported_value",
         )
     data, _ = await filter_request(request, data, "chat.completions")
-    served = await find_model(request, data.model)
+    served = await find_model(request, data.model, data.adapter)
     tell_unread_variables(request, served, data.chat_template_kwargs)
 
     async def render() -> RenderResponse:

@@ -63,7 +63,7 @@ async def decide(request: AnyRequest, data: JSONBody[SystemOneRequest]) -> ASGIA
     read_questions(data.questions)  # What is wrong is told before a filter is asked.
     data = await filter_texts(request, data, "systemone")
     questions = read_questions(data.questions)
-    served = await find_model(request, data.model)
+    served = await find_model(request, data.model, data.adapter)
     work = _decide(request, served, data, questions)
     return json_response(request, await run_until_disconnect(request.receive, work))
 

@@ -85,7 +85,8 @@ class Start:
             load_seconds = time.perf_counter() - asked
             visit.use.phase = "queued"
             plan = await self.make_plan(info)
-            metrics = self.services.metrics.of(self.served.id)
+            metrics = self.services.metrics.of(self.served.base_id)
+            self.services.metrics.adapter_requests.count(self.served)
             visit.charge_prompt(plan.num_prompt_tokens)
             salt = scoped_salt(visit.principal, plan.cache_salt, self.services.settings.isolate_keys)
             try:

@@ -53,7 +53,7 @@ async def plan_grammar(services: Services, served: ServedModel, data: Generation
     if data.ignore_eos:
         raise _refusal("ignore_eos", "an answer of a given form ends where the form does; leave ignore_eos out")
     grammar = await _find_or_build(wanted[0])
-    services.metrics.count_grammar(served.id, wanted[0].kind)
+    services.metrics.count_grammar(served.base_id, wanted[0].kind)
     return grammar
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
-from llmos_server.api.adapters.names import find_served
+from llmos_server.api.adapters.names import find_chosen, find_served
 from llmos_server.api.flights import flight_of
 from llmos_server.api.http.context import note_key
 from llmos_server.api.served import ListedModel, ServedModel
@@ -88,15 +88,19 @@ def require_tool(connection: Any, name: str, *, param: str | None = None) -> Non
         )
 
 
-async def find_model(connection: Any, name: str | None) -> ServedModel:
-    """None is the default model. Raises ModelNotFound, or Forbidden for a model that this key may not use.
+async def find_model(connection: Any, name: str | None, adapter: str | None = None) -> ServedModel:
+    """None is the default model. adapter: of that model, where a request names it apart. Raises ModelNotFound, or
+    Forbidden for a model that this key may not use; of an adapter that isn't the model's, InvalidRequest.
 
     A key for some models is told of those alone, as /v1/models does.
     """
-    principal = principal_of(connection)
+    principal, services = principal_of(connection), services_of(connection)
     models = principal.models
     try:
-        served = await find_served(services_of(connection), name, principal.key_id)
+        if adapter is None:
+            served = await find_served(services, name, principal.key_id)
+        else:
+            served = await find_chosen(services, name, adapter, principal.key_id)
     except ModelNotFound:
         if models is None:
             raise

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from llmos_server.api.metrics.adapter_metrics import AdapterCollector, AdapterRequests
 from llmos_server.api.metrics.operating_metrics import EngineStateCollector, RequestCounter
 from llmos_server.api.metrics.reading import count_pages
 from llmos_server.api.served import Directory
@@ -83,6 +84,8 @@ class Metrics:
         self.decode_time = self._histogram("request_decode_time_seconds", "First token to last.", _REQUEST)
         self.registry.register(_EngineCollector(directory))
         self.registry.register(EngineStateCollector(directory, PREFIX))
+        self.registry.register(AdapterCollector(directory, PREFIX))
+        self.adapter_requests = AdapterRequests(self.registry, PREFIX)
         if usage is not None:
             self.registry.register(_LedgerCollector(usage))
 
@@ -137,7 +140,6 @@ _GAUGES: dict[str, tuple[str, Callable[[EngineStats], float]]] = {
     "num_requests_waiting": ("Sequences that wait for pages or a place in the step.", lambda stats: stats.num_waiting),
     "estimated_queue_seconds": ("Until all that waits now has begun.", lambda stats: stats.queue_seconds),
     "kv_cache_usage_perc": ("Share of the pages in use, 0 to 1.", _cache_usage),
-    "adapter_bytes": ("Memory of the adapters that are loaded beside the model.", lambda stats: stats.adapter_bytes),
 }
 _COUNTERS: dict[str, tuple[str, Callable[[EngineStats], float]]] = {
     "prefix_cache_queries": ("Prompt tokens looked up in the prefix cache.", lambda stats: stats.prefix_queries),

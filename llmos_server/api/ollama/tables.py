@@ -48,6 +48,7 @@ MESSAGE: Table = {
 
 _GENERATION: Table = {
     "model": honoured("a served name or alias, also with :latest behind it"),
+    "adapter": refused("send the adapter's name as the model"),
     "stream": honoured("true when absent: a JSON object a line"),
     "format": honoured('"json", or a JSON Schema as an object'),
     "think": honoured("false or true where the template can switch it, or a level where it reads reasoning_effort"),

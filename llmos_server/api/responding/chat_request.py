@@ -27,6 +27,7 @@ INCLUDABLE = {
 """Why not, where it can't be had."""
 SAME = (
     "model",
+    "adapter",
     "temperature",
     "top_p",
     "top_k",

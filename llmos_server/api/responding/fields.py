@@ -4,7 +4,7 @@ tools by their type."""
 from __future__ import annotations
 
 from llmos_server.api.bodies.field_rules import Table, hint, honoured, refused, values
-from llmos_server.api.bodies.fields import PART, equals
+from llmos_server.api.bodies.fields import ADAPTER, PART, equals
 
 _EFFECTLESS = "a hint that changes no answer"
 _ECHOED = "echoed by clients from an earlier answer"
@@ -163,6 +163,7 @@ REASONING_CONFIG: Table = {
 RESPONSE: Table = {
     "input": honoured("a string, or a list of items, see below", by_type=ITEMS),
     "model": honoured("a served name or alias; the default model when absent"),
+    "adapter": honoured(ADAPTER),
     "instructions": honoured("a system message before all others; not carried over to the next response"),
     "previous_response_id": honoured("a stored response whose input and output come before the input"),
     "conversation": honoured("a conversation's id: its items come before the input, and input and output are added"),
@@ -220,6 +221,7 @@ INPUT_TOKENS: Table = {
         name: RESPONSE[name]
         for name in (
             "model",
+            "adapter",
             "input",
             "previous_response_id",
             "instructions",

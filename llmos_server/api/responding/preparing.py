@@ -54,7 +54,7 @@ async def prepare(request: Any, data: ResponseRequest) -> Prepared:
     # Before `include`, which clients send with tools: what is said of these is what helps.
     toolset = read_tools(request, data.tools or [], services.tool_providers)
     chat = to_chat(data, history.messages)
-    served = await find_model(request, data.model)
+    served = await find_model(request, data.model, data.adapter)
     if told := [*history.unread, *toolset.ignored]:
         tell_unknown(request, told)
     ids = Ids()

@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 
-class ShareAdapterRequest(Struct, kw_only=True, forbid_unknown_fields=True):
-    name: Annotated[str, Meta(min_length=1, max_length=512)]
-    owner: Annotated[str, Meta(max_length=128)] = ""
+class AdapterNameRequest(Struct, kw_only=True, forbid_unknown_fields=True):
+    name: Annotated[str, Meta(min_length=1, max_length=1200)]
+    owner: Annotated[str, Meta(max_length=128)] | None = None
 
 
 class AdapterInfo(Struct, kw_only=True):
@@ -26,6 +26,12 @@ class AdapterInfo(Struct, kw_only=True):
     """The job that made it, or ""."""
     created: int
     """Unix seconds."""
+    is_loaded: bool
+    """By the engine of its base, now."""
+    loaded_bytes: int
+    """What it takes there; 0 while it isn't loaded."""
+    last_used: float | None
+    """Unix seconds of the last request for it, since it was loaded."""
 
 
 class AdapterList(Struct, kw_only=True):

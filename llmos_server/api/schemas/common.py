@@ -14,6 +14,8 @@ MAX_STOP_LENGTH = 512
 
 Stop = Annotated[str, Meta(min_length=1, max_length=MAX_STOP_LENGTH)]
 Stops = Annotated[list[Stop], Meta(max_length=MAX_STOPS)]
+AdapterChoice = Annotated[str, Meta(min_length=1, max_length=1200)]
+"""Suffix or full name."""
 Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 
 
@@ -26,6 +28,7 @@ class GenerationFields(Struct, kw_only=True, forbid_unknown_fields=True):
     """How text is generated: the fields that both completion endpoints share."""
 
     model: str | None = None
+    adapter: AdapterChoice | None = None
     max_tokens: Annotated[int, Meta(ge=-1)] | None = None
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
     top_p: Annotated[float, Meta(gt=0, le=1)] | None = None

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from llmos_server.api.schemas.common import Int64, Stop, Stops
+from llmos_server.api.schemas.common import AdapterChoice, Int64, Stop, Stops
 
 MAX_ITEMS = 4096
 MAX_METADATA = 16
@@ -44,6 +44,7 @@ class ConversationRef(Struct, kw_only=True, forbid_unknown_fields=True):
 class ResponseRequest(Struct, kw_only=True, forbid_unknown_fields=True):
     input: str | Annotated[list[Item], Meta(max_length=MAX_ITEMS)] | None = None
     model: str | None = None
+    adapter: AdapterChoice | None = None
     instructions: str | None = None
     previous_response_id: ObjectId | None = None
     conversation: ObjectId | ConversationRef | None = None

@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
+from llmos_server.api.schemas.common import AdapterChoice
+
 MAX_QUESTIONS = 64
 MAX_OPTIONS = 255
 MIN_LEVELS, MAX_LEVELS = 2, 10
@@ -31,6 +33,7 @@ class SystemOneRequest(Struct, kw_only=True, forbid_unknown_fields=True):
     questions: Annotated[dict[QuestionName, DecisionQuestion], Meta(min_length=1, max_length=MAX_QUESTIONS)]
     """By names of the client's own, which the model doesn't see."""
     model: str | None = None
+    adapter: AdapterChoice | None = None
     calibrated: bool | None = None
     priority: Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)] | None = None
     cache_salt: Annotated[str, Meta(max_length=256)] | None = None

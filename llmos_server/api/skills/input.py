@@ -18,7 +18,16 @@ HONOURED = frozenset({"model", "messages", "stream", "stream_options", "metadata
 """Fields of a chat that a skill follows. Others have no effect, which is told; those that ask for another kind of
 answer are refused."""
 REFUSED = frozenset(
-    {"n", "logprobs", "top_logprobs", "response_format", "structured_outputs", "continue_final_message", "tools"}
+    {
+        "n",
+        "logprobs",
+        "top_logprobs",
+        "response_format",
+        "structured_outputs",
+        "continue_final_message",
+        "tools",
+        "adapter",
+    }
 )
 
 
