@@ -109,7 +109,7 @@ def asks(path: str, fields: dict[str, Any]) -> dict[str, Any]:
     texts: dict[str, dict[str, Any]] = {
         "/v1/completions": {"prompt": "Hi"},
         "/v1/responses": {"input": "Hi", "store": False},
-        "/v1/systemone": {"state": "Hi", "questions": {"q": {"type": "choice", "instructions": "Which?", "criteria": {"a": None, "b": None}}}},
+        "/v1/systemone": {"state": "Hi", "questions": {"q": {"type": "noul", "instructions": "Is it?"}}},
     }
     return texts.get(path, {"messages": [{"role": "user", "content": "Hi"}]}) | fields
 

@@ -20,9 +20,10 @@ NAME = "tiny:tidy"
 
 
 def adapter(digit: str, owner: str, name: str = NAME) -> AdapterVersion:
-    digest, base = f"sha256:{digit * 64}", f"sha256:{'0' * 64}"
+    digest, base = f"sha256:{digit * 64}", name.rpartition(":")[0]
+    weights = f"sha256:{'0' * 64}"
     return AdapterVersion(
-        name=name, base=name.rpartition(":")[0], base_digest=base, digest=digest, folder="", rank=8, num_bytes=9, owner=owner
+        name=name, base=base, base_digest=weights, digest=digest, folder="", rank=8, num_bytes=9, owner=owner
     )
 
 
