@@ -167,7 +167,7 @@ ARROWS: dict[str, set[str]] = {
 STRICT_BASE = {
     "finding": set(),
     "adapter_contracts": set(),
-    "contracts": set(),
+    "contracts": {"adapter_contracts"},
     "errors": set(),
     "fleet_contracts": {"contracts"},
     "job_contracts": {"errors", "settings"},
