@@ -224,6 +224,7 @@ TORCH_FREE_OF_TRAINING = (
     "grader_reward",
     "launch_file",
     "methods.table",
+    "named_recipes",
     "recipe",
     "refused_keys",
     "result_file",

@@ -82,7 +82,8 @@ def test_what_a_run_is_to_do(home: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["nothing"], "no recipe of LLMOS: causal_lm, distillation, dpo"),
+        ([], "llmos tune --list"),
+        (["nothing"], "no recipe 'nothing'; there are causal_lm, distillation, dpo"),
         (["sft_lora"], "--model smollm2:135m"),
         (["sft_lora", "--model", "unheard:of"], "llmos pull unheard:of"),
         (["sft_lora", "--model", "{tiny}"], "--data FILE"),

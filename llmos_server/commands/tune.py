@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from llmos_server.commands.shared import ConfigFlag, read_settings
+from llmos_server.commands.plugins import load_here
+from llmos_server.commands.shared import ConfigFlag, Switch, print_table, read_settings
 from llmos_server.errors import InvalidRequest
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ TRAINING, VALIDATION, ACCELERATE = "training", "validation", "accelerate"
 
 
 def tune(
-    recipe: Annotated[str, Parameter(help="A YAML file in TRL's format, or a recipe's name, such as sft_lora.")],
+    recipe: Annotated[str, Parameter(help="A YAML file in TRL's format, or a recipe's name, such as sft_lora.")] = "",
     /,
     *,
     model: Annotated[str | None, Parameter(help="The base; else the recipe's model_name_or_path.")] = None,
@@ -42,6 +44,7 @@ def tune(
     accelerate: Annotated[Path | None, Parameter(help="A file of accelerate: how processes share the run.")] = None,
     output: Annotated[Path | None, Parameter(help="Copy the finished adapter into this folder, too.")] = None,
     follow: Annotated[bool, Parameter(help="Wait for its end, and show how far it is.")] = True,
+    list: Annotated[bool, Switch, Parameter(help="Name the recipes that there are, and do nothing else.")] = False,
     config: ConfigFlag = None,
 ) -> None:
     """Tune a model by a recipe. A server of this LLMOS_HOME runs the job; without one, this program does.
@@ -53,8 +56,13 @@ def tune(
     from llmos_server.training.methods.table import get_method
     from llmos_server.training.recipe import override
 
+    if list:
+        _list_recipes(config)
+        return
+    if not recipe:
+        raise InvalidRequest("Which recipe? Name a file, or one of those that this lists: llmos tune --list")
     settings = read_settings(config)
-    found = override(read(recipe), set or [])
+    found = override(read(recipe, config), set or [])
     own = {key: found.values.get(key) for key in OWN_KEYS}
     output = output or (Path(own["output_dir"]) if own["output_dir"] else None)
     data = data or (Path(own["dataset_name"]) if own["dataset_name"] else None)
@@ -73,17 +81,28 @@ def tune(
         follow_here(settings, config, job_id, output)
 
 
-def read(recipe: str) -> Recipe:
-    """A file; else one that comes with LLMOS."""
-    from llmos_recipes import find_recipe, recipe_names
-
+def read(recipe: str, config: Path | None = None) -> Recipe:
+    """A file; else one that comes with LLMOS or a plugin."""
+    from llmos_server.training.named_recipes import find_named_recipe
     from llmos_server.training.recipe import read_recipe
 
     path = Path(recipe)
-    known = None if path.is_file() else find_recipe(recipe)
-    if known is None and not path.is_file() and "/" not in recipe:
-        raise InvalidRequest(f"{recipe} is no file, and no recipe of LLMOS: {', '.join(recipe_names())}.")
-    return read_recipe(known or path)
+    is_named = not path.is_file() and "/" not in recipe
+    return read_recipe(find_named_recipe(recipe, partial(load_here, config)) if is_named else path)
+
+
+def _list_recipes(config: Path | None) -> None:
+    from llmos_server.training.named_recipes import describe_recipe, recipe_files
+    from llmos_server.training.recipe import read_recipe
+
+    def row(name: str, path: Path) -> tuple[str, str, str]:
+        try:
+            return name, read_recipe(path).method, describe_recipe(path)
+        except InvalidRequest as error:
+            return name, "-", f"can't be used: {error}"
+
+    files = recipe_files(load_here(config))
+    print_table([("RECIPE", "METHOD", "WHAT IT DOES"), *(row(name, path) for name, path in files.items())])
 
 
 def registry_name(settings: Settings, name: str | None) -> str:

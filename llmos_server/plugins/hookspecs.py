@@ -60,7 +60,8 @@ def register_response_filters(settings: Any) -> list[ResponseFilter]:  # type: i
 
 @hookspec
 def register_recipes(settings: Any) -> list[Path]:  # type: ignore[empty-body]
-    """Files of tuning recipes. Listed; tuning, a part to come, will read them."""
+    """Files of tuning recipes, NAME.yaml: listed, and known to `llmos tune` and the fine-tuning API as PLUGIN:NAME.
+    Each is read when a run is asked for."""
 
 
 @hookspec

@@ -14,6 +14,7 @@ from llmos_server.errors import SettingsError
 from llmos_server.plugins.crash_note import CrashNote
 from llmos_server.plugins.failures import Failures
 from llmos_server.plugins.loading import (
+    NAMESPACED,
     Offer,
     PluginRefused,
     check_version,
@@ -132,7 +133,7 @@ class PluginHost:
         offers = self.threads_of(plugin.name).call_and_wait(load, self.settings.load_seconds)
         for offer in offers:
             other = self.find(offer.hook, offer.name)
-            if other is not None and offer.hook != "register_routes":
+            if other is not None and offer.hook not in NAMESPACED:
                 raise PluginRefused(f"{offer.hook}: {offer.name!r} is taken by the plugin {other.plugin!r}")
         return offers
 

@@ -24,6 +24,7 @@ from llmos_server.plugins.offers import (
     Route,
     Screen,
     Tool,
+    check_recipe,
     check_reward,
     check_tool,
 )
@@ -65,8 +66,12 @@ TYPES: dict[str, type[Any] | None] = {
 CHECKS: dict[str, Callable[[Any], None]] = {
     "register_skills": check_skill,
     "register_tools": check_tool,
+    "register_recipes": check_recipe,
     "register_rewards": check_reward,
 }
+
+NAMESPACED = frozenset({"register_recipes", "register_routes"})
+"""What is asked for by the plugin's name, too: two plugins may have the same."""
 
 
 def create_manager() -> pluggy.PluginManager:
@@ -148,7 +153,7 @@ def _call(impl: pluggy.HookImpl, hook: str, name: str, settings: Any) -> list[Of
                 CHECKS[hook](value)
         except ValueError as error:
             raise PluginRefused(f"{hook}: {error}") from None
-        found = getattr(value, "name", None)
+        found = value.stem if isinstance(value, Path) else getattr(value, "name", None)
         if not isinstance(found, str) or not found:
             raise PluginRefused(f"{hook} returned a {type(value).__name__} without a name")
         offers.append(Offer(plugin=name, hook=hook, name=found, value=value, rank=rank))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -98,6 +99,12 @@ def check_reward(reward: Reward) -> None:
     """Raises ValueError that says what the author has to change."""
     if not callable(reward.grade):
         raise ValueError(f"the reward {reward.name}: its grade has to be a function")
+
+
+def check_recipe(path: Path) -> None:
+    """Raises ValueError that says what the author has to change."""
+    if path.suffix != ".yaml" or not path.is_file():
+        raise ValueError(f"{path} has to be a file that ends with .yaml: Path(__file__).with_name('NAME.yaml')")
 
 
 @dataclass(frozen=True, kw_only=True)

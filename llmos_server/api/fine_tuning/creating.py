@@ -19,7 +19,7 @@ from llmos_server.api.generation.starting import AnyRequest
 from llmos_server.api.http.access import find_model, principal_of
 from llmos_server.api.schemas.fine_tuning import CreateFineTuningJobRequest, Method
 from llmos_server.api.served import ServedModel
-from llmos_server.api.services import store_of
+from llmos_server.api.services import services_of, store_of
 from llmos_server.errors import InvalidRequest
 from llmos_server.evaluation.graders.create import create_grader
 from llmos_server.files.job_folders import JobFolders, keep
@@ -36,7 +36,7 @@ TRAINING_FILE, VALIDATION_FILE = "training.jsonl", "validation.jsonl"
 async def create(request: AnyRequest, data: CreateFineTuningJobRequest) -> Job:
     """Raises InvalidRequest, NotFound, ModelNotFound, Forbidden, StorageFull, StoreUnavailable."""
     told = read_hyperparameters(data)
-    recipe = choose_recipe(data, told)
+    recipe = choose_recipe(data, told, services_of(request).plugins)
     require_allowed(recipe.values, principal_of(request).key_id, has_gate=data.gate is not None)
     grader = await read_grader(request, data.method)
     if data.gate is not None:

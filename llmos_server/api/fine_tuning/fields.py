@@ -50,7 +50,7 @@ CREATE_JOB: Table = {
     "metadata": honoured("up to 16 texts of up to 512 characters, under names of up to 64"),
     "integrations": refused(_TRACKERS),
     "recipe": honoured(
-        "a recipe of this server by name (sft_lora, sft_dora, dpo ...) instead of the method's usual one"
+        "a recipe by name (sft_lora, dpo ...), or a plugin's (PLUGIN:NAME), instead of the method's usual one"
     ),
     "set": honoured('keys of TRL over the recipe\'s, as {"lora_r": 32, "learning_rate": 1e-4}'),
     "too_long": honoured("refuse (usual) or drop: what happens to examples longer than max_length; none is ever cut"),

@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from llmos_recipes import find_recipe, recipe_names
 
 from llmos_server.api.schemas.fine_tuning import (
     CreateFineTuningJobRequest,
     Hyperparameters,
 )
 from llmos_server.errors import InvalidRequest
+from llmos_server.plugins.host import PluginHost
 from llmos_server.training.auto import AUTO_KEYS
+from llmos_server.training.named_recipes import find_named_recipe
 from llmos_server.training.recipe import AUTO, Recipe, read_recipe, with_values
 
 TYPES = {"sft": "supervised", "dpo": "dpo", "grpo": "reinforcement"}
@@ -50,11 +51,11 @@ def read_hyperparameters(data: CreateFineTuningJobRequest) -> Hyperparameters:
     return told or data.hyperparameters or Hyperparameters()
 
 
-def choose_recipe(data: CreateFineTuningJobRequest, told: Hyperparameters) -> Recipe:
+def choose_recipe(data: CreateFineTuningJobRequest, told: Hyperparameters, plugins: PluginHost) -> Recipe:
     """With all that the request says. What neither it nor a recipe that it names says of epochs, batch and learning
     rate is left to the run. Raises InvalidRequest."""
     kind = "supervised" if data.method is None else data.method.type
-    recipe = _named_recipe(data.recipe or RECIPES[kind], None if data.method is None else kind)
+    recipe = _named_recipe(data.recipe or RECIPES[kind], None if data.method is None else kind, plugins)
     wished = {key: value for name, key in KEYS.items() if (value := getattr(told, name)) is not None}
     if wished.get("beta") == AUTO:
         wished["beta"] = DEFAULT_BETA
@@ -112,16 +113,9 @@ def shown_hyperparameters(trainer: str, told: Hyperparameters, values: Mapping[s
     return msgspec.structs.replace(known, **sent)
 
 
-def _named_recipe(name: str, kind: str | None) -> Recipe:
+def _named_recipe(name: str, kind: str | None, plugins: PluginHost) -> Recipe:
     """kind: the method's type, where the request has one."""
-    path = find_recipe(name)
-    if path is None:
-        raise InvalidRequest(
-            f"There is no recipe {name!r}; there are {', '.join(recipe_names())}.",
-            param="recipe",
-            code="unknown_recipe",
-        )
-    recipe = read_recipe(path)
+    recipe = read_recipe(find_named_recipe(name, lambda: plugins, "recipe"))
     if kind is not None and type_of(recipe.method) != kind:
         raise InvalidRequest(
             f"The recipe {name} trains by {type_of(recipe.method)}, and method.type is {kind}; leave method out.",

@@ -1,6 +1,8 @@
-"""The built-in plugin `rewards`: what reinforcement can grade answers by without a model."""
+"""The built-in plugin `rewards`: what reinforcement can grade answers by without a model, and a recipe that does."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 from llmos_plugins.rewards.functions import brevity, exact_answer, json_schema, pattern
 from llmos_server import Reward, hookimpl
@@ -19,3 +21,8 @@ def register_rewards() -> list[Reward]:
             (brevity, ("max_words",)),
         )
     ]
+
+
+@hookimpl
+def register_recipes() -> list[Path]:
+    return [Path(__file__).with_name("json_answers.yaml")]
