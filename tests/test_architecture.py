@@ -220,6 +220,7 @@ TORCH_FREE = (
 TORCH_FREE_OF_TRAINING = (
     "auto",
     "examples",
+    "four_bit_keys",
     "gating",
     "grader_reward",
     "launch_file",

@@ -53,6 +53,7 @@ def tune(
 
     Example: llmos tune sft_lora --model smollm2:135m --data examples.jsonl --set num_train_epochs=5
     """
+    from llmos_server.training.four_bit_keys import require_four_bits
     from llmos_server.training.methods.table import get_method
     from llmos_server.training.recipe import override
 
@@ -63,6 +64,7 @@ def tune(
         raise InvalidRequest("Which recipe? Name a file, or one of those that this lists: llmos tune --list")
     settings = read_settings(config)
     found = override(read(recipe, config), set or [])
+    require_four_bits(found.values)
     own = {key: found.values.get(key) for key in OWN_KEYS}
     output = output or (Path(own["output_dir"]) if own["output_dir"] else None)
     data = data or (Path(own["dataset_name"]) if own["dataset_name"] else None)

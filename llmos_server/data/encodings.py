@@ -13,6 +13,7 @@ _OTHER_KINDS = {
     b"PAR1": "a Parquet file: export its rows as JSON, one object a line",
     b"%PDF": "a PDF: its text has to be taken out first",
 }
+_WIDE = "UTF-16 or UTF-32 (or no text at all); save it as UTF-8: iconv -f UTF-16 -t UTF-8 FILE > NEW."
 _WIDE_MARKS = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -21,12 +22,14 @@ def refuse_whole(head: bytes) -> tuple[str, str] | None:
     for begin, what in _OTHER_KINDS.items():
         if head.startswith(begin):
             return "not_text", f"This is {what}, and upload that."
-    if head.startswith(_WIDE_MARKS) or b"\0" in head:
-        return (
-            "not_utf8",
-            "This is UTF-16 or UTF-32 (or no text at all); save it as UTF-8: iconv -f UTF-16 -t UTF-8 FILE > NEW.",
-        )
+    if head.startswith(_WIDE_MARKS) or b"\0" in head.partition(b"\n")[0]:
+        return "not_utf8", f"This is {_WIDE}"
     return None
+
+
+def explain_wide(data: bytes) -> str:
+    """Of a line that holds a NUL, which no text of UTF-8 does: "" where there is none."""
+    return f"It holds NUL bytes, so it is {_WIDE}" if b"\0" in data else ""
 
 
 def explain_bytes(data: bytes, error: UnicodeDecodeError) -> str:

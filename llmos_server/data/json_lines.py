@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from llmos_server.data.encodings import explain_bytes
+from llmos_server.data.encodings import explain_bytes, explain_wide
 from llmos_server.data.findings import Finder, kind_of
 
 SECOND_LOOK_BYTES = 2**20
@@ -16,6 +16,9 @@ SECOND_LOOK_BYTES = 2**20
 
 def read_text(data: bytes, finder: Finder) -> str | None:
     """None: it is no UTF-8, and finder knows."""
+    if told := explain_wide(data):
+        finder.refuse("", "not_utf8", told)
+        return None
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:

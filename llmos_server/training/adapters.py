@@ -18,7 +18,6 @@ from trl import ModelConfig, get_peft_config
 
 from llmos_server.adapter_contracts import ADAPTER_CONFIG, ADAPTER_WEIGHTS, BASE_DIGEST, AdapterVersion, unquantised
 from llmos_server.contracts import ModelVersion
-from llmos_server.errors import InvalidRequest
 from llmos_server.registry.adapter_folders import import_adapter
 from llmos_server.registry.disk import fresh_folder
 from llmos_server.training.run import Run
@@ -26,16 +25,9 @@ from llmos_server.training.served_as import is_served_as_adapter as is_served_as
 
 
 def model_arguments(values: Mapping[str, Any]) -> ModelConfig:
-    """The keys that are the model's. Raises InvalidRequest."""
+    """The keys that are the model's."""
     names = {field.name for field in fields(ModelConfig)}
-    arguments = ModelConfig(**{key: value for key, value in values.items() if key in names})
-    if arguments.load_in_4bit or arguments.load_in_8bit:
-        raise InvalidRequest(
-            "load_in_4bit and load_in_8bit aren't built here; `trl` runs them. Leave them out: a base that is packed "
-            "on the disk is unpacked for training.",
-            param="load_in_4bit" if arguments.load_in_4bit else "load_in_8bit",
-        )
-    return arguments
+    return ModelConfig(**{key: value for key, value in values.items() if key in names})
 
 
 def peft_config(values: Mapping[str, Any]) -> Any:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import logging
 from collections.abc import Callable
 from typing import cast
 
 from llmos_server.job_contracts import JobContext
+from llmos_server.training.four_bit_keys import require_four_bits
 from llmos_server.training.methods.table import get_method
 from llmos_server.training.results import Results
 from llmos_server.training.run import Run
@@ -18,6 +20,7 @@ def run(context: JobContext) -> None:
     """Until it has succeeded. What it raises is what becomes of the job: see job_contracts."""
     spec = context.payload(TuneSpec)
     require_allowed(spec.values, context.job.owner, has_gate=spec.gate is not None)
+    require_four_bits(spec.values)
     if spec.processes > 1 or spec.accelerate:
         from llmos_server.training.launching import launch
 
@@ -36,6 +39,7 @@ def run_rank(context: JobContext) -> None:
 
 
 def _run_method(context: JobContext, spec: TuneSpec) -> None:
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # It recommends kernels that would come from a hub.
     module, _, name = get_method(spec.method).entry.partition(":")
     method = cast(Callable[[Run], None], getattr(importlib.import_module(module), name))
     method(Run(context, spec, Results(context)))

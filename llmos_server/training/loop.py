@@ -11,9 +11,11 @@ import datasets
 import transformers
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, PrinterCallback
+from trl import get_quantization_config
 
 from llmos_server.training.adapters import is_served_as_adapter, model_arguments
 from llmos_server.training.checkpoints import step_of
+from llmos_server.training.four_bits import keep_trainable
 from llmos_server.training.merged import ModelPublisher
 from llmos_server.training.publishing import AdapterPublisher, Follower, Publisher
 from llmos_server.training.ranks import is_first
@@ -27,7 +29,14 @@ def load_model(run: Run, values: Mapping[str, Any]) -> Any:
     arguments = model_arguments(values)
     quiet()
     attention = arguments.attn_implementation or "sdpa"
-    return AutoModelForCausalLM.from_pretrained(run.base, dtype=arguments.dtype, attn_implementation=attention)
+    model = AutoModelForCausalLM.from_pretrained(
+        run.base,
+        dtype=arguments.dtype,
+        attn_implementation=attention,
+        quantization_config=get_quantization_config(arguments),
+    )
+    keep_trainable(model)
+    return model
 
 
 def quiet() -> None:

@@ -13,6 +13,7 @@ from llmos_server.job_contracts import Write
 from llmos_server.store.adapters import forget_adapter, register_adapter
 from llmos_server.training.adapters import in_float32, publish_adapter
 from llmos_server.training.checkpoints import step_of, whole_checkpoints
+from llmos_server.training.four_bits import compare_with_served, is_in_four_bits
 from llmos_server.training.gating import pass_gate
 from llmos_server.training.reporting import TRAINED
 from llmos_server.training.result_file import keep_result_file
@@ -102,8 +103,16 @@ class AdapterPublisher:
         run = self._run
         adapter = publish_adapter(run, folder, suffix)
         model = in_float32(run, self._model, folder)
+        told = self._compared(model, step_of(folder)) if is_in_four_bits(self._model) else ""
         found = verify(model, run.version, adapter, self._sequences, run.context.settings.engine)
-        return adapter, found.as_words()
+        return adapter, found.as_words() + told
+
+    def _compared(self, served: Any, step: int) -> str:
+        """A base in 4 bits is not what is served: how far it is from that is told. Raises JobFailed."""
+        difference = compare_with_served(self._model, served, self._sequences)
+        self._run.results.metrics(step, {"four_bit_difference": difference})
+        self._run.results.note(four_bit_difference=difference)
+        return f" Over its base in 4 bits, in which it was trained, they differ by {difference:.4f} on average."
 
 
 def _register(adapter: AdapterVersion) -> Write:

@@ -46,6 +46,7 @@ REFUSED: dict[str, Refusal] = {
     "trust_remote_code": Refusal("name the repository in models.remote_code of config.toml instead."),
     "model_revision": Refusal("write it behind the model's name: hf:org/name@revision.", lambda v: v in (None, "main")),
     "report_to": Refusal("a run reports to LLMOS, and to tensorboard or trackio if you say so.", _is_local_tracker),
+    "load_in_8bit": Refusal("a base is held in 4 bits or as it is; set load_in_4bit instead."),
     "chat_template_path": _RENDERER,
     "eos_token": _RENDERER,
     "pad_token": _RENDERER,

@@ -42,8 +42,12 @@ class Results:
     def tell(self, share: float | None, detail: str, **changes: Any) -> None:
         """share: None stays where it was. changes: fields of TuneResult."""
         self._share = self._share if share is None else share
-        self.state = msgspec.structs.replace(self.state, **changes)
+        self.note(**changes)
         self._context.progress(self._share, detail, self.state)
+
+    def note(self, **changes: Any) -> None:
+        """Told with the next tell(). changes: fields of TuneResult."""
+        self.state = msgspec.structs.replace(self.state, **changes)
 
     def metrics(self, step: int, logs: Mapping[str, Any], **more: float) -> None:
         """A trainer's logs, by the names that are told; more: only beside a loss of training."""
@@ -57,12 +61,10 @@ class Results:
     def with_checkpoint(self, checkpoint: TunedCheckpoint) -> None:
         """In place of an earlier attempt's of the same step; told with the next tell()."""
         others = [other for other in self.state.checkpoints if other.step != checkpoint.step]
-        checkpoints = sorted([*others, checkpoint], key=lambda one: one.step)
-        self.state = msgspec.structs.replace(self.state, checkpoints=checkpoints)
+        self.note(checkpoints=sorted([*others, checkpoint], key=lambda one: one.step))
 
     def without_checkpoint(self, step: int) -> None:
-        checkpoints = [one for one in self.state.checkpoints if one.step != step]
-        self.state = msgspec.structs.replace(self.state, checkpoints=checkpoints)
+        self.note(checkpoints=[one for one in self.state.checkpoints if one.step != step])
 
 
 def renamed(logs: Mapping[str, Any]) -> dict[str, float]:

@@ -93,3 +93,6 @@ class TuneResult(msgspec.Struct, frozen=True, kw_only=True):
     result_files: list[str] = []
     """Ids of files of the purpose fine-tune-results."""
     verdict: GateVerdict | None = None
+    four_bit_difference: float | None = None
+    """Of a run over a base in 4 bits (load_in_4bit): the mean difference between its log-probabilities and those of
+    what is served, the adapter over the base as it is."""

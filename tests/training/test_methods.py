@@ -1,40 +1,31 @@
-"""The recipes of methods beyond SFT and DPO, as jobs over a tiny model: three steps each, their losses pinned."""
+"""Every recipe as a job over a tiny model: three steps, their losses pinned; and one that is stopped ends the same."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+import importlib
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import pytest
 import torch
-from llmos_recipes import find_recipe
+from recipe_runs import RECIPES, TOKENIZERS, losses, ratings, recipe_file, run_recipe, suffix_of
 from runs import Tuner
-from tiny_model import conversations, preferences, write_lines
+from tiny_model import conversations, write_lines
 
 from llmos_server.errors import InvalidRequest
+from llmos_server.job_contracts import JobFailed, Paused
+from llmos_server.plugins.host import load_plugins
 from llmos_server.registry.classifier_folders import read_classifier_spec
 from llmos_server.registry.registry import Registry
-from llmos_server.training.recipe import override, read_recipe
-from llmos_server.training.spec import TuneResult, TuneSpec
+from llmos_server.settings import PluginsSettings
+from llmos_server.training import four_bits
+from llmos_server.training.named_recipes import recipe_files
+from llmos_server.training.recipe import read_recipe
 
-RAW = [5.6655, 5.66, 5.6488]
-CAUSAL = [5.8251, 5.8366, 5.1279]
-MASKED = [5.6935, 5.7, 5.6]
-REWARD = [0.6734, 0.69, 0.6714]
-CLASSES = [0.7337, 0.7057, 0.69]
+KINDS = {"masked_lm": "encoder", "reward": "classifier", "sequence_classification": "classifier"}
+"""Recipe -> what its result is to the registry; all others are decoders."""
+STOPPED = ("grpo", "masked_lm")
+"""Those whose data are drawn anew at each step: answers, hidden tokens. The others are stopped in the proofs."""
 pytestmark = pytest.mark.filterwarnings("ignore")  # Of the libraries, which warn of their own versions to come.
-
-
-def ratings(num: int) -> Iterator[dict[str, object]]:
-    """Every second one is a bad answer."""
-    for number, line in enumerate(conversations(num)):
-        asked, answer = line["messages"]  # type: ignore[misc]
-        is_good = number % 2 == 1
-        given = answer if is_good else {"role": "assistant", "content": "I can't tell."}
-        yield {"prompt": [asked], "completion": [given], "label": is_good}
 
 
 @pytest.fixture(scope="module")
@@ -43,134 +34,98 @@ def tuner(tmp_path_factory: pytest.TempPathFactory) -> Tuner:
     return Tuner(tmp_path_factory.mktemp("home"))
 
 
-def run_recipe(
-    tuner: Tuner, name: str, data: Path, suffix: str = "", model: str | None = None, **others: Any
-) -> TuneResult:
-    """Three steps of it."""
-    path = find_recipe(name)
-    assert path
-    steps = {} if name.startswith("tokenizer") else {"max_steps": 3, "logging_steps": 1, "save_strategy": "no"}
-    settings = steps | others
-    recipe = override(read_recipe(path), [f"{key}={json.dumps(value)}" for key, value in settings.items()])
-    spec = TuneSpec(
-        method=recipe.method,
-        model=tuner.model if model is None else model,
-        values=recipe.values,
-        training_file=str(data),
-        suffix=suffix or name.replace("_", "-"),
-    )
-    job = tuner.run(f"ftjob-{spec.suffix}", spec)
-    assert job.result is not None
-    return msgspec.json.decode(job.result, type=TuneResult)
+def test_none_is_left_out() -> None:
+    """Whoever adds a recipe says what its three steps come to."""
+    assert {*RECIPES, *TOKENIZERS} == set(recipe_files(load_plugins(PluginsSettings())))
 
 
-def losses(tuner: Tuner, name: str) -> list[float]:
-    return [
-        told["train_loss"]
-        for _, told in sorted(tuner.steps["ftjob-" + name.replace("_", "-")].items())
-        if "train_loss" in told
-    ]
+@pytest.mark.parametrize("name", RECIPES)
+def test_three_steps(tuner: Tuner, tmp_path: Path, name: str) -> None:
+    tiny = RECIPES[name]
+    result = run_recipe(tuner, name, tmp_path)
+    assert result.model == tiny.model.replace("{base}", tuner.model)
+    assert losses(tuner, f"ftjob-{suffix_of(name)}", tiny.measure) == pytest.approx(tiny.losses, abs=tiny.tolerance)
+    if not tiny.model.startswith("{base}"):
+        assert Registry(tuner.home, {}, 1.0).get(result.model).kind == KINDS.get(name, "decoder")
 
 
-SENTENCE = "the cat sat on a mat while 27 dogs ran over hills and looked for bones in old gardens"
-WORDS = SENTENCE.split()
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in STOPPED else pytest.mark.proof) for name in RECIPES]
+)
+def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(tuner: Tuner, tmp_path: Path, name: str) -> None:
+    """To the last bit of losses and weights."""
+    whole, stopped = f"ftjob-whole-{suffix_of(name)}", f"ftjob-stopped-{suffix_of(name)}"
+    values = {"max_steps": 4, "save_strategy": "steps", "save_steps": 4}
+    run_recipe(tuner, name, tmp_path, job_id=whole, **values)
+    with pytest.raises(Paused):
+        run_recipe(tuner, name, tmp_path, job_id=stopped, stop_at=(2, Paused()), **values)
+    assert len(losses(tuner, stopped)) == 2
+    run_recipe(tuner, name, tmp_path, job_id=stopped, **values)
+    assert losses(tuner, stopped) == losses(tuner, whole)
+    assert last_weights(tuner, stopped) == last_weights(tuner, whole)
 
 
-def save_texts(path: Path) -> Path:
-    """A text a line."""
-    texts = (" ".join(WORDS[(number * 7 + at * 5) % len(WORDS)] for at in range(30)) for number in range(60))
-    path.write_text("\n".join(texts))
-    return path
+def last_weights(tuner: Tuner, job_id: str) -> bytes:
+    [path] = (tuner.checkpoints(job_id) / "checkpoint-4").glob("*model.safetensors")
+    return path.read_bytes()
 
 
-def prompts(num: int) -> Iterator[dict[str, object]]:
-    for line in conversations(num):
-        yield {"messages": line["messages"][:1], "max_words": 2}  # type: ignore[index]
+@pytest.mark.parametrize("name", [name for name in RECIPES if recipe_file(name).read_text().startswith("# trl ")])
+def test_trl_reads_the_same_of_it(tmp_path: Path, name: str) -> None:
+    """By the parser of its program, which tells what it leaves over; the proofs run the program."""
+    recipe = read_recipe(recipe_file(name))
+    parser = importlib.import_module(f"trl.scripts.{recipe.method}").make_parser()
+    flags = ["--config", str(recipe_file(name)), "--output_dir", str(tmp_path), "--use_cpu", "true"]
+    *parts, left = parser.parse_args_and_config(flags, return_remaining_strings=True)
+    assert left == []
+    found = {key: value for part in parts for key, value in vars(part).items()}
+    assert {key: found[key] for key in recipe.values} == recipe.values
 
 
-def test_raw_text(tuner: Tuner, tmp_path: Path) -> None:
-    """Rows of 64 tokens, full but for the last."""
-    result = run_recipe(tuner, "pretrain_continued", save_texts(tmp_path / "corpus.txt"), max_length=64)
-    assert result.model == "tiny:pretrain-continued"
-    assert losses(tuner, "pretrain_continued") == pytest.approx(RAW, abs=0.01)
+def test_an_evaluation_ends_no_learning_over_four_bits(tuner: Tuner, tmp_path: Path) -> None:
+    """bitsandbytes repacks what is asked without gradients, unless it is kept from it."""
+    held = write_lines(tmp_path / "held.jsonl", conversations(4))
+    values = {"validation": held, "eval_strategy": "steps", "eval_steps": 1}
+    result = run_recipe(tuner, "sft_qlora", tmp_path, job_id="ftjob-evaluated", **values)
+    gradients = losses(tuner, "ftjob-sft-qlora", "grad_norm")
+    assert losses(tuner, "ftjob-evaluated", "grad_norm") == pytest.approx(gradients, rel=0.1)
+    assert result.four_bit_difference == pytest.approx(0.015, abs=0.01)
 
 
-def test_a_model_of_a_corpus_alone(tuner: Tuner, tmp_path: Path) -> None:
-    corpus = save_texts(tmp_path / "corpus.txt")
-    tokenizer = run_recipe(tuner, "tokenizer_bpe", corpus, model="", vocab_size=400).model
-    result = run_recipe(tuner, "causal_lm", corpus, model="", tokenizer_name=tokenizer, max_length=64)
-    assert result.model == "llama:causal-lm"
-    assert Registry(tuner.home, {}, 1.0).get(result.model).kind == "decoder"
-    assert losses(tuner, "causal_lm") == pytest.approx(CAUSAL, abs=0.05)
-    with pytest.raises(InvalidRequest, match="no folder with a tokenizer"):
-        run_recipe(tuner, "causal_lm", corpus, "no-tokenizer", model="")
+def test_what_four_bits_learned_for_themselves_is_not_served(
+    tuner: Tuner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(four_bits, "FOUR_BIT_TOLERANCE", 0.001)
+    with pytest.raises(JobFailed, match="Train without load_in_4bit"):
+        run_recipe(tuner, "sft_qlora", tmp_path, job_id="ftjob-apart", max_steps=1)
 
 
-def test_an_encoder_of_a_corpus_alone(tuner: Tuner, tmp_path: Path) -> None:
-    corpus = save_texts(tmp_path / "corpus.txt")
-    tokenizer = run_recipe(tuner, "tokenizer_unigram", corpus, model="", vocab_size=400).model
-    small = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4}
-    values = {"tokenizer_name": tokenizer, "max_length": 64, "config_overrides": small}
-    result = run_recipe(tuner, "masked_lm", corpus, model="", **values)
-    assert Registry(tuner.home, {}, 1.0).get(result.model).kind == "encoder"
-    assert losses(tuner, "masked_lm") == pytest.approx(MASKED, abs=0.05)
-
-
-def test_rewards_of_plugins(tuner: Tuner, tmp_path: Path) -> None:
-    data = write_lines(tmp_path / "data.jsonl", prompts(24))
-    values = {"reward_funcs": ["brevity"], "max_completion_length": 8}
-    assert run_recipe(tuner, "grpo", data, **values).model == f"{tuner.model}:grpo"
-    graded = [told["reward"] for _, told in sorted(tuner.steps["ftjob-grpo"].items()) if "reward" in told]
-    assert all(0 < grade <= 1 for grade in graded)
-    assert len(graded) == 3
-    for wrong, told in (
-        ({"reward_funcs": ["politeness"]}, "no plugin registers the reward 'politeness'"),
-        ({"reward_funcs": ["exact_answer"]}, "Example 1 has no 'answer'"),
-        (values | {"use_peft": False}, "LoRA adapters alone"),
-    ):
-        with pytest.raises(InvalidRequest, match=told):
-            run_recipe(tuner, "grpo", data, f"wrong-{len(told)}", **({"max_completion_length": 8} | wrong))
-
-
-def test_a_teacher(tuner: Tuner, tmp_path: Path) -> None:
-    """The base teaches itself: there is nothing to learn."""
-    data = write_lines(tmp_path / "data.jsonl", prompts(24))
-    values = {"teacher_model_name_or_path": tuner.model, "max_completion_length": 8}
-    assert run_recipe(tuner, "distillation", data, **values).model == f"{tuner.model}:distillation"
-    assert losses(tuner, "distillation") == pytest.approx([0.0, 0.0, 0.0], abs=1e-4)
-    with pytest.raises(InvalidRequest, match="Which model teaches"):
-        run_recipe(tuner, "distillation", data, "no-teacher", max_completion_length=8)
-
-
-def test_a_reward_model(tuner: Tuner, tmp_path: Path) -> None:
-    data = write_lines(tmp_path / "data.jsonl", preferences(24))
-    assert run_recipe(tuner, "reward", data).model == "tiny:reward"
-    assert Registry(tuner.home, {}, 1.0).get("tiny:reward").kind == "classifier"
-    assert losses(tuner, "reward") == pytest.approx(REWARD, abs=0.01)
-
-
-def test_a_classifier(tuner: Tuner, tmp_path: Path) -> None:
-    lines = ({"text": f"{label} {number}", "label": label} for number in range(16) for label in ("good", "bad"))
-    data = write_lines(tmp_path / "data.jsonl", lines)
-    assert run_recipe(tuner, "sequence_classification", data).model == "tiny:sequence-classification"
+def test_a_classifier_has_the_datas_labels(tuner: Tuner, tmp_path: Path) -> None:
+    run_recipe(tuner, "sequence_classification", tmp_path, job_id="ftjob-labels", max_steps=1)
     version = Registry(tuner.home, {}, 1.0).get("tiny:sequence-classification")
     assert read_classifier_spec(Path(version.folder)).labels == ["bad", "good"]
-    assert losses(tuner, "sequence_classification") == pytest.approx(CLASSES, abs=0.01)
 
 
-def test_ratings(tuner: Tuner, tmp_path: Path) -> None:
-    data = write_lines(tmp_path / "data.jsonl", ratings(24))
-    assert run_recipe(tuner, "kto", data, learning_rate=1e-2).model == f"{tuner.model}:kto"
-    assert losses(tuner, "kto") == pytest.approx([0.5, 0.5, 0.4376], abs=0.002)
+@pytest.mark.parametrize(
+    ("name", "values", "told"),
+    [
+        ("grpo", {"reward_funcs": ["politeness"]}, "no plugin registers the reward 'politeness'"),
+        ("grpo", {"reward_funcs": ["exact_answer"]}, "Example 1 has no 'answer'"),
+        ("grpo", {"use_peft": False}, "LoRA adapters alone"),
+        ("distillation", {"teacher_model_name_or_path": ""}, "Which model teaches"),
+        ("causal_lm", {"tokenizer_name": ""}, "no folder with a tokenizer"),
+        ("sft_qlora", {"use_dora": True}, "can't be trained, nor merged"),
+        ("reward", {"load_in_4bit": True}, "can't be trained, nor merged"),
+    ],
+)
+def test_what_cant_be_run_is_told(
+    tuner: Tuner, tmp_path: Path, name: str, values: dict[str, object], told: str
+) -> None:
+    with pytest.raises(InvalidRequest, match=told):
+        run_recipe(tuner, name, tmp_path, job_id=f"ftjob-refused-{len(told)}", **values)  # type: ignore[arg-type]
 
 
 def test_ratings_of_one_kind_are_refused(tuner: Tuner, tmp_path: Path) -> None:
-    data = write_lines(tmp_path / "data.jsonl", (line | {"label": True} for line in ratings(4)))
+    spec = tuner.spec(write_lines(tmp_path / "data.jsonl", (line | {"label": True} for line in ratings(4))), "kto")
     with pytest.raises(InvalidRequest, match="same label"):
-        run_recipe(tuner, "kto", data, "one-kind")
-
-
-def test_odds_ratios(tuner: Tuner, tmp_path: Path) -> None:
-    data = write_lines(tmp_path / "data.jsonl", preferences(24))
-    assert run_recipe(tuner, "orpo", data).model == f"{tuner.model}:orpo"
-    assert losses(tuner, "orpo") == pytest.approx([5.8151, 5.8177, 5.7987], abs=0.005)
+        tuner.run("ftjob-one-kind", spec)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from llmos_server.errors import InvalidRequest
+from llmos_server.training import four_bit_keys
 from llmos_server.training.recipe import override, parse_recipe, read_recipe
 
 SFT = "# trl sft --config sft.yaml\nlearning_rate: 2e-4\nuse_peft: true\nlora_target_modules: all-linear\n"
@@ -99,3 +100,21 @@ def test_a_file_is_named(tmp_path: Path) -> None:
     assert caught.value.param == "seed"
     path.write_text(SFT)
     assert read_recipe(path).method == "sft"
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"use_peft": False}, "Train LoRA over them"),
+        ({"use_peft": True, "use_dora": True}, "without use_dora"),
+        ({"use_peft": True, "dtype": "auto"}, "float32 or bfloat16"),
+        ({"use_peft": True}, r"pip install 'llmos\[qlora\]'"),
+    ],
+)
+def test_four_bits_that_cant_be_had_are_told(
+    monkeypatch: pytest.MonkeyPatch, values: dict[str, object], told: str
+) -> None:
+    monkeypatch.setattr(four_bit_keys, "find_spec", lambda name: None)
+    four_bit_keys.require_four_bits(values)
+    with pytest.raises(InvalidRequest, match=told):
+        four_bit_keys.require_four_bits(values | {"load_in_4bit": True})

@@ -79,8 +79,8 @@ def test_a_file_that_has_no_examples(tmp_path: Path, data: bytes, code: str) -> 
 
 def test_mixed_encodings_are_told_by_line(tmp_path: Path) -> None:
     wide = json.dumps(chat("é"), ensure_ascii=False)
-    report = check(tmp_path, wide.encode() + b"\n" + wide.encode("cp1252") + b"\n")
-    assert codes(report) == [(2, "not_utf8"), (0, "mixed_encodings")]
+    report = check(tmp_path, b"\n".join(wide.encode(name) for name in ("utf-8", "cp1252", "utf-16-le")))
+    assert codes(report) == [(2, "not_utf8"), (3, "not_utf8"), (0, "mixed_encodings")]
     assert "'é'" in report.findings[0].message
     assert report.num_examples == 1
 

@@ -25,6 +25,7 @@ from llmos_server.evaluation.graders.create import create_grader
 from llmos_server.files.job_folders import JobFolders, keep
 from llmos_server.job_contracts import Job
 from llmos_server.store.objects import now_milliseconds, to_text
+from llmos_server.training.four_bit_keys import require_four_bits
 from llmos_server.training.methods.table import get_method
 from llmos_server.training.served_as import require_allowed
 from llmos_server.training.spec import EvalGate
@@ -38,6 +39,7 @@ async def create(request: AnyRequest, data: CreateFineTuningJobRequest) -> Job:
     told = read_hyperparameters(data)
     recipe = choose_recipe(data, told, services_of(request).plugins)
     require_allowed(recipe.values, principal_of(request).key_id, has_gate=data.gate is not None)
+    require_four_bits(recipe.values)
     grader = await read_grader(request, data.method)
     if data.gate is not None:
         await _require_eval(request, data.gate.eval_id)
