@@ -23,6 +23,8 @@ from llmos_server.training.recipe import read_recipe
 
 KINDS = {"masked_lm": "encoder", "reward": "classifier", "sequence_classification": "classifier"}
 """Recipe -> what its result is to the registry; all others are decoders."""
+NORMALISED = {"lora_target_modules": "all-linear", "report_to": []}
+"""What TRL makes of [all-linear] and of none."""
 STOPPED = ("grpo", "masked_lm")
 """Those whose data are drawn anew at each step: answers, hidden tokens. The others are stopped in the proofs."""
 pytestmark = pytest.mark.filterwarnings("ignore")  # Of the libraries, which warn of their own versions to come.
@@ -79,7 +81,8 @@ def test_trl_reads_the_same_of_it(tmp_path: Path, name: str) -> None:
     *parts, left = parser.parse_args_and_config(flags, return_remaining_strings=True)
     assert left == []
     found = {key: value for part in parts for key, value in vars(part).items()}
-    assert {key: found[key] for key in recipe.values} == recipe.values
+    for key, value in recipe.values.items():
+        assert found[key] == NORMALISED.get(key, value), key
 
 
 def test_an_evaluation_ends_no_learning_over_four_bits(tuner: Tuner, tmp_path: Path) -> None:
@@ -87,8 +90,7 @@ def test_an_evaluation_ends_no_learning_over_four_bits(tuner: Tuner, tmp_path: P
     held = write_lines(tmp_path / "held.jsonl", conversations(4))
     values = {"validation": held, "eval_strategy": "steps", "eval_steps": 1}
     result = run_recipe(tuner, "sft_qlora", tmp_path, job_id="ftjob-evaluated", **values)
-    gradients = losses(tuner, "ftjob-sft-qlora", "grad_norm")
-    assert losses(tuner, "ftjob-evaluated", "grad_norm") == pytest.approx(gradients, rel=0.1)
+    assert losses(tuner, "ftjob-evaluated") == pytest.approx(RECIPES["sft_qlora"].losses, abs=0.001)
     assert result.four_bit_difference == pytest.approx(0.015, abs=0.01)
 
 
@@ -122,7 +124,7 @@ def test_what_cant_be_run_is_told(
     tuner: Tuner, tmp_path: Path, name: str, values: dict[str, object], told: str
 ) -> None:
     with pytest.raises(InvalidRequest, match=told):
-        run_recipe(tuner, name, tmp_path, job_id=f"ftjob-refused-{len(told)}", **values)  # type: ignore[arg-type]
+        run_recipe(tuner, name, tmp_path, job_id=f"ftjob-{tmp_path.name.replace('_', '-')}", **values)  # type: ignore[arg-type]
 
 
 def test_ratings_of_one_kind_are_refused(tuner: Tuner, tmp_path: Path) -> None:
