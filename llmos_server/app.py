@@ -36,7 +36,7 @@ from llmos_server.engine.encoder_client import EncoderClient
 from llmos_server.engine.fleet_engine import EngineFleet
 from llmos_server.engine.fleet_member import Worker
 from llmos_server.engine.footprint import Footprint, MemoryBudget
-from llmos_server.engine.memory import memory_limit
+from llmos_server.engine.memory import available_memory, default_job_bytes, memory_limit
 from llmos_server.engine.quantization import check_quantization
 from llmos_server.errors import LLMOSError, SettingsError
 from llmos_server.files.folder import FileFolder
@@ -45,6 +45,7 @@ from llmos_server.files.sweeping import FileSweeping
 from llmos_server.fleet_contracts import FleetStatus
 from llmos_server.garbage import exempt_loaded
 from llmos_server.hosts import is_loopback, own_url
+from llmos_server.jobs.memory_bound import with_bound
 from llmos_server.jobs.supervisor import JobSupervisor
 from llmos_server.jobs.sweeping import JobSweeping
 from llmos_server.logbook.book import create_logbook
@@ -137,7 +138,14 @@ def create_app(
     ledger = Ledger(store.usage.write, store.keys.touch, tidy=functools.partial(_take_turns, tidying))
     pins = Pins(fleet, store.pinned_models, {registry.resolve(name) for name in settings.models.pinned})
     badges = JobBadges()
-    jobs = JobSupervisor(store.job_leases, store.presence, settings, base_url, badges)
+    jobs = JobSupervisor(
+        store.job_leases,
+        store.presence,
+        with_bound(settings, default_job_bytes(memory_limit())),
+        base_url,
+        badges,
+        lender=fleet.lending if settings.engine.device == "cpu" else None,
+    )
     store.jobs.listen(jobs.wake)
     gate = Gate(
         store.keys,
@@ -217,6 +225,7 @@ def create_fleet(settings: Settings, registry: Registry) -> EngineFleet:
         create_worker,
         pinned={registry.resolve(name) for name in settings.models.pinned},
         idle_seconds=settings.models.idle_seconds,
+        available=available_memory,
     )
 
 

@@ -111,7 +111,7 @@ def check_threads(settings: Settings) -> Iterator[Finding]:
 
 
 def check_memory(settings: Settings) -> Iterator[Finding]:
-    from llmos_server.engine.memory import memory_limit
+    from llmos_server.engine.memory import default_budget_bytes, default_job_bytes, memory_limit
 
     limit = memory_limit()
     if limit < MIN_MEMORY:
@@ -119,6 +119,14 @@ def check_memory(settings: Settings) -> Iterator[Finding]:
         yield Finding("warning", f"memory: {limit / GB:.1f} GB", remedy)
     else:
         yield Finding("ok", f"memory: {limit / GB:.1f} GB, the container's limit if there is one")
+    models = settings.engine.memory_bytes or default_budget_bytes(limit)
+    job = settings.jobs.memory_bytes or default_job_bytes(limit)
+    shares = f"memory: models may take {models / GB:.1f} GB, one job's processes {job / GB:.1f} GB"
+    if settings.engine.device == "cpu" and job > limit // 2 + (limit - models):
+        remedy = "Tuning waits until models give back most of their memory. Lower jobs.memory_bytes."
+        yield Finding("warning", shares, remedy)
+    else:
+        yield Finding("ok", shares)
 
 
 def check_home(settings: Settings) -> Iterator[Finding]:

@@ -41,6 +41,8 @@ class FleetStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     budget_bytes: int
     used_bytes: int
+    lent_bytes: int = 0
+    """Of the budget, what jobs have meanwhile."""
     models: list[ModelStatus]
     idle_seconds: float = 0.0
     """A model that nobody has used for so long is unloaded; 0: only when its memory is needed."""

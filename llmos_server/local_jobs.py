@@ -12,9 +12,11 @@ from typing import Protocol
 
 from llmos_server.adapter_contracts import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from llmos_server.cores import num_usable_cores
+from llmos_server.engine.memory import default_budget_bytes, memory_limit
 from llmos_server.errors import InvalidRequest, StorageFull
 from llmos_server.files.job_folders import JobFolders
 from llmos_server.job_contracts import ENDED, Job, JobEvent
+from llmos_server.jobs.memory_bound import with_bound
 from llmos_server.jobs.supervisor import JobSupervisor
 from llmos_server.settings import Settings
 from llmos_server.store.owners import EVERYBODY
@@ -140,7 +142,8 @@ async def _supervised(store: Store, settings: Settings, runs_here: bool) -> Asyn
         yield None
         return
     await store.presence.start()
-    supervisor = JobSupervisor(store.job_leases, store.presence, _only_tunes(settings), NOWHERE, _NoBadges())
+    alone = with_bound(_only_tunes(settings), default_budget_bytes(memory_limit()))
+    supervisor = JobSupervisor(store.job_leases, store.presence, alone, NOWHERE, _NoBadges())
     await supervisor.start()
     try:
         yield supervisor

@@ -219,6 +219,8 @@ class JobsSettings:
     """Jobs of one key that haven't ended; 0 sets no limit."""
     threads: AtLeastZero = 0
     """CPU threads of a job's process; 0 takes half of the cores that the server may use."""
+    memory_bytes: AtLeastZero = 0
+    """What one job's processes may take together; 0: a quarter of the memory limit. Pools give it back for tuning."""
     lease_seconds: Annotated[float, msgspec.Meta(ge=5)] = 30.0
     """A job whose process hasn't been heard of for so long is given to another."""
     stop_seconds: Seconds = 30.0

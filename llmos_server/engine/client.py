@@ -78,6 +78,7 @@ class EngineClient(WorkerClient[EngineInfo, Told]):
         self._asked_layout: asyncio.Future[PageLayout] | None = None
         self._num_pages = 0  # That it may have; 0: all that were laid out.
         self._resized: asyncio.Future[None] | None = None
+        self._resizing = asyncio.Lock()
         self._adapters = LoadedAdapters()
 
     @property
@@ -135,16 +136,13 @@ class EngineClient(WorkerClient[EngineInfo, Told]):
 
     async def resize_pool(self, num_pages: int) -> None:
         """How many pages the worker may have, and whichever takes its place. Returns when it has no more, and the rest
-        is the system's. One call at a time. Raises EngineBusy or EngineFailed when it has ended: the next one will have
-        as many."""
-        self._num_pages = num_pages
-        connection = self._supervisor.require_ready()
-        self._resized = asyncio.get_running_loop().create_future()
-        connection.send(ResizePool(epoch=connection.epoch, num_pages=num_pages))
-        try:
+        is the system's. Raises EngineBusy or EngineFailed when it has ended: the next one will have as many."""
+        async with self._resizing:
+            self._num_pages = num_pages
+            connection = self._supervisor.require_ready()
+            self._resized = asyncio.get_running_loop().create_future()
+            connection.send(ResizePool(epoch=connection.epoch, num_pages=num_pages))
             await self._resized
-        finally:
-            self._resized = None
 
     def _check_queue(self, owner: str) -> None:
         queue, settings = self._queue, self._settings

@@ -19,8 +19,9 @@ from llmos_server.engine.fleet_member import (
     too_large,
     waited_too_long,
 )
-from llmos_server.engine.fleet_plan import Action, Evict, FleetPlan, Load, Slot, Ticket
+from llmos_server.engine.fleet_plan import Action, Evict, FleetPlan, Load, Settle, Slot, Ticket
 from llmos_server.engine.footprint import Footprint
+from llmos_server.engine.lending import Lending
 from llmos_server.errors import EngineBusy, EngineFailed, LLMOSError, ModelNotFound
 from llmos_server.fleet_contracts import FleetStatus
 
@@ -49,11 +50,13 @@ class Fleet:
         pinned: Collection[str] = (),
         idle_seconds: float = 0.0,
         patience: float = PATIENCE_SECONDS,
+        available: Callable[[], int] = lambda: 0,
         retry_pause: float = RETRY_PAUSE_SECONDS,
     ) -> None:
         """budget: bytes for all workers. pinned: names of models that are never evicted.
 
         idle_seconds: a worker that nobody has used for so long is ended; 0: only when its room is needed.
+        available: bytes that programs may take just now; what is left of it beside the budget is no loan.
         retry_pause: seconds after a failed load before the next one; it doubles with every failure in a row.
         """
         self._retry_pause = retry_pause
@@ -68,6 +71,7 @@ class Fleet:
         """Those, and the ones that only finish what runs."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self.lending = Lending(self._plan, self._by_slot, available, self._step, self._spawn)
         self._stopping = asyncio.Event()
 
     @property
@@ -224,6 +228,7 @@ class Fleet:
         return FleetStatus(
             budget_bytes=self._plan.budget,
             used_bytes=self._plan.num_bytes,
+            lent_bytes=self._plan.num_lent,
             models=[member.status(self._now()) for member in self._members.values()],
             idle_seconds=self._plan.idle_seconds,
         )
@@ -293,8 +298,10 @@ class Fleet:
                 self._start(self._by_slot[action.slot])
             elif isinstance(action, Evict):
                 self._spawn(self._end(self._by_slot[action.slot]))
-            else:
+            elif isinstance(action, Settle):
                 self._settle(action.ticket)
+            else:
+                self.lending.carry_out(action)
 
     def _settle(self, ticket: Ticket) -> None:
         member = self._by_slot[ticket.slot]

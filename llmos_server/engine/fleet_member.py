@@ -17,6 +17,8 @@ from llmos_server.fleet_contracts import ModelStatus
 MAX_PAUSES = 20
 """Most that the pause after a failed load grows to, in first pauses."""
 
+LENT_RETRY_SECONDS = 60.0
+
 
 class Worker(Protocol):
     """The lifecycle that EngineClient and EncoderClient share."""
@@ -88,6 +90,7 @@ class Member:
         self.slot.ready_at, self.info = now, self.worker.info
         self.load_seconds += self.info.load_seconds if self.info is not None else 0.0
         self.num_failures = 0
+        self.slot.spare_bytes = spare_of(self.info)
 
     def note_failure(self, text: str, now: float, first_pause: float) -> None:
         """Once a load. It is not tried again before the pause is over, which doubles with every failure in a row."""
@@ -119,6 +122,14 @@ class Member:
         )
 
 
+def spare_of(info: EngineInfo | EncoderInfo | None) -> int:
+    """Bytes that its pool can give back: of the pages that its longest sequence doesn't need."""
+    if not isinstance(info, EngineInfo):
+        return 0
+    num_needed = -(-info.max_model_len // info.page_size)
+    return (info.num_pages - num_needed) * info.page_bytes
+
+
 def failed(member: Member, now: float) -> EngineFailed:
     """The cause, and when it is tried again."""
     seconds = max(1.0, member.retry_at - now)
@@ -129,9 +140,15 @@ def failed(member: Member, now: float) -> EngineFailed:
     )
 
 
-def too_large(member: Member, plan: FleetPlan) -> InvalidRequest:
+def too_large(member: Member, plan: FleetPlan) -> InvalidRequest | EngineBusy:
     """The bytes that it needs, those that there are, and what to do."""
     slot = member.slot
+    if slot.num_bytes <= plan.room_for(slot) + plan.num_lent:
+        return EngineBusy(
+            f"{slot.name} needs {slot.num_bytes} bytes, and jobs have {plan.num_lent} of the budget of {plan.budget} "
+            "until they end. Try again then, cancel one of them, or lower jobs.memory_bytes.",
+            retry_after=LENT_RETRY_SECONDS,
+        )
     pinned = [s.name for s in plan.slots if s.is_pinned and s is not slot and s.place == "present"]
     beside = f" beside {', '.join(pinned)} (pinned)" if pinned else ""
     return InvalidRequest(

@@ -10,7 +10,11 @@ The rules, which the tests of this module prove:
    recently used of them become victims: their new requests queue like any for a model that isn't loaded. So their
    users only get fewer, they end, and nobody starves as long as every request ends. The victims stay the same
    until the first in the queue is another model.
-5. What doesn't fit beside the pinned models that are loaded is refused at once.
+5. What doesn't fit beside the pinned models that are loaded, and beside what is lent, is refused at once.
+6. Memory is lent to jobs while nobody waits for a load, first come, first served; what is lent counts as workers' bytes
+   do. Room is made by pools that give pages back, those of idle models first; then idle models go, the least recently
+   used first; never one that is in use or pinned, and nothing at all as long as that wouldn't be enough.
+7. When nothing is lent any more, and nobody waits, pools become whole again.
 """
 
 from __future__ import annotations
@@ -26,7 +30,13 @@ class Slot:
 
     name: str
     num_bytes: int = 0
-    """What its worker takes. Changes only while it is absent and nobody waits for it."""
+    """What its worker takes. Changes only while it is absent and nobody waits for it, and as its pool does."""
+    spare_bytes: int = 0
+    """Of these, what its pool could give back; 0 until it is ready."""
+    giving_bytes: int = 0
+    """Of these, what it was told to give back."""
+    given_bytes: int = 0
+    """What it has given back, and is no part of num_bytes any more."""
     is_pinned: bool = False
     place: Literal["absent", "present", "leaving"] = "absent"
     """present: has a worker, which may still load. leaving: that was told to end, and its bytes aren't free yet."""
@@ -67,7 +77,37 @@ class Settle:
     ticket: Ticket
 
 
-Action = Load | Evict | Settle
+@dataclass(slots=True, eq=False)
+class Loan:
+    """Memory for a job, until it ends."""
+
+    num_bytes: int
+    """Of the budget."""
+    wanted_bytes: int = 0
+    """What the job may take, with what was free beside the budget."""
+    is_granted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Shrink:
+    """Its pool gives back what the slot's giving_bytes and given_bytes say, then call given()."""
+
+    slot: Slot
+
+
+@dataclass(frozen=True, slots=True)
+class Grow:
+    """Its pool has pages again, but for given_bytes."""
+
+    slot: Slot
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    loan: Loan
+
+
+Action = Load | Evict | Settle | Shrink | Grow | Grant
 
 
 @dataclass(slots=True)
@@ -80,6 +120,8 @@ class FleetPlan:
     """A slot that nobody has used for so long is evicted; 0: only when its room is needed."""
     slots: list[Slot] = field(default_factory=list)
     queue: list[Ticket] = field(default_factory=list)
+    loans: list[Loan] = field(default_factory=list)
+    """Granted ones, and those that wait."""
     _victims: list[Slot] = field(default_factory=list)
     _first: Slot | None = None
     _first_since: float = 0.0
@@ -89,10 +131,18 @@ class FleetPlan:
         """Of all workers."""
         return sum(slot.num_bytes for slot in self.slots if slot.place != "absent")
 
+    @property
+    def num_lent(self) -> int:
+        return sum(loan.num_bytes for loan in self.loans if loan.is_granted)
+
+    @property
+    def num_free(self) -> int:
+        return self.budget - self.num_lent - self.num_bytes
+
     def room_for(self, slot: Slot) -> int:
         """Bytes that this one could get if all that may be evicted were."""
         pinned = (s for s in self._present() if s is not slot and s.is_pinned and not s.is_unwanted)
-        return self.budget - sum(s.num_bytes for s in pinned)
+        return self.budget - self.num_lent - sum(s.num_bytes for s in pinned)
 
     def is_draining(self, slot: Slot) -> bool:
         """Present, but closed to new users."""
@@ -115,6 +165,16 @@ class FleetPlan:
         if ticket in self.queue:
             self.queue.remove(ticket)
 
+    def ask_loan(self, loan: Loan) -> None:
+        """step() grants it, now or later. Until then it may be asked for anew, with other bytes."""
+        if loan not in self.loans:
+            self.loans.append(loan)
+
+    def end_loan(self, loan: Loan) -> None:
+        """Safe in every state."""
+        if loan in self.loans:
+            self.loans.remove(loan)
+
     def leave(self, slot: Slot, now: float) -> None:
         """An admitted request is over."""
         slot.num_users -= 1
@@ -128,6 +188,14 @@ class FleetPlan:
     def gone(self, slot: Slot) -> None:
         """The worker of a leaving slot has ended: its bytes are free."""
         slot.place, slot.is_unwanted, slot.ready_at = "absent", False, None
+        slot.num_bytes += slot.given_bytes
+        slot.spare_bytes = slot.giving_bytes = slot.given_bytes = 0
+
+    def given(self, slot: Slot) -> None:
+        """Its pool is as small as it was told to become."""
+        slot.num_bytes -= slot.giving_bytes
+        slot.given_bytes += slot.giving_bytes
+        slot.giving_bytes = 0
 
     def step(self, now: float) -> list[Action]:
         """What to do next, in order. The plan takes it for done, but for gone()."""
@@ -137,7 +205,7 @@ class FleetPlan:
             actions += self._admit()
             actions += self._evict(self._abandoned(now))
             if not self.queue:
-                return actions
+                return [*actions, *self._lend()]
             slot = self.queue[0].slot
             if slot is not self._first:
                 continue
@@ -145,7 +213,7 @@ class FleetPlan:
                 return actions  # On its way out; its gone() lets it in again.
             if slot.num_bytes > self.room_for(slot):
                 actions += self._settle(slot, "refused")
-            elif self.num_bytes + slot.num_bytes <= self.budget:
+            elif slot.num_bytes <= self.num_free:
                 slot.place, slot.last_used = "present", now
                 actions.append(Load(slot))
             else:
@@ -203,7 +271,7 @@ class FleetPlan:
     def _make_room(self, slot: Slot, now: float) -> list[Action]:
         """Evict what is idle if that is enough; else, once patience is over, make victims of what is in use."""
         promised = [s for s in self.slots if s.place == "leaving" or self.is_draining(s)]
-        shortfall = self.num_bytes + slot.num_bytes - self.budget - sum(s.num_bytes for s in promised)
+        shortfall = slot.num_bytes - self.num_free - sum(s.num_bytes for s in promised)
         if shortfall > 0:
             free = [s for s in self._present() if not s.is_pinned and not self.is_draining(s)]
             idle = sorted((s for s in free if not s.num_users), key=lambda s: s.last_used)
@@ -213,6 +281,57 @@ class FleetPlan:
                 chosen = _enough([*idle, *sorted(ripe, key=lambda s: s.last_used)], shortfall)
             self._victims += chosen
         return self._evict(s for s in self._victims if s.place == "present" and not s.num_users)
+
+    def _lend(self) -> list[Action]:
+        """Grant the loans that wait, or make room for the first of them; or undo what was done for those before."""
+        actions: list[Action] = []
+        for loan in [loan for loan in self.loans if not loan.is_granted]:
+            if loan.num_bytes > self.num_free:
+                return [*actions, *self._make_room_to_lend(loan.num_bytes - self.num_free)]
+            loan.is_granted = True
+            actions.append(Grant(loan))
+        return actions if self.loans else self._restore()
+
+    def _make_room_to_lend(self, shortfall: int) -> list[Action]:
+        shortfall -= sum(s.num_bytes if s.place == "leaving" else s.giving_bytes for s in self.slots)
+        if shortfall <= 0:
+            return []
+        givers = [s for s in self._present() if s.spare_bytes and not s.giving_bytes and not s.is_unwanted]
+
+        def is_enough(evicted: list[Slot]) -> bool:
+            given = sum(s.spare_bytes for s in givers if s not in evicted)
+            return given + sum(s.num_bytes - s.giving_bytes for s in evicted) >= shortfall
+
+        evicted: list[Slot] = []
+        for slot in sorted((s for s in self._idle() if not s.is_pinned), key=lambda s: s.last_used):
+            if not is_enough(evicted):
+                evicted.append(slot)
+        if not is_enough(evicted):
+            return []
+        for slot in list(evicted):
+            if is_enough(others := [s for s in evicted if s is not slot]):
+                evicted = others
+        shortfall -= sum(s.num_bytes - s.giving_bytes for s in evicted)
+        actions = self._evict(evicted)
+        for slot in sorted((s for s in givers if s not in evicted), key=lambda s: (s.num_users > 0, s.last_used)):
+            if shortfall > 0:
+                slot.giving_bytes = min(slot.spare_bytes, shortfall)
+                slot.spare_bytes -= slot.giving_bytes
+                shortfall -= slot.giving_bytes
+                actions.append(Shrink(slot))
+        return actions
+
+    def _restore(self) -> list[Action]:
+        """The most recently used first."""
+        actions: list[Action] = []
+        for slot in sorted(self._present(), key=lambda s: -s.last_used):
+            num_bytes = min(slot.given_bytes, self.num_free)
+            if num_bytes > 0 and not slot.giving_bytes:
+                slot.given_bytes -= num_bytes
+                slot.num_bytes += num_bytes
+                slot.spare_bytes += num_bytes
+                actions.append(Grow(slot))
+        return actions
 
     def _is_ripe(self, slot: Slot, now: float) -> bool:
         """It was of use for a while: loading in order to evict at once would serve nobody."""

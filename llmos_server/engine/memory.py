@@ -10,10 +10,21 @@ MAX_DEFAULT_CACHE_BYTES = 4 * 2**30
 CACHED_BATCHES = 4
 """No pool is planned larger than for so many full batches of full-length sequences: more could hardly be used."""
 
+NAMES = {
+    2: ("memory.max", "memory.current", "inactive_file"),
+    1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+}
+"""By the cgroup's version: files of the limit and of what is used, and the part of that which can be dropped."""
+
 
 def default_cache_bytes(limit: int) -> int:
     """For all KV caches together: a quarter of the memory limit, at most 4 GiB."""
     return min(limit // 4, MAX_DEFAULT_CACHE_BYTES)
+
+
+def default_job_bytes(limit: int) -> int:
+    """For one tuning job: a quarter of the memory limit."""
+    return limit // 4
 
 
 def default_budget_bytes(limit: int) -> int:
@@ -33,30 +44,53 @@ def memory_limit(root: Path = Path("/")) -> int:
 
 def available_memory(root: Path = Path("/")) -> int:
     """Bytes that a program may take now without others being swapped out, as far as the system tells."""
-    limit = memory_limit(root)
+    available = min([memory_limit(root), *_cgroup_rests(root)])
     with contextlib.suppress(OSError, ValueError):
         for line in (root / "proc/meminfo").read_text(encoding="ascii").splitlines():
             if line.startswith("MemAvailable:"):
-                return min(int(line.split()[1]) * 1024, limit)
-    return limit
+                return min(int(line.split()[1]) * 1024, available)
+    return available
 
 
 def _cgroup_limits(root: Path) -> list[int]:
+    limits = [_read_limit(folder / NAMES[version][0]) for folder, version in _cgroup_folders(root)]
+    return [limit for limit in limits if limit is not None]
+
+
+def _cgroup_rests(root: Path) -> list[int]:
+    """Of each limit, what isn't in use: files that the system can drop aren't."""
+    rests = []
+    for folder, version in _cgroup_folders(root):
+        limit, used = (_read_limit(folder / name) for name in NAMES[version][:2])
+        if limit is not None and used is not None:
+            rests.append(limit - used + _read_inactive(folder / "memory.stat", NAMES[version][2]))
+    return rests
+
+
+def _cgroup_folders(root: Path) -> list[tuple[Path, int]]:
+    """With the version of their cgroup: those above this process, and the root of each."""
     try:
         lines = (root / "proc/self/cgroup").read_text(encoding="ascii").splitlines()
     except (OSError, UnicodeDecodeError):
         lines = []
-    folders = [(root / "sys/fs/cgroup", "memory.max"), (root / "sys/fs/cgroup/memory", "memory.limit_in_bytes")]
-    limits = []
+    bases = {2: root / "sys/fs/cgroup", 1: root / "sys/fs/cgroup/memory"}
+    found = []
     for line in lines:
         _, controllers, group = line.split(":", 2)
         if controllers not in ("", "memory") and "memory" not in controllers.split(","):
             continue
-        base, name = folders[1] if controllers else folders[0]
-        folder = base / group.lstrip("/")
-        limits += [_read_limit(path / name) for path in (folder, *folder.parents) if path.is_relative_to(base)]
-    limits += [_read_limit(base / name) for base, name in folders]
-    return [limit for limit in limits if limit is not None]
+        version = 1 if controllers else 2
+        folder = bases[version] / group.lstrip("/")
+        found += [(path, version) for path in (folder, *folder.parents) if path.is_relative_to(bases[version])]
+    return found + [(base, version) for version, base in bases.items()]
+
+
+def _read_inactive(path: Path, name: str) -> int:
+    with contextlib.suppress(OSError, ValueError):
+        for line in path.read_text(encoding="ascii").splitlines():
+            if line.startswith(f"{name} "):
+                return int(line.split()[1])
+    return 0
 
 
 def _read_limit(path: Path) -> int | None:

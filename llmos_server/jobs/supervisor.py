@@ -16,6 +16,7 @@ from llmos_server.errors import StoreUnavailable
 from llmos_server.files.job_folders import LOG, JobFolders
 from llmos_server.job_contracts import Job, JobKind, LeaseLost, ServerAddress
 from llmos_server.jobs.launcher import JobLauncher, JobProcess, SubprocessJobs
+from llmos_server.jobs.loans import LENT_TO, WAITS, Lender, Loans
 from llmos_server.jobs.process_config import configure
 from llmos_server.jobs.watch import RunWatch
 from llmos_server.settings import Settings
@@ -48,9 +49,11 @@ class JobSupervisor:
         badges: Badges,
         *,
         launcher: JobLauncher | None = None,
+        lender: Lender | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """base_url: where jobs reach this server; None begins none. launcher: None starts processes on this machine."""
+        """base_url: where jobs reach this server; None begins none. launcher: None starts processes on this machine.
+        lender: of whom memory is had; None asks nobody. settings.jobs.memory_bytes: 0 sets no bound."""
         self._leases = leases
         self._presence = presence
         self._settings = settings
@@ -59,6 +62,7 @@ class JobSupervisor:
         self._launcher = launcher or SubprocessJobs()
         self._clock = clock
         self._folders = JobFolders(settings.home)
+        self._loans = Loans(lender, settings.jobs.memory_bytes, self.wake)
         self._running: dict[asyncio.Task[None], RunWatch] = {}
         self._wakes = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -69,6 +73,7 @@ class JobSupervisor:
 
     def stop_soon(self) -> None:
         """Jobs stop at their next step, and wait for the next server."""
+        self._loans.drop()
         if self._task is not None:
             self._task.cancel()
         for watch in self._running.values():
@@ -113,7 +118,7 @@ class JobSupervisor:
                 pass  # Another server was first.
 
     async def _claim(self) -> None:
-        while kinds := self._kinds_with_room():
+        while kinds := await self._kinds_to_begin():
             if not await self._leases.is_any_waiting(kinds, self._now()):
                 return
             lease = int(self._settings.jobs.lease_seconds * 1000)
@@ -121,6 +126,20 @@ class JobSupervisor:
             if job is None:
                 return
             self._begin(job)
+
+    async def _kinds_to_begin(self) -> list[JobKind]:
+        """Those with room, once there is memory for them: it is asked for as long as one of them waits."""
+        kinds = self._kinds_with_room()
+        wanting = [kind for kind in kinds if kind in LENT_TO]
+        if not wanting or not await self._leases.is_any_waiting(wanting, self._now()):
+            self._loans.drop()
+            return [kind for kind in kinds if kind not in wanting]
+        self._loans.ask()
+        await asyncio.sleep(0)
+        if self._loans.is_ready:
+            return kinds
+        await self._leases.tell_waiting(wanting, WAITS, self._now())
+        return [kind for kind in kinds if kind not in wanting]
 
     def _kinds_with_room(self) -> list[JobKind]:
         settings = self._settings.jobs
@@ -135,13 +154,20 @@ class JobSupervisor:
     def _begin(self, job: Job) -> None:
         settings = self._settings.jobs
         watch = RunWatch(
-            job, self._leases, stop_seconds=settings.stop_seconds, max_attempts=settings.max_attempts, clock=self._clock
+            job,
+            self._leases,
+            stop_seconds=settings.stop_seconds,
+            max_attempts=settings.max_attempts,
+            memory_bytes=settings.memory_bytes,
+            clock=self._clock,
         )
+        give_back = self._loans.take() if job.kind in LENT_TO else lambda: None
         task = asyncio.create_task(self._see_through(watch), name=f"job {job.id}")
         self._running[task] = watch
 
         def forget(done: asyncio.Task[None]) -> None:
             del self._running[done]
+            give_back()
             if not done.cancelled() and (error := done.exception()) is not None:
                 log.error("a job could not be watched", job=job.id, exc_info=error)
             self.wake()

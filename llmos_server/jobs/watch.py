@@ -11,8 +11,9 @@ from contextlib import suppress
 import structlog
 
 from llmos_server.errors import StoreUnavailable
-from llmos_server.job_contracts import Job, LeaseLost
+from llmos_server.job_contracts import Job, JobError, LeaseLost
 from llmos_server.jobs.launcher import JobProcess
+from llmos_server.jobs.memory_bound import watch_memory
 from llmos_server.store.job_leases import JobLeases, hold_of
 
 LOOK_SECONDS = 1.0
@@ -31,14 +32,18 @@ class RunWatch:
         *,
         stop_seconds: float,
         max_attempts: int,
+        memory_bytes: int = 0,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        """memory_bytes: what its processes may take together; 0: as much as they like."""
         self.job = job
         self._hold = hold_of(job)
         self._leases = leases
         self._stop_seconds = stop_seconds
         self._max_attempts = max_attempts
         self._clock = clock
+        self._memory_bytes = memory_bytes
+        self._fault: JobError | None = None
         self._process: JobProcess | None = None
         self._is_stopping = asyncio.Event()
 
@@ -54,8 +59,12 @@ class RunWatch:
         most = None if self._is_stopping.is_set() else self._max_attempts
         with suppress(LeaseLost):  # It has written its end itself.
             while True:
+                now = int(self._clock() * 1000)
                 try:
-                    await self._leases.give_back(self._hold, reason, int(self._clock() * 1000), most)
+                    if self._fault is not None:
+                        await self._leases.fail(self._hold, self._fault, now)
+                    else:
+                        await self._leases.give_back(self._hold, reason, now, most)
                     log.warning("a job's run ended without a result", job=self.job.id, reason=reason)
                     return
                 except StoreUnavailable as error:
@@ -74,13 +83,21 @@ class RunWatch:
         log.info("a job is run", job=self.job.id, kind=self.job.kind, epoch=self.job.epoch, pid=process.pid)
         if self._is_stopping.is_set():
             process.stop()
-        impatience = asyncio.create_task(self._kill_in_time(process))
+        watching = {asyncio.create_task(self._kill_in_time(process))}
+        if self._memory_bytes:
+            watching.add(asyncio.create_task(self._kill_when_too_large(process)))
         try:
             return describe_exit(await process.wait())
         finally:
-            impatience.cancel()
-            await asyncio.wait({impatience})
+            for task in watching:
+                task.cancel()
+            await asyncio.wait(watching)
             self._process = None
+
+    async def _kill_when_too_large(self, process: JobProcess) -> None:
+        self._fault = await watch_memory(process.pid, self._memory_bytes)
+        log.warning("a job takes too much memory: its process is killed", job=self.job.id, reason=self._fault.message)
+        process.kill()
 
     async def _kill_in_time(self, process: JobProcess) -> None:
         """When it doesn't stop although it should: then it hangs in some call."""

@@ -58,6 +58,7 @@ class JobLeases:
                 .where(JobRow.id == found.id, JobRow.epoch == found.epoch, JobRow.status == "queued")
                 .values(
                     status="running",
+                    detail="",
                     runner=runner,
                     lease_until=now + lease,
                     epoch=JobRow.epoch + 1,
@@ -68,6 +69,15 @@ class JobLeases:
             )
             row = (await connection.execute(claimed)).first()
         return None if row is None else to_job(row)
+
+    async def tell_waiting(self, kinds: Collection[JobKind], detail: str, now: int) -> None:
+        """Say of all that claim() might find why they aren't begun."""
+        untold = _waiting(kinds, now).where(JobRow.detail != detail)
+        if await self._database.first(untold.limit(1)) is not None:
+            ids = untold.with_only_columns(JobRow.id)
+            async with self._database.write() as connection:
+                change = update(JobRow).where(JobRow.id.in_(ids), JobRow.status == "queued")
+                await connection.execute(change.values(detail=detail))
 
     async def wish_of(self, hold: Hold) -> Wish:
         """What the job is asked for. Raises LeaseLost when it is another run's, or nobody's."""

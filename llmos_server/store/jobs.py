@@ -160,9 +160,9 @@ def _wished(job: Job, wish: Wish, now: int) -> dict[str, Any]:
     if wish == "cancel" and job.status in ("queued", "paused") and job.kind in KEEPS_PARTS and job.epoch:
         return {"status": "queued", "wish": "cancel", "not_before": 0}
     if wish == "cancel" and job.status in ("queued", "paused"):
-        return {**IDLE, "status": "cancelled", "ended": now}
+        return {**IDLE, "status": "cancelled", "ended": now, "detail": ""}
     if wish == "pause" and job.status == "queued" and not job.wish:
-        return {**IDLE, "status": "paused"}
+        return {**IDLE, "status": "paused", "detail": ""}
     return {}
 
 

@@ -43,9 +43,17 @@ class FakeWorker:
         self.may_end = asyncio.Event()
         self.may_end.set()
         self._loads = loads
+        self.num_pages: list[int] = []
+        """That it was told to have."""
+        self.may_resize = asyncio.Event()
+        self.may_resize.set()
+
+    async def resize_pool(self, num_pages: int) -> None:
+        self.num_pages.append(num_pages)
+        await self.may_resize.wait()
 
     async def start(self) -> None:
-        self.pid = 4711
+        self.pid = 2**30  # Nobody's.
         FakeWorker.alive.append(self)
         if self._loads:
             self.become_ready()
@@ -53,7 +61,7 @@ class FakeWorker:
     def become_ready(self) -> None:
         self.info = EngineInfo(
             model_digest=self.model.digest, architecture="fake", dtype="float32", device="cpu", vocab_size=9,
-            context_length=64, max_model_len=64, page_size=16, num_pages=4, load_seconds=0.5,
+            context_length=64, max_model_len=64, page_size=16, num_pages=8, page_bytes=SIZE // 8, load_seconds=0.5,
         )  # fmt: skip
         self.state = "ready"
         self.ready.set()

@@ -16,7 +16,7 @@ async def test_a_model_is_loaded_by_its_first_request_and_kept(bench) -> None:
     engine = b.engine("a")
     assert (engine.state, engine.info, b.loaded) == ("unloaded", None, set())
     with engine.hold():
-        assert (await engine.wait_ready(WAIT)).num_pages == 4
+        assert (await engine.wait_ready(WAIT)).num_pages == 8
         assert engine.submit("x") == ("a", "sha256:1", "x")
     again = b.engine("a")
     assert (again.state, b.loaded, len(b.workers)) == ("ready", {"a"}, 1)

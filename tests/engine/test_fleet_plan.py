@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from llmos_server.engine.fleet_plan import Action, Evict, FleetPlan, Load, Slot, Ticket
+from llmos_server.engine.fleet_plan import Action, Evict, FleetPlan, Grant, Grow, Load, Loan, Shrink, Slot, Ticket
 
 PATIENCE = 5.0
 IDLE = 60.0
@@ -149,6 +149,77 @@ def test_what_nobody_uses_for_long_goes() -> None:
     assert plan.next_change() is None
 
 
+def lend(plan: FleetPlan, num_bytes: int, now: float) -> tuple[Loan, list[Action]]:
+    loan = Loan(num_bytes)
+    plan.ask_loan(loan)
+    return loan, plan.step(now)
+
+
+def test_a_loan_that_fits_disturbs_nobody() -> None:
+    plan, (a,) = create(10, 6)
+    use(plan, a, 0.0)
+    loan, actions = lend(plan, 4, 1.0)
+    assert actions == [Grant(loan)]
+    assert (plan.num_free, plan.room_for(a)) == (0, 6)
+
+
+def test_pools_give_back_first_those_of_idle_models_before_others() -> None:
+    plan, (a, b, c) = create(12, 4, 4, 4)
+    for now, slot in enumerate((a, b, c)):
+        use(plan, slot, now)
+        slot.spare_bytes = 2
+    plan.leave(b, 5.0)
+    loan, actions = lend(plan, 3, 6.0)
+    assert actions == [Shrink(b), Shrink(a)]
+    assert (b.giving_bytes, a.giving_bytes) == (2, 1)
+    assert plan.step(7.0) == []  # They haven't yet.
+    plan.given(b)
+    assert plan.step(8.0) == []
+    plan.given(a)
+    assert plan.step(9.0) == [Grant(loan)]
+    assert [slot.num_bytes for slot in (a, b, c)] == [3, 2, 4]
+    plan.end_loan(loan)
+    assert plan.step(10.0) == [Grow(b), Grow(a)]
+    assert [slot.num_bytes for slot in (a, b, c)] == [4, 4, 4]
+
+
+def test_idle_models_go_when_pools_are_not_enough_and_models_in_use_never() -> None:
+    plan, (a, b, c) = create(12, 4, 4, 4, pinned=0)
+    for now, slot in enumerate((a, b, c)):
+        use(plan, slot, now)
+        slot.spare_bytes = 1
+    plan.leave(a, 3.0)
+    assert lend(plan, 7, 4.0)[1] == []
+    plan.leave(b, 5.0)
+    assert plan.step(5.0) == []  # 4 of b, 1 of a and c each: not enough, so nobody is disturbed.
+    plan.loans[0].num_bytes = 5
+    assert plan.step(6.0) == [Evict(b), Shrink(a)]
+    plan.gone(b)
+    plan.given(a)
+    assert plan.step(7.0) == [Grant(plan.loans[0])]
+    assert b.num_bytes == 4
+
+
+def test_who_waits_for_a_load_comes_before_a_job() -> None:
+    plan, (a, b) = create(6, 4, 4)
+    use(plan, a, 0.0)
+    waiting = plan.ask(b)
+    plan.step(1.0)
+    loan, actions = lend(plan, 2, 1.0)
+    assert actions == []
+    plan.withdraw(waiting)
+    assert plan.step(2.0) == [Grant(loan)]
+
+
+def test_what_does_not_fit_beside_a_loan_is_refused() -> None:
+    plan, (a, b) = create(10, 4, 8)
+    lend(plan, 5, 0.0)
+    assert use(plan, a, 1.0).state == "admitted"
+    plan.leave(a, 1.5)
+    assert use(plan, b, 2.0).state == "refused"
+    assert a.place == "present"
+
+
 class FleetMachine(RuleBasedStateMachine):
     """Requests come, are used and go; workers get ready, fail and end, in any order."""
 
@@ -161,9 +232,11 @@ class FleetMachine(RuleBasedStateMachine):
     def begin(self, budget: int, sizes: list[int], pinned: set[int], idle: float) -> None:
         slots = [Slot(f"m{place}", size, is_pinned=place in pinned) for place, size in enumerate(sizes)]
         self.plan = FleetPlan(budget, PATIENCE, idle, slots)
+        self.sizes = {slot.name: slot.num_bytes for slot in slots}
         self.now = 0.0
         self.tickets: list[Ticket] = []
         self.loads: list[Slot] = []
+        self.lent: list[Loan] = []
 
     def step(self) -> None:
         order = [ticket.slot for ticket in self.plan.queue]
@@ -171,11 +244,18 @@ class FleetMachine(RuleBasedStateMachine):
             self.check(action, order)
 
     def check(self, action: Action, order: list[Slot]) -> None:
-        if isinstance(action, Evict):
+        if isinstance(action, Shrink):
+            assert action.slot.place == "present"
+            assert action.slot.giving_bytes > 0
+            assert not self.plan.queue
+        elif isinstance(action, Grow):
+            assert not self.plan.loans
+        elif isinstance(action, Grant):
+            self.lent.append(action.loan)
+        elif isinstance(action, Evict):
             assert action.slot.num_users == 0
             assert not action.slot.is_pinned or action.slot.is_unwanted
         elif isinstance(action, Load):
-            assert self.plan.num_bytes <= self.plan.budget
             before = order[: order.index(action.slot)]
             assert all(slot.place == "present" or slot.num_bytes > self.plan.room_for(slot) for slot in before)
         elif action.ticket.state == "refused":
@@ -215,7 +295,28 @@ class FleetMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def get_ready(self, data: st.DataObject) -> None:
         if slot := self.pick(data, lambda s: s.place == "present" and s.ready_at is None):
-            slot.ready_at = self.now
+            self.note_ready(slot)
+            self.step()
+
+    def note_ready(self, slot: Slot) -> None:
+        slot.ready_at = self.now
+        slot.spare_bytes = slot.num_bytes // 2
+
+    @rule(num_bytes=st.integers(0, 8))
+    def borrow(self, num_bytes: int) -> None:
+        self.plan.ask_loan(Loan(num_bytes))
+        self.step()
+
+    @precondition(lambda self: self.plan.loans)
+    @rule(data=st.data())
+    def give_back(self, data: st.DataObject) -> None:
+        self.plan.end_loan(data.draw(st.sampled_from(self.plan.loans)))
+        self.step()
+
+    @rule(data=st.data())
+    def become_smaller(self, data: st.DataObject) -> None:
+        if slot := self.pick(data, lambda s: s.giving_bytes > 0):
+            self.plan.given(slot)
             self.step()
 
     @rule(data=st.data())
@@ -248,8 +349,15 @@ class FleetMachine(RuleBasedStateMachine):
     def the_account_is_true(self) -> None:
         if not hasattr(self, "plan"):
             return
-        assert self.plan.num_bytes <= self.plan.budget
+        assert self.plan.num_bytes + self.plan.num_lent <= self.plan.budget
+        assert [loan for loan in self.plan.loans if loan.is_granted] == [x for x in self.lent if x in self.plan.loans]
         for slot in self.plan.slots:
+            size = slot.num_bytes + slot.given_bytes
+            assert size == self.sizes[slot.name]
+            if slot.place == "present" and slot.ready_at is not None:
+                assert slot.spare_bytes + slot.giving_bytes + slot.given_bytes == size // 2
+            elif slot.place == "absent":
+                assert slot.given_bytes == 0
             assert slot.num_users == sum(t.slot is slot and t.state == "admitted" for t in self.tickets)
         assert {id(t) for t in self.plan.queue} == {id(t) for t in self.tickets if t.state == "waiting"}
 
@@ -257,6 +365,8 @@ class FleetMachine(RuleBasedStateMachine):
         """Nobody waits for ever, although every model that is loaded gets new requests all the time."""
         if not hasattr(self, "plan"):
             return
+        for loan in list(self.plan.loans):
+            self.plan.end_loan(loan)
         waiting = [ticket for ticket in self.tickets if ticket.state == "waiting"]
         for _ in range(12 * (len(self.plan.slots) + 1)):
             if all(ticket.state != "waiting" for ticket in waiting):
@@ -269,6 +379,10 @@ class FleetMachine(RuleBasedStateMachine):
         self.now += 2 * IDLE
         self.step()
         assert not self.plan.queue
+        for slot in self.plan.slots:
+            self.plan.given(slot)
+        self.step()
+        assert all(slot.given_bytes == 0 for slot in self.plan.slots)
 
     def one_round_under_load(self, under_load: bool = True) -> None:
         admitted = [ticket for ticket in self.tickets if ticket.state == "admitted"]
@@ -276,7 +390,7 @@ class FleetMachine(RuleBasedStateMachine):
             if slot.place == "present" and under_load:
                 self.tickets.append(self.plan.ask(slot))
             if slot.place == "present" and slot.ready_at is None:
-                slot.ready_at = self.now
+                self.note_ready(slot)
         self.now += 2.0
         self.step()
         for ticket in admitted:  # What this round admitted stays: no model is ever without a user by itself.

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from llmos_server.api.live.processes import rss_of
 from llmos_server.engine.kv_cache import (
     KVCache,
     default_budget,
@@ -20,6 +19,7 @@ from llmos_server.errors import EngineFailed
 from llmos_server.kernels.base import HeadLayout
 from llmos_server.kernels.native.pages import NativePages
 from llmos_server.kernels.reference import ReferenceKernels
+from llmos_server.process_memory import rss_of
 
 CPU = torch.device("cpu")
 KERNELS = ReferenceKernels(CPU)
@@ -139,3 +139,7 @@ def test_what_is_free_is_never_more_than_the_limit(tmp_path: Path) -> None:
     assert available_memory(tmp_path) == 50 * MIB
     write(tmp_path / "sys/fs/cgroup/memory.max", f"{20 * MIB}\n")
     assert available_memory(tmp_path) == 20 * MIB
+    write(tmp_path / "sys/fs/cgroup/memory.current", f"{15 * MIB}\n")
+    assert available_memory(tmp_path) == 5 * MIB
+    write(tmp_path / "sys/fs/cgroup/memory.stat", f"anon 1\ninactive_file {4 * MIB}\n")
+    assert available_memory(tmp_path) == 9 * MIB

@@ -26,6 +26,8 @@ class Count(msgspec.Struct):
     hangs: bool = False
     """At its first step, for ever."""
     raises: str = ""
+    takes: int = 0
+    """Bytes of memory."""
 
 
 def run(context: JobContext) -> None:
@@ -36,6 +38,7 @@ def run(context: JobContext) -> None:
     done = int(path.read_text()) if path.exists() else 0
     (context.folder / "pid").write_text(str(os.getpid()))
     context.log(f"goes on from {done}")
+    taken = b"x" * wanted.takes
     for step in range(done + 1, wanted.steps + 1):
         context.check()
         while wanted.hangs:
@@ -52,6 +55,7 @@ def run(context: JobContext) -> None:
     async def register(connection) -> None:
         await connection.execute(PinnedModel.__table__.insert().values(name=context.job.id, created=1))
 
+    assert len(taken) == wanted.takes
     context.finish({"steps": wanted.steps, "epoch": context.job.epoch}, register)
 
 

@@ -15,6 +15,7 @@ import counting
 from llmos_server.access.job_badges import JobBadges
 from llmos_server.job_contracts import ENDED, Job
 from llmos_server.jobs.launcher import JobLauncher, SubprocessJobs
+from llmos_server.jobs.loans import Lender
 from llmos_server.jobs.process import run_job
 from llmos_server.jobs.process_config import ProcessConfig
 from llmos_server.jobs.run import Run
@@ -83,13 +84,21 @@ class Server:
 
 
 @asynccontextmanager
-async def job_server(home: Path, launcher: JobLauncher, **jobs: Any) -> AsyncIterator[Server]:
+async def job_server(
+    home: Path, launcher: JobLauncher, lender: Lender | None = None, **jobs: Any
+) -> AsyncIterator[Server]:
     """jobs: settings."""
     settings = Settings(home=home, jobs=JobsSettings(**jobs))
     async with open_store(settings) as store:
         await store.serve()
         supervisor = JobSupervisor(
-            store.job_leases, store.presence, settings, "http://127.0.0.1:1", JobBadges(), launcher=launcher
+            store.job_leases,
+            store.presence,
+            settings,
+            "http://127.0.0.1:1",
+            JobBadges(),
+            launcher=launcher,
+            lender=lender,
         )
         await supervisor.start()
         try:

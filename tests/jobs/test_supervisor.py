@@ -18,6 +18,7 @@ from job_servers import PROCESSES, Server, ThreadJobs, job_server
 from sqlalchemy import select
 
 from llmos_server.files.job_folders import JobFolders
+from llmos_server.jobs.loans import WAITS
 from llmos_server.jobs.sweeping import JobSweeping
 from llmos_server.settings import Settings
 from llmos_server.store.owners import EVERYBODY
@@ -124,19 +125,58 @@ async def test_a_server_that_stops_leaves_its_jobs_to_the_next(tmp_path: Path) -
 
 
 async def test_processes_that_die_or_hang(tmp_path: Path) -> None:
-    """Real ones, all at once: one is killed and comes to its end, one doesn't stop."""
-    limits = {"max_tunes": 3, "stop_seconds": 0.2, "max_attempts": 1, "threads": 1}
+    """Real ones, all at once: one is killed and comes to its end, one doesn't stop, one takes too much memory."""
+    limits = {"memory_bytes": 300 * 2**20, "max_tunes": 3, "stop_seconds": 0.2, "max_attempts": 1, "threads": 1}
     async with job_server(tmp_path, PROCESSES, **limits) as server:
         await add(server, "killed", steps=4, dies_at=[2])
         await add(server, "hangs", steps=1, hangs=True)
+        await add(server, "large", steps=1000, seconds=0.1, takes=300 * 2**20)
         await server.until("hangs", lambda job: job.detail == "" and job.status == "running")
         await wait_for_log(tmp_path, "hangs", server)
         await server.queue.wish(EVERYBODY, "hangs", "cancel")
         assert (await server.until("hangs")).status == "cancelled"
+        large = await server.until("large")
+        assert (large.status, large.error.code, large.epoch) == ("failed", "memory_exceeded", 1)
+        assert "jobs.memory_bytes allows 314572800" in large.error.message
         done = await server.until("killed")
         assert done.result == b'{"steps":4,"epoch":2}'
         assert await messages(server, "killed") == ["goes on from 0", "goes on from 2"]
         assert await registered(server) == ["killed"]
+
+
+class FakeLender:
+    """Has as many loans as it is told."""
+
+    def __init__(self) -> None:
+        self.may_lend = asyncio.Semaphore(0)
+        self.lent: list[int] = []
+
+    async def borrow(self, num_bytes: int) -> int:
+        await self.may_lend.acquire()
+        self.lent.append(num_bytes)
+        return num_bytes
+
+    def give_back(self, loan: int) -> None:
+        self.lent.remove(loan)
+
+
+async def test_a_tuning_job_waits_for_memory_and_gives_it_back(tmp_path: Path) -> None:
+    lender = FakeLender()
+    async with job_server(tmp_path, ThreadJobs(), lender=lender, memory_bytes=77) as server:
+        await add(server, steps=3, seconds=0.05)
+        await add(server, "given_up", steps=1)
+        await add(server, "batch", "batch", steps=1)
+        assert (await server.until("batch")).status == "succeeded"
+        await server.until("job_1", lambda job: job.detail == WAITS)
+        assert (await server.job("given_up")).status == "queued"
+        lender.may_lend.release()
+        await server.until("job_1", lambda job: job.status == "running")
+        assert lender.lent == [77]
+        await server.until("job_1")
+        await server.until("given_up", lambda job: job.detail == WAITS)
+        given_up = await server.queue.wish(EVERYBODY, "given_up", "cancel")
+        assert (given_up.status, given_up.detail) == ("cancelled", "")
+        assert lender.lent == []
 
 
 async def test_a_server_that_is_killed_leaves_no_orphan_and_its_job_to_the_next(tmp_path: Path) -> None:

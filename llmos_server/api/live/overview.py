@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from llmos_server.api.flights import Flights
-from llmos_server.api.live.processes import rss_of
 from llmos_server.api.metrics.reading import Distribution, count_pages, read_counter, read_histogram
 from llmos_server.api.metrics.server_metrics import Metrics
 from llmos_server.api.schemas.admin_live import Histogram, LiveModel, Overview, Pages
@@ -16,6 +15,7 @@ from llmos_server.api.served import Directory, ListedModel
 from llmos_server.contracts import EngineInfo, EngineStats
 from llmos_server.errors import ModelNotFound
 from llmos_server.fleet_contracts import EngineFleet, ModelStatus
+from llmos_server.process_memory import rss_of
 
 LIST_SECONDS = 2.0
 """For how long a list of models is good: reading the registry takes time, and models seldom come or go."""
@@ -51,6 +51,7 @@ class OverviewMaker:
             version=self._version,
             budget_bytes=fleet.budget_bytes if fleet is not None else 0,
             used_bytes=fleet.used_bytes if fleet is not None else 0,
+            lent_bytes=fleet.lent_bytes if fleet is not None else 0,
             rss_bytes=rss_of(os.getpid()),
             cpu_seconds=time.process_time(),
             num_requests=len(self._flights),

@@ -39,6 +39,7 @@ class FleetCollector(Collector):
         status = self._fleet.status()
         yield GaugeMetricFamily(self._prefix + "memory_budget_bytes", "For all workers.", status.budget_bytes)
         yield GaugeMetricFamily(self._prefix + "memory_used_bytes", "Of the budget.", status.used_bytes)
+        yield GaugeMetricFamily(self._prefix + "memory_lent_bytes", "Of the budget, to jobs.", status.lent_bytes)
         for name, (help, read) in _GAUGES.items():
             gauge = GaugeMetricFamily(self._prefix + name, help, labels=["model_name"])
             for model in status.models:

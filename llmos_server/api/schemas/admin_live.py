@@ -94,6 +94,8 @@ class Overview(Struct, kw_only=True):
     budget_bytes: int
     used_bytes: int
     """Of all workers, by the account of the memory budget."""
+    lent_bytes: int = 0
+    """Of the budget, what jobs have until they end."""
     rss_bytes: int | None
     """Of the API process; null where the system doesn't tell."""
     cpu_seconds: float

@@ -69,6 +69,7 @@ class Overview(Wire, frozen=True, kw_only=True):
     version: str = ""
     budget_bytes: int = 0
     used_bytes: int = 0
+    lent_bytes: int = 0
     rss_bytes: int | None = None
     cpu_seconds: float = 0.0
     num_requests: int = 0

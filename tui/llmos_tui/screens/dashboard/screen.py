@@ -154,7 +154,8 @@ class DashboardScreen(LLMOSScreen):
     def _draw_server(self, overview: Overview) -> None:
         cpu = self._history.cpu_share
         parts = [
-            f"{words.size(overview.used_bytes)} of {words.size(overview.budget_bytes)}",
+            f"{words.size(overview.used_bytes)} of {words.size(overview.budget_bytes)}"
+            + (f", {words.size(overview.lent_bytes)} lent to jobs" if overview.lent_bytes else ""),
             f"API process {words.size(overview.rss_bytes)}" + ("" if cpu is None else f", {100 * cpu:.0f} % of a core"),
             f"up {words.age(overview.time - overview.started)}",
             f"LLMOS {overview.version}",
