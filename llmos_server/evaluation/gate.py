@@ -95,7 +95,7 @@ class _Judging:
             return f"Not worse: {told}."
         what = "Worse" if difference.high < 0 else "Not shown to be no worse"
         return (
-            f"{what}: {told}, and it may begin at {-self._tolerance:g} at the lowest. More items make it narrower; "
+            f"{what}: {told}, and it may begin at {0 - self._tolerance:g} at the lowest. More items make it narrower; "
             "a tolerance lets more pass."
         )
 
