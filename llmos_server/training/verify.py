@@ -7,6 +7,7 @@ import math
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,11 +15,13 @@ import msgspec
 import torch
 
 from llmos_server.adapter_contracts import AdapterVersion
-from llmos_server.contracts import ModelVersion
+from llmos_server.contracts import ModelVersion, TokenLogprob
+from llmos_server.engine.messages import WorkerConfig
 from llmos_server.engine.worker import create_torch_runner
 from llmos_server.job_contracts import JobFailed
 from llmos_server.perplexity import configure_alone, foretell
 from llmos_server.settings import EngineSettings
+from llmos_server.training.states import Nearness, StateRecorder, distance
 
 EXACT_TOLERANCE = 1e-3
 """Of every log-probability, in exact numerics."""
@@ -31,6 +34,8 @@ ADDED_TOLERANCE = 0.02
 MAX_SEQUENCES = 4
 MAX_TOKENS = 256
 """Of each. One that is longer is asked about up to there."""
+MAX_STATE_TOKENS = 256
+"""Of all together, whose hidden states are computed without the adapter, too."""
 
 Numerics = Literal["exact", "fast"]
 
@@ -44,6 +49,10 @@ class Told:
     """Token that it would choose at each place."""
     margins: list[float] | None = None
     """By how much that one leads."""
+    states: torch.Tensor | None = None
+    """An engine's hidden states [rows, hidden]."""
+    base_states: torch.Tensor | None = None
+    """Without the adapter, of the first rows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +96,14 @@ def verify(
         raise _refusal(f"by {worst:.2g} at most in exact numerics, where {EXACT_TOLERANCE} is allowed")
     if (place := _other_choice(trained, exact)) is not None:
         raise _refusal(f"and so does the likeliest token at place {place}, in exact numerics")
-    mean = expected_difference(trained, ask_engine(version, adapter, sequences, settings, "fast"))
+    fast = ask_engine(version, adapter, sequences, settings, "fast")
+    near = None if adapter is None else nearness(exact, fast)
+    if near is not None and not near.adapted <= near.allowed:
+        raise _refusal(
+            f"in fast numerics, and hidden states by {near.adapted:.2g} of their length on average, where rounding "
+            f"alone moves the base's by {near.base:.2g}"
+        )
+    mean = expected_difference(trained, fast)
     if not mean < FAST_TOLERANCE:
         known = 0.0 if adapter is None else _difference_of_base(model, version, sequences, settings)
         if not mean < known + ADDED_TOLERANCE:
@@ -135,11 +151,42 @@ def ask_engine(
     if adapter is not None:
         digest = adapter.digest
         runner.adapters[digest] = runner.load_adapter(Path(adapter.folder))
-    entries = [entry for ids in sequences for entry in foretell(runner, ids, config, digest)]
+    entries, states = _ask(runner, sequences, config, digest)
+    base_states = None if adapter is None else _ask(runner, _first(sequences), config, "")[1]
     del runner
     gc.collect()
     torch.set_num_threads(threads)
-    return Told([entry.logprob for entry in entries], [entry.top[0][0] for entry in entries])
+    logprobs, likeliest = [entry.logprob for entry in entries], [entry.top[0][0] for entry in entries]
+    return Told(logprobs, likeliest, states=states, base_states=base_states)
+
+
+def _ask(
+    runner: Any, sequences: list[list[int]], config: WorkerConfig, digest: str
+) -> tuple[list[TokenLogprob], torch.Tensor]:
+    """Of each sequence's tokens but the first, and the hidden states of all."""
+    recorder: Any = StateRecorder(runner)
+    entries = [entry for ids in sequences for entry in foretell(recorder, ids, config, digest)]
+    return entries, recorder.states
+
+
+def nearness(exact: Told, fast: Told) -> Nearness:
+    """Of an engine with an adapter in fast numerics to itself in exact ones."""
+    assert exact.states is not None
+    assert fast.states is not None
+    assert exact.base_states is not None
+    assert fast.base_states is not None
+    rows = len(exact.base_states)
+    return Nearness(
+        distance(fast.states[:rows], exact.states[:rows]),
+        distance(fast.base_states, exact.base_states),
+        distance(exact.states[:rows], exact.base_states),
+    )
+
+
+def _first(sequences: list[list[int]]) -> list[list[int]]:
+    """At least one."""
+    ends = accumulate(map(len, sequences))
+    return [ids for ids, end in zip(sequences, ends, strict=True) if end <= MAX_STATE_TOKENS] or sequences[:1]
 
 
 def _differences(one: Told, other: Told) -> list[float]:

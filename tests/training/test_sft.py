@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 import torch
+from broken_adapters import FAULTS, Fault, served_with
 from job_fakes import read_job
 from ranks import run_in_two_ranks
 from runs import LORA, Tuner
 from tiny_model import conversations, write_lines
 
+from llmos_server.adapter_contracts import AdapterVersion
 from llmos_server.errors import InvalidRequest
 from llmos_server.job_contracts import Cancelled, JobFailed, Paused
 from llmos_server.jobs.failures import describe
 from llmos_server.registry.adapter_folders import adapter_folder
 from llmos_server.registry.registry import Registry
+from llmos_server.settings import Quantization
 from llmos_server.store.database import Database
 from llmos_server.store.store import Store
 from llmos_server.training import publishing, verify
 from llmos_server.training.checkpoints import whole_checkpoints
 from llmos_server.training.spec import EvalGate, TuneResult, TuneSpec
+from llmos_server.training.states import Nearness
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Of the libraries, which warn of their own versions to come.
 
@@ -135,11 +141,62 @@ def test_differences_count_by_how_likely_the_token_is() -> None:
     assert verify.expected_difference(told[0], told[2]) == pytest.approx(0.19, abs=1e-4)
 
 
+class Engines:
+    """Asked in a process of their own about an adapter of the tiny model, as it is and with faults."""
+
+    def __init__(self, tuner: Tuner, adapter: AdapterVersion) -> None:
+        self._tuner, self._adapter = tuner, adapter
+        self._exact = self.ask("exact")
+
+    def ask(self, numerics: verify.Numerics, quantization: Quantization = "none") -> verify.Told:
+        version = msgspec.structs.replace(self._tuner.version, quantization=quantization)
+        ids = [[(7 * place * salt + 3 * place + salt) % 300 for place in range(40)] for salt in (1, 2)]
+        return verify.ask_engine(version, self._adapter, ids, self._tuner.settings.engine, numerics)
+
+    def nearness(self, fault: Fault | None, quantization: Quantization = "none") -> Nearness:
+        with served_with(fault):
+            return verify.nearness(self._exact, self.ask("fast", quantization))
+
+
+@pytest.fixture(scope="module")
+def engines(tuner: Tuner, whole: TuneResult) -> Engines:
+    async def find() -> AdapterVersion | None:
+        store = Store(Database(tuner.place("ftjob-whole")))
+        found = await store.adapters.find("", whole.model)
+        await store.close()
+        return found
+
+    found = asyncio.run(find())
+    assert found is not None
+    return Engines(tuner, msgspec.structs.replace(found, folder=str(adapter_folder(tuner.home, found.digest))))
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_of_fast_numerics_alone_is_seen(engines: Engines, fault: str) -> None:
+    near = engines.nearness(FAULTS[fault])
+    assert near.adapted > 2 * near.allowed
+
+
+@pytest.mark.parametrize("quantization", ["none", "int8"])
+def test_rounding_is_none(engines: Engines, quantization: Quantization) -> None:
+    near = engines.nearness(None, quantization)
+    assert near.adapted < 0.8 * near.allowed
+    assert near.effect > 0.3
+
+
 def test_what_the_engine_computes_otherwise_is_not_served(
     tuner: Tuner, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verify, "EXACT_TOLERANCE", -1.0)
-    with pytest.raises(JobFailed, match="doesn't compute what was trained") as caught:
+    ask = verify.ask_engine
+
+    def ask_broken(*asked: Any) -> verify.Told:
+        with served_with(FAULTS["half its scale"] if asked[-1] == "fast" else None):
+            return ask(*asked)
+
+    with served_with(FAULTS["half its scale"]), pytest.raises(JobFailed, match="in exact numerics"):
+        tuner.run("ftjob-other", tuner.spec(data, max_steps=1))
+    monkeypatch.setattr(verify, "ask_engine", ask_broken)
+    with pytest.raises(JobFailed, match="hidden states by") as caught:
         tuner.run("ftjob-other", tuner.spec(data, max_steps=1))
     assert caught.value.code == "verification_failed"
     assert (tuner.checkpoints("ftjob-other") / "checkpoint-1").is_dir()
