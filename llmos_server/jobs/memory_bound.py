@@ -14,7 +14,7 @@ LOOK_SECONDS = 0.5
 CODE = "memory_exceeded"
 REMEDY = (
     "Take a smaller batch (per_device_train_batch_size with gradient_accumulation_steps), a smaller max_length, "
-    "gradient_checkpointing or LoRA, or raise jobs.memory_bytes."
+    "activation_checkpointing or LoRA, or raise jobs.memory_bytes."
 )
 
 

@@ -16,6 +16,7 @@ from trl import get_quantization_config
 from llmos_server.training.adapters import is_served_as_adapter, model_arguments
 from llmos_server.training.checkpoints import step_of
 from llmos_server.training.four_bits import keep_trainable
+from llmos_server.training.measuring import tell_needs
 from llmos_server.training.merged import ModelPublisher
 from llmos_server.training.publishing import AdapterPublisher, Follower, Publisher
 from llmos_server.training.ranks import is_first
@@ -77,6 +78,7 @@ def train(
 
     Raises JobStopped when it is to end earlier, JobFailed for a run that can't come to an end.
     """
+    tell_needs(run, trainer)
     trainer.guard(run.output, run.context.job.epoch, values.get("save_total_limit"))
     if not is_first():
         publisher = Follower()

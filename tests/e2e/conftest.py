@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,14 +102,20 @@ def make_home(folder: Path) -> Path:
     return home
 
 
-def start_server(folder: Path, model: str, *flags: str, env: dict[str, str] | None = None) -> LiveServer:
-    """env: beside LLMOS_HOME, which is make_home's unless given."""
+def start_server(
+    folder: Path,
+    model: str,
+    *flags: str,
+    env: dict[str, str] | None = None,
+    program: Sequence[str] = ("-m", "llmos_server"),
+) -> LiveServer:
+    """env: beside LLMOS_HOME, which is make_home's unless given. program: what Python runs."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     log = folder / "server.log"
     environment = {**os.environ, "LLMOS_HOME": str(make_home(folder)), **(env or {})}
-    command = [sys.executable, "-m", "llmos_server", "serve", "--port", str(port), "--model", model, *flags]
+    command = [sys.executable, *program, "serve", "--port", str(port), "--model", model, *flags]
     with log.open("wb") as out:
         process = subprocess.Popen(command, cwd=folder, stdout=out, stderr=subprocess.STDOUT, env=environment)
     return LiveServer(process, port, log)
