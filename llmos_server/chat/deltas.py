@@ -61,3 +61,8 @@ class TextDelta(msgspec.Struct, frozen=True):
     num_reasoning_tokens: int = 0
     has_calls: bool = False
     """With finish_reason "stop": the choice has ended in tool calls, all of them whole."""
+
+    @property
+    def generated_ids(self) -> list[int]:
+        """token_ids, and the stop token that ended the choice."""
+        return [*self.token_ids, self.stop] if isinstance(self.stop, int) else self.token_ids

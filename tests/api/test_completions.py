@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import pytest
 
 
@@ -164,3 +167,48 @@ async def test_a_refused_prompt_takes_the_others_back(api):
     assert (reply.status_code, reply.json()["error"]["code"]) == (429, "queue_full")
     assert reply.headers["Retry-After"] == "3"
     assert api.generator.generations[0].aborted.is_set()
+
+
+@pytest.mark.parametrize(
+    ("options", "text", "generated"),
+    [
+        ({}, "Hello", [*b"Hello", 256]),
+        ({"stop": "l"}, "He", [*b"He"]),
+        ({"stop": "llo", "max_tokens": 3}, "Hel", [*b"Hel"]),
+        ({"stop_token_ids": [ord("o")]}, "Hell", [*b"Hello"]),
+    ],
+)
+async def test_token_ids_are_those_that_the_text_comes_from(make_api, options, text, generated):
+    """Whole and streamed alike, with a log-probability for each."""
+    fields = {"logprobs": 0, "return_token_ids": True, **options}
+    [choice] = (await make_api().complete("ab", **fields)).json()["choices"]
+    assert (choice["text"], choice["token_ids"], choice["prompt_token_ids"]) == (text, generated, [*b"ab"])
+    assert len(choice["logprobs"]["token_logprobs"]) == len(generated)
+    chunks = _chunks(await make_api().complete("ab", stream=True, **fields))
+    assert [id for chunk in chunks for id in chunk["token_ids"]] == generated
+    assert [chunk["prompt_token_ids"] for chunk in chunks if "prompt_token_ids" in chunk] == [[*b"ab"]]
+
+
+async def test_token_ids_of_chats(make_api):
+    """Of text that a parser holds back, too; the prompt's are beside the choices."""
+    look = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
+    for options in ({}, {"tools": [look]}, {"n": 2}):
+        api = make_api(max_model_len=4000)
+        whole = (await api.chat(return_token_ids=True, **options)).json()
+        assert whole["prompt_token_ids"] == api.generator.requests[0].prompt_ids
+        assert all(choice["token_ids"] == [*b"Hello", 256] for choice in whole["choices"])
+        chunks = _chunks(await api.chat(stream=True, return_token_ids=True, **options))
+        for index in range(options.get("n", 1)):
+            of_choice = [chunk for chunk in chunks if chunk["index"] == index]
+            assert [id for chunk in of_choice for id in chunk.get("token_ids", [])] == [*b"Hello", 256]
+
+
+async def test_no_token_ids_unless_they_are_asked_for(api):
+    assert "token_ids" not in (await api.complete()).text
+    assert "token_ids" not in (await api.chat(stream=True, return_token_ids=False)).text
+
+
+def _chunks(reply: Any) -> list[Any]:
+    """Choices of a stream, one after the other."""
+    events = [line.removeprefix("data: ") for line in reply.text.splitlines() if line.startswith("data: {")]
+    return [choice for event in events for choice in json.loads(event)["choices"]]

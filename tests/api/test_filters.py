@@ -269,6 +269,7 @@ class TestAnswers:
             reply = await create("x").chat(**fields)
             assert (reply.status_code, reply.json()["error"]["param"]) == (400, "logprobs")
         assert (await create("x").complete("a", logprobs=0)).status_code == 400
+        assert (await create("x").complete("a", return_token_ids=True)).status_code == 400
         assert (await create("x").chat(logprobs=False)).status_code == 200
 
     @pytest.mark.parametrize(("word", "kind"), [("raise", "raised"), ("wrong", "invalid")])

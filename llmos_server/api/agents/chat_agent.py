@@ -59,7 +59,12 @@ def _refuse_together(data: AgentChatRequest) -> None:
             param="tools",
             code="unsupported_parameter",
         )
-    for name, is_sent in (("n", (data.n or 1) > 1), ("continue_final_message", bool(data.continue_final_message))):
+    sent = {
+        "n": (data.n or 1) > 1,
+        "continue_final_message": data.continue_final_message,
+        "return_token_ids": data.return_token_ids,
+    }
+    for name, is_sent in sent.items():
         if is_sent:
             raise InvalidRequest(
                 f"{name} can't be had together with tools that the server runs; leave it out.",

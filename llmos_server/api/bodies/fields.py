@@ -173,7 +173,7 @@ _GENERATION: Table = {
     "include_stop_str_in_output": values(equals(False), "stop strings are never part of the answer"),
     "spaces_between_special_tokens": values(equals(True), "text is decoded as the tokenizer does"),
     "return_tokens_as_token_ids": values(equals(False), "tokens are shown as text; see /tokenize for ids"),
-    "return_token_ids": values(equals(False), "ids aren't returned; see /tokenize"),
+    "return_token_ids": honoured("true: the ids of the prompt's and of the generated tokens, too (vLLM)"),
     "truncate_prompt_tokens": refused("prompts aren't cut; shorten it, or see on_overflow of chat completions"),
     "allowed_token_ids": refused("use logit_bias"),
     "bad_words": refused("use logit_bias"),

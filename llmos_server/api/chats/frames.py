@@ -39,6 +39,7 @@ def to_completion(answer: Answer, texts: list[TextDelta]) -> ChatCompletion:
                 finish_reason=_finish_reason(last) or "stop",
                 stop_reason=stop_reason(plan, last),
                 format_error=last.format_error or UNSET,
+                token_ids=[id for text in parts for id in text.generated_ids] if plan.returns_ids else UNSET,
             )
         )
     return ChatCompletion(
@@ -48,6 +49,7 @@ def to_completion(answer: Answer, texts: list[TextDelta]) -> ChatCompletion:
         system_fingerprint=plan.served.fingerprint,
         choices=choices,
         usage=answer.usage(),
+        prompt_token_ids=plan.prompts[0] if plan.returns_ids else UNSET,
     )
 
 
@@ -103,6 +105,7 @@ class ChatFrames:
         plan = answer.plan
         self._answer = answer
         self._has_logprobs = plan.sampling.logprobs is not None
+        self._returns_ids = plan.returns_ids
         self._wants_usage = bool(options and options.include_usage)
         self._counts_always = bool(options and options.continuous_usage_stats)
         head = {
@@ -126,18 +129,22 @@ class ChatFrames:
             content = b'""' if self._answer.plan.create_parser is None else b"null"
             role = b'{"role":"assistant","content":' + content + b',"refusal":null}'
             role += b',"logprobs":null,"finish_reason":null}'
-            pieces += [self._head + head + role + tail for head in self._choice_heads]
+            first_tail = self._with_prompt(tail) if self._returns_ids else tail
+            pieces += [self._head + head + role + first_tail for head in self._choice_heads]
         for text in texts:
             start = self._head + self._choice_heads[text.index]
             logprobs = self._logprobs(text)
+            ids = b',"token_ids":' + encode(text.token_ids) if self._returns_ids else b""
             for delta in self._deltas(text):
-                pieces.append(start + delta + b',"logprobs":' + logprobs + b',"finish_reason":null}' + tail)
-                logprobs = b"null"
+                pieces.append(start + delta + b',"logprobs":' + logprobs + b',"finish_reason":null' + ids + b"}" + tail)
+                logprobs, ids = b"null", b""
             if text.finish_reason is not None:
                 ended = b'{},"logprobs":null,"finish_reason":' + encode(_finish_reason(text))
                 ended += b',"stop_reason":' + encode(stop_reason(self._answer.plan, text))
                 if text.format_error:
                     ended += b',"format_error":' + encode(text.format_error)
+                if self._returns_ids:
+                    ended += b',"token_ids":' + encode(text.generated_ids[len(text.token_ids) :])
                 pieces.append(start + ended + b"}" + tail)
         return b"".join(pieces)
 
@@ -159,7 +166,7 @@ class ChatFrames:
         if text.finish_reason is not None and not self._has_content[text.index]:
             is_empty = False
             yield b'{"content":""}'
-        if is_empty and text.tokens:
+        if is_empty and (text.tokens or (self._returns_ids and text.token_ids)):
             yield b"{}"
 
     def end(self) -> bytes:
@@ -173,6 +180,9 @@ class ChatFrames:
             return b"]}\n\n"
         usage = encode(self._answer.usage()) if self._counts_always else b"null"
         return b'],"usage":' + usage + b"}\n\n"
+
+    def _with_prompt(self, tail: bytes) -> bytes:
+        return b'],"prompt_token_ids":' + encode(self._answer.plan.prompts[0]) + tail.removeprefix(b"]")
 
     def _logprobs(self, text: TextDelta) -> bytes:
         return encode(to_logprobs(text.tokens or [])) if self._has_logprobs else b"null"

@@ -67,6 +67,7 @@ async def plan_chat(services: Services, served: ServedModel, data: ChatCompletio
         create_parser=answer.create_parser,
         shown_ids=answer.shown_ids,
         tools=tuple(tool.function.name for tool in data.tools or [] if tool.function is not None),
+        returns_ids=bool(data.return_token_ids),
     )
 
 

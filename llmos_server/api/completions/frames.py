@@ -73,9 +73,15 @@ def to_completion(
                     finish_reason=parts[-1].finish_reason,
                     stop_reason=stop_reason(plan, parts[-1]),
                     format_error=parts[-1].format_error or msgspec.UNSET,
+                    prompt_token_ids=plan.prompts[place] if plan.returns_ids else msgspec.UNSET,
+                    token_ids=_generated(parts) if plan.returns_ids else msgspec.UNSET,
                 )
             )
     return _completion(answer, choices, answer.usage())
+
+
+def _generated(parts: list[TextDelta]) -> list[int]:
+    return [token_id for part in parts for token_id in part.generated_ids]
 
 
 def _logprob_per_token(parts: list[TextDelta]) -> float:
@@ -105,24 +111,26 @@ class CompletionFrames:
         self._counts_always = bool(options and options.continuous_usage_stats)
         self._writers = [ChoiceWriter(answer, data, prompts, index) for index in range(answer.plan.num_choices)]
         self._has_begun = [False] * answer.plan.num_choices
+        self._returns_ids = answer.plan.returns_ids
 
     def step(self, texts: list[TextDelta]) -> bytes:
         written: list[bytes] = []
         for text in texts:
             writer = self._writers[text.index]
-            pieces = [] if self._has_begun[text.index] else [writer.echo()]
+            is_first = not self._has_begun[text.index]
+            pieces = [writer.echo()] if is_first else []
             self._has_begun[text.index] = True
             pieces.append(writer.piece(text))
             joined = "".join(piece for piece, _ in pieces)
             logprobs = [piece for _, piece in pieces if piece is not None]
-            if joined or text.tokens or text.finish_reason is not None:
-                written.append(self._chunk(text, joined, join(logprobs) if logprobs else None))
+            if joined or text.tokens or text.finish_reason is not None or self._returns_ids:
+                written.append(self._chunk(text, joined, join(logprobs) if logprobs else None, is_first))
         return b"".join(written)
 
     def end(self) -> bytes:
         return frame(encode(_completion(self._answer, [], self._answer.usage()))) if self._wants_usage else b""
 
-    def _chunk(self, text: TextDelta, joined: str, logprobs: LegacyLogprobs | None) -> bytes:
+    def _chunk(self, text: TextDelta, joined: str, logprobs: LegacyLogprobs | None, is_first: bool) -> bytes:
         choice = CompletionChoice(
             index=text.index,
             text=joined,
@@ -131,5 +139,9 @@ class CompletionFrames:
             stop_reason=stop_reason(self._answer.plan, text),
             format_error=text.format_error or msgspec.UNSET,
         )
+        if self._returns_ids:
+            choice.token_ids = text.generated_ids
+            if is_first:
+                choice.prompt_token_ids = self._answer.plan.prompts[text.index // self._answer.plan.n]
         usage = self._answer.usage() if self._counts_always else None if self._wants_usage else msgspec.UNSET
         return frame(encode(_completion(self._answer, [choice], usage)))

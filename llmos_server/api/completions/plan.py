@@ -87,6 +87,7 @@ async def plan_completion(
         cache_salt=data.cache_salt or "",
         id=new_id("cmpl"),
         check=grammar.check if grammar else None,
+        returns_ids=bool(data.return_token_ids),
     )
 
 

@@ -39,7 +39,7 @@ async def filter_request(
     data, seen = await pass_filters(host, form, data, seen)
     if not host.offers(ANSWERS):
         return data, None
-    _refuse_logprobs(data, host)
+    _refuse_tokens(data, host)
     return data, AnswerGuard(host, seen)
 
 
@@ -85,12 +85,16 @@ class _Chat:
         return "prompt" if isinstance(data, CompletionRequest) else "messages"
 
 
-def _refuse_logprobs(data: ChatCompletionRequest | CompletionRequest, host: PluginHost) -> None:
-    if data.logprobs is not None and data.logprobs is not False:
+def _refuse_tokens(data: ChatCompletionRequest | CompletionRequest, host: PluginHost) -> None:
+    sent = {
+        "logprobs": data.logprobs is not None and data.logprobs is not False,
+        "return_token_ids": bool(data.return_token_ids),
+    }
+    if name := next((name for name, is_sent in sent.items() if is_sent), None):
         guard = Guard(host, host.offers(ANSWERS)[0])
         raise InvalidRequest(
-            f"logprobs can't be had here: they would show what the model wrote before {guard.label} saw it. Leave "
-            "logprobs out.",
-            param="logprobs",
+            f"{name} can't be had here: that would show what the model wrote before {guard.label} saw it. Leave "
+            f"{name} out.",
+            param=name,
             code="unsupported_parameter",
         )

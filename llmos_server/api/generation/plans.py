@@ -48,6 +48,8 @@ class Plan:
 
     tools: tuple[str, ...] = ()
     """Names of those that the model is told of."""
+    returns_ids: bool = False
+    """Token ids are part of the answer."""
 
     def details(self) -> Details:
         """For administrators: neither texts nor what stands in a grammar, in stop strings or in biases."""

@@ -106,6 +106,8 @@ class ChatChoice(Struct, kw_only=True):
     """Extension, as in vLLM: the stop string or stop token that ended the choice; null for the model's own end."""
     format_error: str | UnsetType = UNSET
     """Extension: where an answer that has ended isn't what its schema asks for (never with strict: true)."""
+    token_ids: list[int] | UnsetType = UNSET
+    """Extension, as in vLLM, with return_token_ids: what was generated, a stop token included."""
 
 
 class ChatCompletion(Struct, kw_only=True):
@@ -116,6 +118,8 @@ class ChatCompletion(Struct, kw_only=True):
     system_fingerprint: str
     choices: list[ChatChoice]
     usage: Usage
+    prompt_token_ids: list[int] | UnsetType = UNSET
+    """Extension, as in vLLM, with return_token_ids."""
 
 
 class ChunkDelta(Struct, kw_only=True):
@@ -133,6 +137,7 @@ class ChunkChoice(Struct, kw_only=True):
     finish_reason: WireFinishReason | None = None
     stop_reason: str | int | UnsetType | None = UNSET
     format_error: str | UnsetType = UNSET
+    token_ids: list[int] | UnsetType = UNSET
 
 
 class ChatCompletionChunk(Struct, kw_only=True):
@@ -145,3 +150,5 @@ class ChatCompletionChunk(Struct, kw_only=True):
     system_fingerprint: str
     choices: list[ChunkChoice]
     usage: Usage | UnsetType | None = UNSET
+    prompt_token_ids: list[int] | UnsetType = UNSET
+    """With the first chunks, which tell the role."""

@@ -51,6 +51,7 @@ class GenerationFields(Struct, kw_only=True, forbid_unknown_fields=True):
     cache_salt: Annotated[str, Meta(max_length=256)] | None = None
     response_format: ResponseFormat | None = None
     structured_outputs: StructuredOutputs | None = None
+    return_token_ids: bool | None = None
 
 
 class PromptTokensDetails(Struct, kw_only=True):

@@ -35,6 +35,10 @@ class CompletionChoice(Struct, kw_only=True):
     """Extension, as in vLLM."""
     format_error: str | UnsetType = UNSET
     """Extension: where an answer that has ended isn't what its schema asks for (never with strict: true)."""
+    prompt_token_ids: list[int] | UnsetType = UNSET
+    """Extension, as in vLLM, with return_token_ids. In a stream with the choice's first chunk."""
+    token_ids: list[int] | UnsetType = UNSET
+    """The same: what was generated, a stop token included."""
 
 
 class Completion(Struct, kw_only=True):

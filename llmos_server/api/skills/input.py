@@ -27,6 +27,7 @@ REFUSED = frozenset(
         "continue_final_message",
         "tools",
         "adapter",
+        "return_token_ids",
     }
 )
 
