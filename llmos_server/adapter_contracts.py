@@ -15,6 +15,11 @@ BASE_DIGEST = "llmos_base_digest"
 """Key in the safetensors file's metadata: the digest of the base that it was trained on. Other tools write none."""
 
 
+TEMPORARY = "."
+"""Begins the suffix of an adapter that a job asks while it trains it: no list shows it, and nobody can choose a name
+that begins so."""
+
+
 class AdapterSpec(msgspec.Struct, frozen=True, kw_only=True):
     """What an engine needs to know beside the tensors: for each module, y += scale * B(A x)."""
 

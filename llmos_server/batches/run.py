@@ -9,9 +9,10 @@ from typing import Any
 
 import httpx2
 
-from llmos_server.batches.asking import ask, create_client
+from llmos_server.batches.asking import ask
 from llmos_server.batches.input_lines import LineRequest
 from llmos_server.batches.journal import Journal
+from llmos_server.job_client import create_client
 from llmos_server.job_contracts import JobContext
 
 LOOK_SECONDS = 0.2

@@ -22,6 +22,8 @@ log = structlog.get_logger(__name__)
 class AdapterRows(Protocol):
     """What the database knows of adapters."""
 
+    async def remove_temporary(self) -> None: ...
+
     async def digests(self) -> set[str]: ...
 
 
@@ -40,6 +42,7 @@ class AdapterSweeping:
         if now < self._next:
             return
         self._next = now + SECONDS_BETWEEN
+        await self._rows.remove_temporary()
         known = await self._rows.digests()
         for digest in await asyncio.to_thread(leftover_adapters, self._home, known, now - KEPT_SECONDS):
             await asyncio.to_thread(remove_adapter, self._home, digest)

@@ -20,10 +20,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from llmos_server.adapter_contracts import ADAPTERS, AdapterVersion
+from llmos_server.adapter_contracts import ADAPTERS, TEMPORARY, AdapterVersion
 from llmos_server.errors import InvalidRequest
+from llmos_server.job_contracts import ENDED
 from llmos_server.store.adapter_tables import AdapterRow
 from llmos_server.store.database import Database
+from llmos_server.store.job_tables import JobRow
 from llmos_server.store.owners import EVERYBODY, Owner, of_owner
 
 _STORED = [name for name in AdapterVersion.__struct_fields__ if name != "folder"]
@@ -34,6 +36,7 @@ def _is_visible(owner: Any) -> ColumnElement[bool]:
     return or_(AdapterRow.owner == owner, AdapterRow.owner == "", AdapterRow.is_shared)
 
 
+_IS_TEMPORARY = AdapterRow.name.startswith(AdapterRow.base.concat(f":{TEMPORARY}"))
 _FOUND = (
     select(*_COLUMNS)
     .where(AdapterRow.name == bindparam("name"), _is_visible(bindparam("owner")))
@@ -48,6 +51,12 @@ async def register_adapter(connection: AsyncConnection, adapter: AdapterVersion)
     values = {name: getattr(adapter, name) for name in _STORED}
     await connection.execute(_row(adapter.owner, adapter.name))
     await connection.execute(insert(AdapterRow).values(**values))
+
+
+async def register_temporary(connection: AsyncConnection, adapter: AdapterVersion) -> None:
+    """In place of what the same job has asked so far, in this run of it or an earlier one."""
+    await connection.execute(delete(AdapterRow).where(AdapterRow.job_id == adapter.job_id, _IS_TEMPORARY))
+    await register_adapter(connection, adapter)
 
 
 async def forget_adapter(connection: AsyncConnection, owner: str, name: str) -> None:
@@ -119,6 +128,12 @@ class AdapterRepository:
         async with self._database.read() as connection:
             return set((await connection.execute(select(AdapterRow.digest).distinct())).scalars())
 
+    async def remove_temporary(self) -> None:
+        """Those of jobs that have ended, or are no more: they were killed before they could."""
+        living = select(JobRow.id).where(JobRow.status.not_in(ENDED))
+        async with self._database.write() as connection:
+            await connection.execute(delete(AdapterRow).where(_IS_TEMPORARY, AdapterRow.job_id.not_in(living)))
+
     async def of_name(self, name: str) -> list[AdapterVersion]:
         """Everybody's of that name, for administrators."""
         query = select(*_COLUMNS).where(AdapterRow.name == name).order_by(AdapterRow.owner)
@@ -127,7 +142,7 @@ class AdapterRepository:
 
     async def list(self, owner: Owner) -> list[AdapterVersion]:
         """All that it may use, by name; EVERYBODY's is all there are."""
-        query = select(*_COLUMNS).order_by(AdapterRow.name, AdapterRow.owner)
+        query = select(*_COLUMNS).where(~_IS_TEMPORARY).order_by(AdapterRow.name, AdapterRow.owner)
         if owner is not EVERYBODY:
             query = query.where(_is_visible(owner))
         async with self._database.read() as connection:

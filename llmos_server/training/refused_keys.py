@@ -25,6 +25,7 @@ _RENDERER = Refusal(
     "examples are rendered as the model's own chats are served, so its own template and tokens are used."
 )
 _FILES = Refusal("files are given by --data and --validation.", lambda value: value in (None, "train", "test"))
+_ENGINE = Refusal("answers are sampled by this server's own engine, with its own settings.")
 _TRACKERS = ("none", "tensorboard", "trackio")
 
 
@@ -60,6 +61,23 @@ REFUSED: dict[str, Refusal] = {
     "fsdp_config": _LAUNCHER,
     "parallelism_config": _LAUNCHER,
     "local_rank": Refusal("set by the launcher.", lambda value: value in (None, -1)),
+    **dict.fromkeys(
+        (
+            "vllm_mode",
+            "vllm_model_impl",
+            "vllm_enable_sleep_mode",
+            "vllm_structured_outputs_regex",
+            "vllm_server_base_url",
+            "vllm_server_host",
+            "vllm_server_port",
+            "vllm_server_timeout",
+            "vllm_group_port",
+            "vllm_gpu_memory_utilization",
+            "vllm_max_model_length",
+            "vllm_tensor_parallel_size",
+        ),
+        _ENGINE,
+    ),
     "load_best_model_at_end": Refusal("the last step is what is served; earlier ones are names of their own."),
     "truncation_mode": Refusal(
         "no example is ever cut. Set max_length, and --too-long drop to leave long ones out.",

@@ -3,6 +3,7 @@ proof/test_fine_tuning.py does it with a real model and a real task."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,15 @@ SHORT = {"set": {"max_steps": 4, "save_strategy": "steps", "save_steps": 2, "lor
 
 
 @pytest.fixture(scope="module")
-def client(start_server: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[openai.OpenAI]:
-    folder: Path = tmp_path_factory.mktemp("tuned")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("tuned")
+
+
+@pytest.fixture(scope="module")
+def client(start_server: Any, home: Path) -> Iterator[openai.OpenAI]:
     tokenizer = tiny_models.train_tokenizer()
-    tiny_models.save_folder(folder / "tiny", tiny_models.create_model(tokenizer, "llama"), tokenizer)
-    server = start_server(folder, MODEL, env={"LLMOS_ENGINE__NUMERICS": "exact"})
+    tiny_models.save_folder(home / "tiny", tiny_models.create_model(tokenizer, "llama"), tokenizer)
+    server = start_server(home, MODEL, env={"LLMOS_ENGINE__NUMERICS": "exact"})
     try:
         server.wait_until_ready()
         with openai.OpenAI(base_url=f"{server.url}/v1", api_key="any", max_retries=0) as opened:
@@ -53,6 +58,31 @@ def test_a_job_leaves_names_that_answer(client: openai.OpenAI) -> None:
     rows = client.files.content(job.result_files[0]).text.splitlines()
     assert len(rows) == 1 + 4
     assert job.trained_tokens > 0
+
+
+def test_reinforcement_samples_by_the_servers_own_engine(client: openai.OpenAI, home: Path) -> None:
+    """In exact numerics the engine's probabilities are the trainer's. What was pushed on the way is gone."""
+    lines = [{"messages": [{"role": "user", "content": text}], "answer": wanted} for text, wanted in orders(8, seed=3)]
+    content = "".join(json.dumps(line) + "\n" for line in lines).encode()
+    file = client.files.create(file=("questions.jsonl", content), purpose="fine-tune")
+    few = {"num_generations": 4, "per_device_train_batch_size": 8, "gradient_accumulation_steps": 1}
+    settings = {**SHORT["set"], **few, "max_steps": 3, "save_strategy": "no", "max_completion_length": 8}
+    wanted = {"type": "text_similarity", "evaluation_metric": "fuzzy_match", "pass_threshold": 0.5, "name": "near"}
+    grader = {**wanted, "input": "{{sample.output_text}}", "reference": "{{item.answer}}"}
+    method = {"type": "reinforcement", "reinforcement": {"grader": grader}}
+    made = client.fine_tuning.jobs.create(
+        model=MODEL, training_file=file.id, method=method, seed=1, suffix="graded", extra_body={"set": settings}
+    )
+    jobs = client.fine_tuning.jobs
+    done = wait(lambda: jobs.retrieve(made.id), ("succeeded", "failed"), SECONDS)
+    assert done.status == "succeeded", done.error
+    events = list(jobs.list_events(made.id))
+    assert any(event.message.startswith("Answers are sampled by this server's engine") for event in events)
+    ratios = [event.data["sampling/importance_sampling_ratio/mean"] for event in events if event.type == "metrics"]
+    assert ratios == pytest.approx([1.0] * 3, abs=1e-3)
+    roots = {model.id: model.root for model in client.models.list() if model.parent}  # type: ignore[attr-defined]
+    assert not any(":." in name for name in roots)
+    assert {f"sha256:{folder.name}" for folder in (home / "home" / "adapters").iterdir()} == set(roots.values())
 
 
 def test_a_job_that_is_cancelled_ends_within_a_step(client: openai.OpenAI) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from job_fakes import make_job
 
 from llmos_server.adapter_contracts import AdapterVersion
 from llmos_server.errors import InvalidRequest
-from llmos_server.store.adapters import register_adapter
+from llmos_server.store.adapters import register_adapter, register_temporary
 from llmos_server.store.owners import EVERYBODY
 from llmos_server.store.store import Store
 
@@ -53,6 +54,25 @@ async def test_registration_is_part_of_the_callers_transaction(store: Store) -> 
     with pytest.raises(RuntimeError):
         await finish()
     assert await store.adapters.find("", NAME) is None
+
+
+async def test_what_a_job_asks_while_it_trains_it(store: Store) -> None:
+    """One at a time for each job, found by its owner, in no list, and gone when the job is."""
+    await store.jobs.add(make_job("ftjob-1", "tune"))
+    named = {"job_id": "ftjob-1", "owner": "ann"}
+    older = adapter(store, "a", name="tiny:1b:.ftjob-1-1", **named)
+    newer = adapter(store, "b", name="tiny:1b:.ftjob-1-2", **named)
+    lost = adapter(store, "c", name="tiny:1b:.ftjob-0-1", job_id="ftjob-0", owner="ann")
+    result = adapter(store, "d", **named)
+    await store.adapters.register(result)
+    for each in (older, newer, lost):
+        async with store.database.write() as connection:
+            await register_temporary(connection, each)
+    assert await store.adapters.find("ann", older.name) is None
+    assert await store.adapters.find("ann", newer.name) == newer
+    assert await store.adapters.list(EVERYBODY) == [result]
+    await store.adapters.remove_temporary()
+    assert await store.adapters.digests() == {newer.digest, result.digest}
 
 
 async def test_sharing(store: Store) -> None:

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from llmos_recipes import find_recipe
-from runs import Tuner
+from runs import NO_SERVER, Tuner
+from sampling_server import Answer, serving
 from tiny_model import conversations, preferences, write_lines
 
-from llmos_server.job_contracts import JobStopped
+from llmos_server.job_contracts import JobStopped, ServerAddress
 from llmos_server.plugins.host import load_plugins
 from llmos_server.settings import PluginsSettings
 from llmos_server.training.named_recipes import recipe_files
@@ -53,6 +55,12 @@ def texts(num: int) -> Iterator[dict[str, object]]:
         yield {"text": " ".join(WORDS[(number * 7 + at * 5) % len(WORDS)] for at in range(30))}
 
 
+def teach(body: dict[str, Any]) -> tuple[int, Any]:
+    """A teacher that repeats the question in capitals."""
+    message = {"role": "assistant", "content": body["messages"][-1]["content"].upper(), "refusal": None}
+    return 200, {"choices": [{"message": message, "finish_reason": "stop"}], "usage": {"completion_tokens": 5}}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Tiny:
     """How a recipe runs here."""
@@ -69,6 +77,8 @@ class Tiny:
     tolerance: float = 0.005
     measure: str = "train_loss"
     """What `losses` are, where those are 0 by their nature."""
+    answer: Answer | None = None
+    """Of the server that it asks."""
 
 
 RECIPES: dict[str, Tiny] = {
@@ -95,6 +105,13 @@ RECIPES: dict[str, Tiny] = {
         model="{base}:distillation",
         losses=[0.0, 0.0, 0.0],
         tolerance=1e-4,
+    ),
+    "distillation_answers": Tiny(
+        lines=prompts,
+        values={"teacher_model_name_or_path": "large"},
+        model="{base}:distillation-answers",
+        losses=[5.7571, 5.7472, 5.7044],
+        answer=teach,
     ),
     "reward": Tiny(lines=preferences, model="tiny:reward", losses=[0.6734, 0.69, 0.6714], tolerance=0.01),
     "sequence_classification": Tiny(
@@ -150,6 +167,7 @@ def run_recipe(
     job_id: str = "",
     stop_at: tuple[int, JobStopped] | None = None,
     validation: Path | None = None,
+    server: ServerAddress = NO_SERVER,
     **others: Any,
 ) -> TuneResult:
     """others: keys over those of RECIPES and THREE_STEPS. Raises what the run raises."""
@@ -168,7 +186,9 @@ def run_recipe(
         validation_file="" if validation is None else str(validation),
         suffix=suffix_of(name),
     )
-    job = tuner.run(job_id or f"ftjob-{suffix_of(name)}", spec, stop_at)
+    with serving(tiny.answer) if tiny.answer and server is NO_SERVER else nullcontext() as own:
+        at = own.address if own else server
+        job = tuner.run(job_id or f"ftjob-{suffix_of(name)}", spec, stop_at, server=at)
     assert job.result is not None
     return msgspec.json.decode(job.result, type=TuneResult)
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from job_fakes import job_context, read_job
 from tiny_model import save_model
 
-from llmos_server.job_contracts import Job, JobStopped
+from llmos_server.job_contracts import Job, JobStopped, ServerAddress
 from llmos_server.jobs.context import RunContext
 from llmos_server.registry.progress import QuietProgress
 from llmos_server.registry.registry import Registry
@@ -35,6 +37,8 @@ LORA: dict[str, Any] = {
     "seed": 3,
 }
 
+NO_SERVER = ServerAddress("http://127.0.0.1:1", "")
+
 
 class Tuner:
     """home: holds the tiny model and the jobs."""
@@ -59,6 +63,18 @@ class Tuner:
     def checkpoints(self, job_id: str) -> Path:
         return self.place(job_id) / "jobs" / job_id / "checkpoints"
 
+    def adapters(self, job_id: str) -> list[str]:
+        """All names that lead to one, those that no list shows among them."""
+        return self._column(job_id, "select name from adapters order by name")
+
+    def messages(self, job_id: str) -> list[str]:
+        """Of its events."""
+        return self._column(job_id, "select message from job_events order by number")
+
+    def _column(self, job_id: str, query: str) -> list[str]:
+        with closing(sqlite3.connect(self.place(job_id) / "llmos.db")) as database:
+            return [value for (value,) in database.execute(query)]
+
     def run(
         self,
         job_id: str,
@@ -66,10 +82,11 @@ class Tuner:
         stop_at: tuple[int, JobStopped] | None = None,
         on_step: Callable[[int], None] = lambda step: None,
         owner: str = "",
+        server: ServerAddress = NO_SERVER,
     ) -> Job:
         """One attempt. stop_at: the step behind which check() raises, and what. on_step: called with it by check()."""
         with job_context(
-            self.place(job_id), "tune", spec, job_id=job_id, settings=self.settings, owner=owner
+            self.place(job_id), "tune", spec, job_id=job_id, settings=self.settings, owner=owner, server=server
         ) as context:
             run(Watched(context, self.steps.setdefault(job_id, {}), stop_at, on_step))  # type: ignore[arg-type]
         return read_job(self.place(job_id), owner, job_id)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from recipe_runs import RECIPES, TOKENIZERS, losses, ratings, recipe_file, run_recipe, suffix_of
+from recipe_runs import RECIPES, TOKENIZERS, losses, ratings, recipe_file, run_recipe, suffix_of, teach
 from runs import Tuner
+from sampling_server import serving
 from tiny_model import conversations, write_lines
 
 from llmos_server.errors import InvalidRequest
-from llmos_server.job_contracts import JobFailed, Paused
+from llmos_server.job_contracts import Interrupted, JobFailed, Paused
 from llmos_server.plugins.host import load_plugins
 from llmos_server.registry.classifier_folders import read_classifier_spec
 from llmos_server.registry.registry import Registry
@@ -116,6 +118,8 @@ def test_a_classifier_has_the_datas_labels(tuner: Tuner, tmp_path: Path) -> None
         ("grpo", {"use_peft": False}, "LoRA adapters alone"),
         ("distillation", {"teacher_model_name_or_path": ""}, "Which model teaches"),
         ("causal_lm", {"tokenizer_name": ""}, "no folder with a tokenizer"),
+        ("distillation_answers", {"teacher_server": "environment"}, "needs TEACHER_BASE_URL"),
+        ("distillation_answers", {"teacher_num_answers": 2}, "at temperature 0 all answers are the same"),
         ("sft_qlora", {"use_dora": True}, "can't be trained, nor merged"),
         ("reward", {"load_in_4bit": True}, "can't be trained, nor merged"),
     ],
@@ -131,3 +135,75 @@ def test_ratings_of_one_kind_are_refused(tuner: Tuner, tmp_path: Path) -> None:
     spec = tuner.spec(write_lines(tmp_path / "data.jsonl", (line | {"label": True} for line in ratings(4))), "kto")
     with pytest.raises(InvalidRequest, match="same label"):
         tuner.run("ftjob-one-kind", spec)
+
+
+def scripted(body: dict[str, Any]) -> tuple[int, Any]:
+    """Answers of four tokens and an end, which a seed and a place make."""
+    choices = []
+    for index in range(body["n"]):
+        ids = [10 + (body["seed"] + index * 7 + place) % 300 for place in range(4)] + [1]
+        logprobs = {"token_logprobs": [-5.8, -5.8, -5.8, None, -5.8]}
+        choices.append({"index": index, "token_ids": ids, "logprobs": logprobs})
+    return 200, {"choices": choices}
+
+
+def test_the_servers_engine_samples(tuner: Tuner, tmp_path: Path) -> None:
+    """By the adapter as each step leaves it, under one name; a run that was stopped asks what it would have asked
+    undisturbed."""
+    with serving(scripted) as whole:
+        run_recipe(tuner, "grpo", tmp_path, job_id="ftjob-engine", server=whole.address)
+    [name] = {one["model"] for one in whole.asked}
+    assert name.startswith(f"{tuner.model}:.ftjob-engine-")
+    assert {one["path"] for one in whole.asked} == {"/v1/completions"}
+    assert {one["authorization"] for one in whole.asked} == {"Bearer badge"}
+    assert whole.deleted == [f"/v1/models/{name}"] * 3
+    assert len({one["seed"] for one in whole.asked}) == len(whole.asked) == 3 * 2
+    told = tuner.steps["ftjob-engine"]
+    assert all(0.2 < told[step]["sampling/importance_sampling_ratio/mean"] < 5 for step in (1, 2, 3))
+    assert tuner.adapters("ftjob-engine") == [name, f"{tuner.model}:grpo"]  # This server deletes none.
+
+    options: dict[str, Any] = {"job_id": "ftjob-halved", "save_strategy": "steps", "save_steps": 2}
+    with serving(scripted) as stopped:
+        with pytest.raises(Interrupted):
+            run_recipe(tuner, "grpo", tmp_path, stop_at=(1, Interrupted()), server=stopped.address, **options)
+        run_recipe(tuner, "grpo", tmp_path, server=stopped.address, **options)
+    assert [one["seed"] for one in stopped.asked] == [one["seed"] for one in whole.asked]
+    assert [one["model"][-2:] for one in stopped.asked] == ["-1"] * 2 + ["-2"] * 4
+    assert losses(tuner, "ftjob-halved", "reward") == losses(tuner, "ftjob-engine", "reward")
+
+
+def test_an_engine_that_refuses_ends_the_run(tuner: Tuner, tmp_path: Path) -> None:
+    refusal = {"error": {"message": "logprobs can't be had here.", "code": "unsupported_parameter"}}
+    with serving(lambda body: (400, refusal)) as server, pytest.raises(JobFailed, match=r"here\. With use_vllm: false"):
+        run_recipe(tuner, "grpo", tmp_path, job_id="ftjob-refused", server=server.address)
+    with pytest.raises(InvalidRequest, match="no server of this home runs"):
+        run_recipe(tuner, "grpo", tmp_path, job_id="ftjob-alone", use_vllm=True)
+
+
+def test_a_teachers_answers_are_kept_as_they_come(tuner: Tuner, tmp_path: Path) -> None:
+    """A run that goes on asks for the others alone. What can't be learned is left out and told."""
+    busy, asked = iter([503, 429]), list[str]()
+    limit = 8
+
+    def answer(body: dict[str, Any]) -> tuple[int, Any]:
+        if (status := next(busy, 0)) or len(asked) >= limit:
+            return status or 401, {"error": {"message": "Not now.", "code": None}}
+        question = body["messages"][0]["content"]
+        asked.append(question)
+        if "David" in question:
+            return 400, {"error": {"message": "Too long.", "code": "context_length_exceeded"}}
+        status, told = teach(body)
+        told["choices"][0]["finish_reason"] = "length" if "Ben" in question else "stop"
+        return status, told
+
+    options: dict[str, Any] = {"job_id": "ftjob-taught", "teacher_concurrency": 1}
+    with serving(answer) as server, pytest.raises(JobFailed, match="What it answered before is kept"):
+        run_recipe(tuner, "distillation_answers", tmp_path, server=server.address, **options)
+    assert {one["path"] for one in server.asked} == {"/v1/chat/completions"}
+    limit = 100
+    with serving(answer) as server:
+        run_recipe(tuner, "distillation_answers", tmp_path, server=server.address, **options)
+    assert len(asked) == len(set(asked)) == 24
+    assert len(server.asked) == 24 - 8
+    [told] = [text for text in tuner.messages("ftjob-taught") if text.startswith("large gave")]
+    assert told == "large gave 12 answers to 24 prompts, 90 tokens. Left out: 6 ended by length; 6 refused: Too long."

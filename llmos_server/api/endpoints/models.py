@@ -76,7 +76,8 @@ async def retrieve_model(request: AnyRequest, model_id: FromPath[str]) -> ASGIAp
 )
 async def delete_model(request: AnyRequest, model_id: FromPath[str]) -> ASGIApp:
     """Requests that run on it end on it."""
-    adapter = (await find_model(request, str(model_id).removeprefix("/"))).adapter
+    served = await find_model(request, str(model_id).removeprefix("/"))
+    adapter = served.adapter
     if adapter is None:
         raise Forbidden(
             f"{model_id!r} is no adapter. A model that was pulled is removed by an administrator, at DELETE "
@@ -88,7 +89,7 @@ async def delete_model(request: AnyRequest, model_id: FromPath[str]) -> ASGIApp:
         raise Forbidden(
             f"{adapter.name!r} was made by somebody else. Ask an administrator.", code="model_not_deletable"
         )
-    await remove_adapter(store_of(request), adapter)
+    await remove_adapter(store_of(request), adapter, served.generator)
     return json_response(request, ModelDeleted(id=adapter.name))
 
 

@@ -17,6 +17,7 @@ from llmos_server.training.examples import read_prompts
 from llmos_server.training.guarded import Guarded
 from llmos_server.training.loop import load_model, tell_dropped, train
 from llmos_server.training.prompting import dataset_of, room_for_prompts, table_of, tokens_of
+from llmos_server.training.rollouts.choose import sampled
 from llmos_server.training.run import Run
 from llmos_server.training.served_as import is_served_as_adapter
 
@@ -34,8 +35,6 @@ class GuardedDistillationTrainer(Guarded, DistillationTrainer):
 
 def run(run: Run) -> None:
     """Until the job has succeeded. See training.loop.train for what it raises."""
-    if run.spec.values.get("use_vllm"):
-        raise InvalidRequest("use_vllm: answers are sampled by this run itself. Leave it out.", param="use_vllm")
     rows = read_prompts(run.training_file, run.rendering, room_for_prompts(run, "training_file"))
     path = run.validation_file
     held = None if path is None else read_prompts(path, run.rendering, room_for_prompts(run, "validation_file"))
@@ -45,14 +44,15 @@ def run(run: Run) -> None:
     trainer = GuardedDistillationTrainer(
         model=load_model(run, values),
         teacher_model=teacher,
-        args=build_arguments(DistillationConfig, run, values | {TEACHER: None}),
+        args=build_arguments(DistillationConfig, run, values | {TEACHER: None, "use_vllm": False}),
         train_dataset=dataset_of(rows),
         eval_dataset=None if held is None else dataset_of(held),
         processing_class=run.tokenizer,
         peft_config=peft_config(values),
     )
     trainer.rendered = table_of([*rows.rows, *(held.rows if held else [])])
-    train(run, trainer, values, [row.ids for row in (held or rows).rows])
+    with sampled(run, trainer, values):
+        train(run, trainer, values, [row.ids for row in (held or rows).rows])
 
 
 def _load_teacher(run: Run) -> Any:

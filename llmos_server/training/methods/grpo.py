@@ -16,6 +16,7 @@ from llmos_server.training.guarded import Guarded
 from llmos_server.training.loop import load_model, tell_dropped, train
 from llmos_server.training.prompting import dataset_of, room_for_prompts, table_of, tokens_of
 from llmos_server.training.rewards import check_columns, find_rewards
+from llmos_server.training.rollouts.choose import sampled
 from llmos_server.training.run import Run
 from llmos_server.training.served_as import is_served_as_adapter
 
@@ -39,8 +40,6 @@ def run(run: Run) -> None:
             "model to sample from. Set use_peft: true.",
             param="use_peft",
         )
-    if given.get("use_vllm"):
-        raise InvalidRequest("use_vllm: answers are sampled by this run itself. Leave it out.", param="use_vllm")
     rewards = find_rewards(run.context, run.spec.grader, given.get("reward_funcs") or ())
     rows = read_prompts(run.training_file, run.rendering, room_for_prompts(run, "training_file"))
     path = run.validation_file
@@ -51,14 +50,15 @@ def run(run: Run) -> None:
     trainer = GuardedGRPOTrainer(
         model=load_model(run, values),
         reward_funcs=rewards,
-        args=build_arguments(GRPOConfig, run, _whole_groups(values)),
+        args=build_arguments(GRPOConfig, run, _whole_groups(values) | {"use_vllm": False}),
         train_dataset=dataset_of(rows),
         eval_dataset=None if held is None else dataset_of(held),
         processing_class=run.tokenizer,
         peft_config=peft_config(values),
     )
     trainer.rendered = table_of([*rows.rows, *(held.rows if held else [])])
-    train(run, trainer, values, [row.ids for row in (held or rows).rows])
+    with sampled(run, trainer, values):
+        train(run, trainer, values, [row.ids for row in (held or rows).rows])
 
 
 def _whole_groups(values: dict[str, Any]) -> dict[str, Any]:

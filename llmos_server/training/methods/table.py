@@ -65,6 +65,17 @@ METHODS: dict[str, Method] = {
         entry="llmos_server.training.methods.distillation:run",
         data="prompts",
     ),
+    "distillation_answers": Method(
+        keys=(
+            SCRIPT,
+            MODEL,
+            *BASE,
+            ("trl/trainer/sft_config.py", "SFTConfig"),
+            (f"{OURS}teacher_keys.py", "TeacherKeys"),
+        ),
+        entry="llmos_server.training.methods.distillation_answers:run",
+        data="prompts",
+    ),
     "reward": Method(
         keys=(SCRIPT, MODEL, *BASE, ("trl/trainer/reward_config.py", "RewardConfig")),
         entry="llmos_server.training.methods.reward:run",
