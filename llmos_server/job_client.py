@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Coroutine, Iterable
+from typing import Any, TypeVar
 
 import httpx2
 import msgspec
 
 from llmos_server.errors import EngineBusy
 from llmos_server.job_contracts import ServerAddress
+
+T = TypeVar("T")
 
 CONNECT_SECONDS = 10.0
 MAX_WAIT = 30.0
@@ -79,6 +82,23 @@ async def post(
             return reply
         on_wait(f"HTTP {reply.status_code}: {'' if refusal is None else refusal.message}")
         await asyncio.sleep(_retry_after(reply, 2.0 ** max(num_broken - 1, 0)))
+
+
+async def work_until(works: Iterable[Coroutine[Any, Any, T]], watch: Coroutine[Any, Any, None]) -> list[T]:
+    """What has come of the works, or what one of them or `watch` raised first. None of them goes on afterwards."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    whole = asyncio.gather(*tasks)
+    watcher = asyncio.ensure_future(watch)
+    ends: list[asyncio.Future[Any]] = [whole, watcher, *tasks]
+    try:
+        await asyncio.wait(ends[:2], return_when=asyncio.FIRST_COMPLETED)
+        if watcher.done():
+            watcher.result()
+        return whole.result()
+    finally:
+        for each in ends:
+            each.cancel()
+        await asyncio.gather(*ends, return_exceptions=True)
 
 
 def read_refusal(reply: httpx2.Response) -> Refusal | None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import httpx2
 
 from llmos_server.batches.asking import ask
 from llmos_server.batches.input_lines import LineRequest
 from llmos_server.batches.journal import Journal
-from llmos_server.job_client import create_client
+from llmos_server.job_client import create_client, work_until
 from llmos_server.job_contracts import JobContext
 
 LOOK_SECONDS = 0.2
@@ -49,18 +48,7 @@ class BatchRun:
         """Those that have no answer yet. Raises JobStopped, Expired, JobFailed, OSError; what was answered is kept."""
         missing = (request for request in requests if request.custom_id not in self._journal.places)
         async with create_client(self._context.server, self._concurrency) as client:
-            workers = asyncio.gather(*(self._work(client, missing) for _ in range(self._concurrency)))
-            watcher = asyncio.create_task(self._watch())
-            try:
-                both: set[asyncio.Future[Any]] = {workers, watcher}
-                await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-                if watcher.done():
-                    watcher.result()
-                workers.result()
-            finally:
-                workers.cancel()
-                watcher.cancel()
-                await asyncio.gather(workers, watcher, return_exceptions=True)
+            await work_until((self._work(client, missing) for _ in range(self._concurrency)), self._watch())
         self._journal.sync()
 
     async def _work(self, client: httpx2.AsyncClient, missing: Iterator[LineRequest]) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
-from llmos_server.job_client import create_client
+from llmos_server.job_client import create_client, work_until
 from llmos_server.job_contracts import Cancelled, JobStopped, LeaseLost
 from llmos_server.training.rollouts.sampling import Sampled, sample
 from llmos_server.training.rollouts.temporary import TemporaryAdapter
@@ -74,17 +74,7 @@ class EngineSampler:
                 sample(client, self._adapter.name, prompt, n, self._seed_of(prompt, place), self._options)
                 for place, (prompt, n) in enumerate(in_groups(prompts, self._max_n))
             ]
-            answers = asyncio.gather(*requests)
-            watcher = asyncio.create_task(self._watch())
-            try:
-                await asyncio.wait({answers, watcher}, return_when=asyncio.FIRST_COMPLETED)
-                if watcher.done():
-                    watcher.result()
-                return [answer for group in await answers for answer in group]
-            finally:
-                answers.cancel()
-                watcher.cancel()
-                await asyncio.gather(answers, watcher, return_exceptions=True)
+            return [answer for group in await work_until(requests, self._watch()) for answer in group]
 
     def _seed_of(self, prompt: Sequence[int], place: int) -> int:
         step = self._trainer.state.global_step

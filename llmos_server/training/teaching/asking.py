@@ -14,7 +14,7 @@ import msgspec
 
 from llmos_server.data.examples import PromptExample
 from llmos_server.errors import InvalidRequest
-from llmos_server.job_client import Unreachable, create_client, post, read_refusal
+from llmos_server.job_client import Unreachable, create_client, post, read_refusal, work_until
 from llmos_server.job_contracts import JobContext, JobFailed, ServerAddress
 from llmos_server.training.teacher_keys import TeacherKeys
 from llmos_server.training.teaching.journal import Answer, Journal
@@ -76,17 +76,7 @@ class Teacher:
                     self._journal.add(await self._ask(client, prompt, number))
                     on_answer()
 
-            workers = asyncio.gather(*(work() for _ in range(self._keys.teacher_concurrency)))
-            watcher = asyncio.create_task(self._watch())
-            try:
-                await asyncio.wait({workers, watcher}, return_when=asyncio.FIRST_COMPLETED)
-                if watcher.done():
-                    watcher.result()
-                workers.result()
-            finally:
-                workers.cancel()
-                watcher.cancel()
-                await asyncio.gather(workers, watcher, return_exceptions=True)
+            await work_until((work() for _ in range(self._keys.teacher_concurrency)), self._watch())
 
     async def _ask(self, client: httpx2.AsyncClient, prompt: PromptExample, number: int) -> Answer:
         keys = self._keys
