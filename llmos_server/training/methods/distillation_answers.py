@@ -13,6 +13,8 @@ from llmos_server.data.examples import PromptExample
 from llmos_server.data.reading import read_examples
 from llmos_server.data.scanning import Scan
 from llmos_server.errors import InvalidRequest
+from llmos_server.training.methods import sft
+from llmos_server.training.ranks import is_first, wait_for_all
 from llmos_server.training.run import Run
 from llmos_server.training.teacher_keys import TeacherKeys, read_teacher_keys
 from llmos_server.training.teaching.asking import Teacher, digest_of
@@ -29,6 +31,17 @@ def run(run: Run) -> None:
     keys = read_teacher_keys(run.spec.values, run.context.job.owner)
     training = _read(run.training_file, "training_file")
     validation = [] if run.validation_file is None else _read(run.validation_file, "validation_file")
+    if is_first():
+        _teach(run, keys, training, validation)
+    wait_for_all()
+    spec = msgspec.structs.replace(
+        run.spec, method="sft", training_file=TRAINING, validation_file=VALIDATION if validation else ""
+    )
+    sft.run(replace(run, spec=spec))
+
+
+def _teach(run: Run, keys: TeacherKeys, training: list[PromptExample], validation: list[PromptExample]) -> None:
+    """The teacher's chats, in the job's folder."""
     journal = Journal(run.context.folder / "answers.jsonl")
     try:
         _answer(run, keys, journal, [*training, *validation])
@@ -37,12 +50,6 @@ def run(run: Run) -> None:
         _write(run.context.folder / VALIDATION, journal, validation)
     finally:
         journal.close()
-    spec = msgspec.structs.replace(
-        run.spec, method="sft", training_file=TRAINING, validation_file=VALIDATION if validation else ""
-    )
-    from llmos_server.training.methods import sft
-
-    sft.run(replace(run, spec=spec))
 
 
 def _read(path: Path, param: str) -> list[PromptExample]:
