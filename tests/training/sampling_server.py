@@ -16,6 +16,11 @@ Answer = Callable[[dict[str, Any]], tuple[int, Any]]
 """A request's body -> status and body of the answer."""
 
 
+class Quiet(ThreadingHTTPServer):
+    def handle_error(self, *args: Any) -> None:
+        """A client that is stopped leaves."""
+
+
 class SamplingServer:
     def __init__(self, url: str) -> None:
         self.address = ServerAddress(url, "badge")
@@ -47,7 +52,7 @@ def serving(answer: Answer) -> Iterator[SamplingServer]:
 
         def log_message(self, *args: Any) -> None: ...
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = Quiet(("127.0.0.1", 0), Handler)
     known = SamplingServer(f"http://127.0.0.1:{server.server_address[1]}")
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
