@@ -7,40 +7,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import openai
 import pytest
-from killing import KilledServer, disturb
+from killing import disturb
+from tiny_server import MODEL, TinyServer
 
 pytestmark = pytest.mark.proof
 
 NUM_KILLS = 10
 NUM_ITEMS = 400
 MOST_ITEMS = 80
-MODEL = "file:tiny"
 
 
-class House(KilledServer):
-    """A whole server, with a tiny model."""
-
-    def __init__(self, folder: Path, start_server: Callable[..., Any]) -> None:
-        import tiny_models  # Of tests/e2e, which start_server has made importable; it loads torch.
-
-        super().__init__(folder / "home", folder / "server.log")
-        self._folder = folder
-        self._start_server = start_server
-        tokenizer = tiny_models.train_tokenizer()
-        tiny_models.save_folder(folder / "tiny", tiny_models.create_model(tokenizer, "llama"), tokenizer)
-
-    def start(self) -> None:
-        server = self._start_server(self._folder, MODEL, env={"LLMOS_ENGINE__NUMERICS": "exact"})
-        self.process = server.process
-        server.wait_until_ready()
-        self.client = openai.OpenAI(base_url=f"{server.url}/v1", api_key="any")
-
-    def step_of(self, detail: str) -> int:
-        """ "12 of 400 items"."""
-        return int(detail.split()[0]) if detail[:1].isdigit() else 0
-
+class House(TinyServer):
     def begin(self, eval_id: str) -> str:
         items = [{"item": {"text": f"Say {place} in words."}} for place in range(NUM_ITEMS)]
         source = {
