@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,11 +18,24 @@ def rss_of(pid: int) -> int | None:
         return None
 
 
-def family_bytes(pid: int) -> int | None:
+def family_bytes(pid: int, enough: int) -> int | None:
     """Of a process, its session and all that they have started, together: what is theirs alone, and their part of what
-    they share. None where the system doesn't tell."""
-    sizes = [size for member in _family(pid) if (size := _proportional_bytes(member)) is not None]
-    return sum(sizes) if sizes else None
+    they share. None where the system doesn't tell.
+
+    enough: below that, what they share may be counted for each of them. To tell it apart the system walks through all
+    their pages, which took 70 ms for 1.4 GB.
+    """
+    family = _family(pid)
+    rough = _sum(_counted_bytes(member) for member in family)
+    if rough is None or rough <= enough:
+        return rough
+    return _sum(_proportional_bytes(member) for member in family)
+
+
+def _sum(sizes: Iterable[int | None]) -> int | None:
+    """None where all are."""
+    told = [size for size in sizes if size is not None]
+    return sum(told) if told else None
 
 
 def _family(pid: int) -> set[int]:
@@ -39,11 +53,20 @@ def _family(pid: int) -> set[int]:
     return family
 
 
-def _proportional_bytes(pid: int) -> int | None:
+def _counted_bytes(pid: int) -> int | None:
     """What files hold that are mapped isn't counted: the system takes that back when it likes."""
+    return _kibibytes(Path(f"/proc/{pid}/status"), ("RssAnon:", "RssShmem:"))
+
+
+def _proportional_bytes(pid: int) -> int | None:
+    """As _counted_bytes(), each page shared among those that have it."""
+    return _kibibytes(Path(f"/proc/{pid}/smaps_rollup"), ("Pss_Anon:", "Pss_Shmem:"))
+
+
+def _kibibytes(path: Path, names: tuple[str, ...]) -> int | None:
+    """The sum of a file's lines "NAME 12 kB", in bytes. None where there are none."""
     try:
-        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    except OSError:
+        lines = path.read_text().splitlines()
+    except (OSError, ValueError):
         return None
-    sizes = dict(line.split(":", 1) for line in text.splitlines() if line.startswith(("Pss_Anon:", "Pss_Shmem:")))
-    return sum(int(size.split()[0]) * 1024 for size in sizes.values()) if sizes else rss_of(pid)
+    return _sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(names))

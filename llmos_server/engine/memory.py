@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 
 MAX_DEFAULT_CACHE_BYTES = 4 * 2**30
+SMALL_JOB_BYTES = 4 * 2**30
+"""A model of some hundred million weights is tuned with less, in float32."""
 CACHED_BATCHES = 4
 """No pool is planned larger than for so many full batches of full-length sequences: more could hardly be used."""
 
@@ -23,8 +25,8 @@ def default_cache_bytes(limit: int) -> int:
 
 
 def default_job_bytes(limit: int) -> int:
-    """For one tuning job: a quarter of the memory limit."""
-    return limit // 4
+    """For one job: a quarter of the memory limit, or up to the half of it where a small job needs more."""
+    return max(limit // 4, min(limit // 2, SMALL_JOB_BYTES))
 
 
 def default_budget_bytes(limit: int) -> int:

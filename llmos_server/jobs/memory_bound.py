@@ -23,10 +23,10 @@ def with_bound(settings: Settings, default: int) -> Settings:
     return replace(settings, jobs=replace(settings.jobs, memory_bytes=settings.jobs.memory_bytes or default))
 
 
-async def watch_memory(pid: int, most: int, measure: Callable[[int], int | None] = family_bytes) -> JobError:
+async def watch_memory(pid: int, most: int, measure: Callable[[int, int], int | None] = family_bytes) -> JobError:
     """Returns when the process, with all that it has started, takes more than `most` bytes."""
     while True:
-        taken = await asyncio.to_thread(measure, pid)
+        taken = await asyncio.to_thread(measure, pid, most)
         if taken is not None and taken > most:
             return JobError(
                 CODE,
