@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 
 from llmos_server.errors import InvalidRequest
+from llmos_server.models.config import load_values
 from llmos_server.training.auto import Chosen, choose
+from llmos_server.training.memory_needs import most_tokens, shape_of
 from llmos_server.training.ranks import num_ranks
 from llmos_server.training.run import Run
 
@@ -52,14 +55,25 @@ def resolve_auto(run: Run, num_examples: int, longest: int, *, is_full: bool) ->
     run.results.tell(None, "Preparing", stage="preparing", num_examples=num_examples, chosen=auto)
     values |= auto
     if "per_device_train_batch_size" in auto:
-        values |= _in_micro_batches(chosen, longest)
+        values |= _in_micro_batches(chosen, longest, min(MICRO_BATCH_TOKENS, _affordable_tokens(run, is_full)))
     return values
 
 
-def _in_micro_batches(chosen: Chosen, longest: int) -> dict[str, int]:
+def _affordable_tokens(run: Run, is_full: bool) -> int:
+    """Of one pass, by what the job may have of memory."""
+    most = run.context.settings.jobs.memory_bytes // num_ranks()
+    if not most or not run.spec.model or torch.cuda.is_available():
+        return MICRO_BATCH_TOKENS
+    shape = shape_of(load_values(Path(run.version.folder)))
+    if shape is None:
+        return MICRO_BATCH_TOKENS
+    return most_tokens(shape, run.version.num_parameters, most, is_full=is_full)
+
+
+def _in_micro_batches(chosen: Chosen, longest: int, max_tokens: int) -> dict[str, int]:
     """The same step in several passes: the loss is an average over the step's tokens either way."""
     share = size = max(1, chosen.batch_size // num_ranks())
-    while size > 1 and size * longest > MICRO_BATCH_TOKENS:
+    while size > 1 and size * longest > max_tokens:
         size //= 2
     return {"per_device_train_batch_size": size, "gradient_accumulation_steps": share // size}
 

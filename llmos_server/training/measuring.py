@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from llmos_server.training.compact_head import CHUNK_ROWS
-from llmos_server.training.memory_needs import Needs, Shape, activation_bytes
+from llmos_server.training.memory_needs import Needs, activation_bytes, shape_of
 from llmos_server.training.run import Run
 
 COMPACT_METHODS = ("sft", "dpo")
@@ -35,7 +35,7 @@ def tell_needs(run: Run, trainer: Any) -> None:
 
 def measure(method: str, trainer: Any) -> Needs | None:
     model, args = trainer.model, trainer.args
-    shape = _shape_of(model.config)
+    shape = shape_of(model.config.get_text_config().to_dict())
     if shape is None or model.device.type != "cpu":
         return None
     num_sequences, longest = _longest(trainer.train_dataset, args)
@@ -59,15 +59,6 @@ def _is_checkpointed(args: Any) -> bool:
 
 def _num_bytes(parameters: Iterable[Any]) -> int:
     return sum(p.numel() * p.element_size() for p in parameters)
-
-
-def _shape_of(config: Any) -> Shape | None:
-    config = config.get_text_config()
-    names = ("num_hidden_layers", "hidden_size", "intermediate_size", "vocab_size")
-    layers, hidden, intermediate, vocab = (getattr(config, name, None) or 0 for name in names)
-    if not layers * hidden * intermediate * vocab:
-        return None
-    return Shape(num_layers=layers, hidden=hidden, intermediate=intermediate, vocab_size=vocab)
 
 
 def _longest(dataset: Any, args: Any) -> tuple[int, int]:

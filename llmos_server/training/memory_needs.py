@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from llmos_server.job_contracts import JobFailed
 
@@ -12,6 +14,8 @@ PROCESS_BYTES = 900 * 2**20
 HIDDEN_COPIES, INTERMEDIATE_COPIES = 20, 5
 """Floats that a layer keeps of a token for the backward pass, in hidden and intermediate sizes, with what the
 allocator holds in between: measured with PEFT (docs/tuning.md)."""
+ADAPTER_SHARE = 20
+"""An adapter of rank 16 on all linear layers has about such a part of a small model's weights."""
 HEAD_COPIES = 4
 """Of a row of logits: itself, its log-probabilities, and both gradients."""
 
@@ -24,6 +28,15 @@ class Shape:
     hidden: int
     intermediate: int
     vocab_size: int
+
+
+def shape_of(config: Mapping[str, Any]) -> Shape | None:
+    """config: as config.json has it. None where it doesn't tell."""
+    names = ("num_hidden_layers", "hidden_size", "intermediate_size", "vocab_size")
+    layers, hidden, intermediate, vocab = (config.get(name) or 0 for name in names)
+    if not layers * hidden * intermediate * vocab:
+        return None
+    return Shape(num_layers=layers, hidden=hidden, intermediate=intermediate, vocab_size=vocab)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +87,13 @@ def activation_bytes(shape: Shape, num_tokens: int, head_rows: int, *, is_checkp
     if is_checkpointed:  # Each layer's input, and one whole layer.
         kept = shape.num_layers * num_tokens * FLOAT_BYTES * shape.hidden + layer
     return kept + HEAD_COPIES * head_rows * shape.vocab_size * FLOAT_BYTES
+
+
+def most_tokens(shape: Shape, num_parameters: int, most: int, *, is_full: bool) -> int:
+    """Of one pass that fits `most` bytes, by the same rule, before the model is there; below 1: none does."""
+    trained = num_parameters if is_full else num_parameters // ADAPTER_SHARE
+    left = most - PROCESS_BYTES - FLOAT_BYTES * (num_parameters + 3 * trained)
+    return left // activation_bytes(shape, 1, 1, is_checkpointed=False)
 
 
 def _gigabytes(num_bytes: int) -> str:

@@ -73,8 +73,9 @@ def requests(num_tokens: int = 40) -> list[GenerateRequest]:
     ]
 
 
-def answer(loaded: Any, requests: list[GenerateRequest], num_pages: int, *, is_guessing: bool) -> Any:
-    """The deltas of each choice, put together, and the engine's counts."""
+def answer(loaded: Any, requests: list[GenerateRequest], num_pages: int, *, is_guessing: bool, smaller: int = 0) -> Any:
+    """The deltas of each choice, put together, and the engine's counts. smaller: what the pool becomes, after
+    another request has left its first pages."""
     runner, info = loaded
     assert info.num_pages >= num_pages
     scheduler = Scheduler(
@@ -84,7 +85,12 @@ def answer(loaded: Any, requests: list[GenerateRequest], num_pages: int, *, is_g
         proposer=runner.draft if is_guessing else None,
         max_draft_tokens=4,
     )
+    if smaller:
+        info = msgspec.structs.replace(info, max_model_len=8 * PAGE_SIZE)
     core = EngineCore(scheduler, runner, info, clock=lambda: 0.0)
+    if smaller:
+        core.add(make_first())
+        core.step()
     for request in requests:
         core.add(request)
     answers: dict[tuple[str, int], list[Any]] = {}
@@ -92,7 +98,19 @@ def answer(loaded: Any, requests: list[GenerateRequest], num_pages: int, *, is_g
         for delta in core.step():
             answers.setdefault((delta.request_id, delta.index), []).extend(entries(delta))
         core.check_integrity()
+        if smaller and core.stats().num_steps == 7:
+            core.abort("first")
+            core.resize_pool(smaller)
+    answers.pop(("first", 0), None)
     return answers, core.stats()
+
+
+def make_first() -> GenerateRequest:
+    return GenerateRequest(
+        request_id="first",
+        prompt_ids=[3] * 7 * PAGE_SIZE,
+        sampling=SamplingParams(max_tokens=PAGE_SIZE, seed=1, logprobs=0),
+    )
 
 
 def entries(delta: ChoiceDelta) -> list[Any]:
@@ -107,6 +125,10 @@ def test_the_model_itself_is_always_right(folder: Any, load: Any, numerics: str)
     assert guessed[0] == plain[0]
     assert guessed[1].num_accepted_tokens == guessed[1].num_draft_tokens > 0
     assert guessed[1].num_steps < plain[1].num_steps / 3
+    moved = answer(loaded, requests(), 40, is_guessing=True, smaller=20)
+    assert moved[0] == plain[0]
+    assert moved[1].num_pages == 20
+    assert moved[1].num_accepted_tokens == moved[1].num_draft_tokens
 
 
 @pytest.mark.parametrize("num_pages", [40, 13])
