@@ -14,7 +14,7 @@ The rules, which the tests of this module prove:
 6. Memory is lent to jobs while nobody waits for a load, first come, first served; what is lent counts as workers' bytes
    do. Room is made by pools that give pages back, those of idle models first; then idle models go, the least recently
    used first; never one that is in use or pinned, and nothing at all as long as that wouldn't be enough.
-7. When nothing is lent any more, and nobody waits, pools become whole again.
+7. When nothing is lent any more, and nobody waits, pools become whole again, as far as others have left room.
 """
 
 from __future__ import annotations
