@@ -62,14 +62,15 @@ class Needs:
             each = f" in each of {self.num_processes} processes" if self.num_processes > 1 else ""
             raise JobFailed(
                 f"The run would take about {_gigabytes(self.total)} of memory, and jobs.memory_bytes allows "
-                f"{_gigabytes(most)}. It needs{each} {_gigabytes(self.weights)} for weights, "
-                f"{_gigabytes(self.training)} for gradients and the optimizer, {_gigabytes(self.activations)} for what "
-                f"one pass keeps. {self._remedy()}",
+                f"{_gigabytes(most)}. It needs{each} {_gigabytes(PROCESS_BYTES)} for itself, "
+                f"{_gigabytes(self.weights)} for weights, {_gigabytes(self.training)} for gradients and the optimizer, "
+                f"{_gigabytes(self.activations)} for what one pass keeps. {self._remedy()}",
                 code="memory_insufficient",
-                param="jobs.memory_bytes",
             )
 
     def _remedy(self) -> str:
+        if max(self.activations, self.training, self.weights) < PROCESS_BYTES // 8:
+            return "Raise jobs.memory_bytes."
         if self.activations >= max(self.training, self.weights):
             return (
                 "Take a smaller per_device_train_batch_size (with more gradient_accumulation_steps), a smaller "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +24,7 @@ from llmos_server.job_contracts import Cancelled, JobFailed, Paused
 from llmos_server.jobs.failures import describe
 from llmos_server.registry.adapter_folders import adapter_folder
 from llmos_server.registry.registry import Registry
-from llmos_server.settings import Quantization
+from llmos_server.settings import JobsSettings, Quantization
 from llmos_server.store.database import Database
 from llmos_server.store.store import Store
 from llmos_server.training import publishing, verify
@@ -132,6 +133,17 @@ def test_a_loss_that_is_no_number_fails_the_run(tuner: Tuner, data: Path) -> Non
     with pytest.raises(JobFailed, match="was not a finite number") as caught:
         tuner.run("ftjob-nan", tuner.spec(data, learning_rate=1e30, max_grad_norm=0.0))
     assert caught.value.code == "diverged"
+
+
+def test_a_run_that_would_take_too_much_memory_does_not_begin(
+    tuner: Tuner, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = dataclasses.replace(tuner.settings, jobs=JobsSettings(memory_bytes=2**29))
+    monkeypatch.setattr(tuner, "settings", settings)
+    with pytest.raises(JobFailed, match=r"take about 0\.9 GB of .* allows 0\.5 GB.* Raise") as caught:
+        tuner.run("ftjob-large", tuner.spec(data))
+    assert caught.value.code == "memory_insufficient"
+    assert tuner.steps["ftjob-large"] == {}
 
 
 def test_differences_count_by_how_likely_the_token_is() -> None:
