@@ -382,7 +382,8 @@ class FleetMachine(RuleBasedStateMachine):
         for slot in self.plan.slots:
             self.plan.given(slot)
         self.step()
-        assert all(slot.given_bytes == 0 for slot in self.plan.slots) or self.plan.num_free == 0
+        smaller = [slot for slot in self.plan.slots if slot.place == "present" and slot.given_bytes]
+        assert not smaller or self.plan.num_free == 0
 
     def one_round_under_load(self, under_load: bool = True) -> None:
         admitted = [ticket for ticket in self.tickets if ticket.state == "admitted"]
