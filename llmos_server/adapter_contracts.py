@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 ADAPTERS = "adapters"
@@ -52,6 +54,32 @@ class AdapterVersion(msgspec.Struct, frozen=True, kw_only=True):
     job_id: str = ""
     """The job that made it, if one did."""
     created: int = 0
+    """Unix seconds."""
+
+
+PromotionAction = Literal["promote", "rollback"]
+
+
+class Promotion(msgspec.Struct, frozen=True, kw_only=True):
+    """A change of an alias, a name that applications ask for; the last one holds."""
+
+    alias: str
+    number: int
+    """Of the alias's changes, from 1 on."""
+    action: PromotionAction
+    model: str
+    """What answers: a model's name, or an adapter's."""
+    adapter: AdapterVersion | None
+    """As it was when it was promoted: it answers, whatever its name leads to by now."""
+    digest: str
+    """The adapter's, else the model's when it was promoted."""
+    maker: str
+    """The key whose adapter it is, or ""."""
+    previous: int | None
+    """The number of what a rollback makes hold again."""
+    made_by: str
+    """The administrator's key; "" is the machine's own."""
+    created: int
     """Unix seconds."""
 
 

@@ -20,6 +20,7 @@ from llmos_server.commands import (
     measuring,
     models,
     plugins,
+    promotions,
     prune,
     serving,
     settings,
@@ -57,6 +58,10 @@ app.command(tune.tune)
 app.command(jobs.jobs)
 app.command(tui.tui)
 app.command(adapters.adapters)
+app.command(promotions.promote)
+app.command(promotions.rollback)
+app.command(promotions.demote)
+app.command(promotions.promotions)
 app.command(keys.keys)
 app.command(plugins.plugins)
 app.command(skills.skills)

@@ -27,6 +27,7 @@ from llmos_server.api.admin.mcp import list_mcp_servers
 from llmos_server.api.admin.model_handlers import MODEL_HANDLERS
 from llmos_server.api.admin.pages import get_pages
 from llmos_server.api.admin.plugins import list_plugins
+from llmos_server.api.admin.promotions import PROMOTION_HANDLERS
 from llmos_server.api.admin.prune import prune_objects
 from llmos_server.api.admin.requests import abort_request, get_request, list_requests
 from llmos_server.api.admin.settings import list_settings
@@ -191,6 +192,7 @@ HANDLERS = [
     *FILE_HANDLERS,
     *ADAPTER_HANDLERS,
     *LOADING_HANDLERS,
+    *PROMOTION_HANDLERS,
     *BATCH_HANDLERS,
     *EVAL_HANDLERS,
     *RUN_HANDLERS,

@@ -53,6 +53,8 @@ FIELD_TABLES: dict[str, Table] = {
     "/v1/messages: output_config": anthropic_fields.OUTPUT_CONFIG,
     "/admin/v1/keys": fields.CREATE_KEY,
     "/admin/v1/keys/{key}": fields.CHANGE_KEY,
+    "/admin/v1/promotions": fields.PROMOTE,
+    "/admin/v1/promotions/rollback": fields.ALIAS,
     **{f"/admin/v1/adapters/{verb}": fields.ADAPTER_NAME for verb in ("share", "unshare", "load", "unload")},
     "/admin/v1/skills/{name}/scores": fields.STORE_SCORE,
     "/api/chat": ollama.CHAT,

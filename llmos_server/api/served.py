@@ -49,6 +49,8 @@ class ListedModel:
     """A format of tool calls by name, "json" or "auto"; see chat.tools.formats."""
     turns: str = "auto"
     """auto, merge or as_sent; see Renderer.render."""
+    promoted_as: str = ""
+    """The alias that it was asked by, where an administrator has put it on one."""
     adapter: AdapterVersion | None = None
     """What the engine computes the model with; the version is the base's, its digest that of both."""
     reasoning: str = "auto"

@@ -115,6 +115,9 @@ def rm(
                 raise ModelNotFound(f"There is no adapter {name!r} of that owner. `llmos adapters list` shows all.")
             if gone.digest not in await store.adapters.digests():
                 remove_adapter(settings.home, gone.digest)
+            for promoted in await store.promotions.list():
+                if promoted.digest == gone.digest:
+                    print(f"{promoted.alias} still leads to it. `llmos demote {promoted.alias}` ends that.")
 
     asyncio.run(remove())
     print(f"{name} was removed.")

@@ -27,6 +27,7 @@ from llmos_server.store.adapter_tables import AdapterRow
 from llmos_server.store.database import Database
 from llmos_server.store.job_tables import JobRow
 from llmos_server.store.owners import EVERYBODY, Owner, of_owner
+from llmos_server.store.promotion_tables import PromotionRow
 
 _STORED = [name for name in AdapterVersion.__struct_fields__ if name != "folder"]
 _COLUMNS = [getattr(AdapterRow, name) for name in _STORED]
@@ -124,9 +125,10 @@ class AdapterRepository:
         return number, int(size)
 
     async def digests(self) -> set[str]:
-        """All that some name leads to."""
+        """All that some name leads to, or an alias, or one did that can be rolled back."""
+        promoted = select(PromotionRow.digest).where(PromotionRow.adapter != "")
         async with self._database.read() as connection:
-            return set((await connection.execute(select(AdapterRow.digest).distinct())).scalars())
+            return set((await connection.execute(select(AdapterRow.digest).union(promoted))).scalars())
 
     async def remove_temporary(self) -> None:
         """Those of jobs that have ended, or are no more: they were killed before they could."""

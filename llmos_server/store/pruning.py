@@ -58,6 +58,8 @@ async def prune(store: Store, wanted: Wanted, now: float) -> Pruned:
                 done.append(Removed(kind=kind, num_objects=0, num_bytes=0))
                 continue
             limit = int(now * 1000) - days * DAY_MILLISECONDS
+        if kind == "adapters" and wanted.key is not None and wanted.older_than is None:
+            done.append(await _prune_promotions(store, owner, wanted.dry_run))
         done.append(await _prune_kind(store, kind, owner, limit, wanted.dry_run))
     await store.database.forget()
     return Pruned(data=done, dry_run=wanted.dry_run)
@@ -113,6 +115,13 @@ async def _prune_kind(store: Store, kind: Kind, owner: Owner, before: int | None
     if dry_run:
         return await store.object_removals.count(kind, owner, before)
     return await _remove(store.object_removals, kind, owner, before)
+
+
+async def _prune_promotions(store: Store, owner: Owner, dry_run: bool) -> Removed:
+    """Of all of a key's adapters, which else go on to answer under the aliases that they were promoted to."""
+    promotions = store.promotions
+    number = await (promotions.count_of if dry_run else promotions.remove_of)(owner)
+    return Removed(kind="promotions", num_objects=number, num_bytes=0)
 
 
 async def remove_files(store: Store, owner: Owner, before: int | None) -> tuple[int, int]:

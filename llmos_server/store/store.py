@@ -24,6 +24,7 @@ from llmos_server.store.migrate import migrate
 from llmos_server.store.object_removals import ObjectRemovals
 from llmos_server.store.pinned_models import PinnedModelRepository
 from llmos_server.store.presence import create_presence
+from llmos_server.store.promotions import PromotionRepository
 from llmos_server.store.quota import Quota
 from llmos_server.store.removals import UsageRemovals
 from llmos_server.store.responses import ResponseRepository
@@ -49,6 +50,7 @@ class Store:
         self.removals = UsageRemovals(database)
         self.object_removals = ObjectRemovals(database)
         self.adapters = AdapterRepository(database)
+        self.promotions = PromotionRepository(database)
         self.pinned_models = PinnedModelRepository(database)
         self.skill_scores = SkillScoreRepository(database)
         self.skill_switches = SkillSwitchRepository(database)

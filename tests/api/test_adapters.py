@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -185,3 +186,85 @@ async def test_an_adapter_is_no_base_to_be_tuned(server: Server) -> None:
     refused = await server.call("POST", "/v1/fine_tuning/jobs", "ann", body)
     assert (refused.status_code, refused.json()["error"]["param"]) == (400, "model"), refused.text
     assert "name tiny," in refused.json()["error"]["message"]
+
+
+def put_files(tmp_path: Path, digits: str) -> None:
+    for digit in digits:
+        (tmp_path / ADAPTERS / (digit * 64)).mkdir(parents=True)
+
+
+async def change(server: Server, path: str, body: dict[str, str]) -> Any:
+    return await server.call("POST", f"/admin/v1/promotions{path}", "admin", body)
+
+
+async def key_of(server: Server, digit: str) -> str:
+    found = await server.store.adapters.of_name(f"{BASE}:tidy")
+    return next(one.owner for one in found if one.digest.endswith(digit))
+
+
+async def test_an_alias_leads_to_a_version_to_the_next_and_back(server: Server, tmp_path: Path) -> None:
+    """A request that runs ends on what it began with."""
+    put_files(tmp_path, "ab")
+    first = {"alias": "orders", "model": f"{BASE}:tidy", "owner": await key_of(server, "a")}
+    assert (await server.chat("orders")).status_code == 404
+    made = await change(server, "", first)
+    assert (made.status_code, made.json()["model"], made.json()["previous"]) == (200, f"{BASE}:tidy", None), made.text
+    assert [one.digest[-1] for one in server.api.generator.adapters] == ["a"], "it is loaded ahead"
+    server.api.generator.gate = asyncio.Event()
+    running = asyncio.create_task(server.chat("orders", "bob"))
+    while not server.digests:
+        await asyncio.sleep(0)
+    await change(server, "", {**first, "owner": await key_of(server, "b")})
+    server.api.generator.gate.set()
+    answers = [await running, await server.chat("orders", "ann")]
+    back = await change(server, "/rollback", {"alias": "orders"})
+    assert (back.json()["action"], back.json()["digest"][-1]) == ("rollback", "a")
+    answers.append(await server.chat("orders", "bob"))
+    assert [digest[-1] for digest in server.digests] == ["a", "b", "a"]
+    assert [answer.json()["system_fingerprint"][-12:] for answer in answers] == ["a" * 12, "b" * 12, "a" * 12]
+    assert "llmos demote orders" in (await change(server, "/rollback", {"alias": "orders"})).text
+    history = (await server.call("GET", "/admin/v1/promotions/orders", "admin")).json()["data"]
+    assert [(one["number"], one["action"]) for one in history] == [(3, "rollback"), (2, "promote"), (1, "promote")]
+
+
+async def test_an_alias_answers_everybody_whatever_becomes_of_the_adapters_name(server: Server, tmp_path: Path) -> None:
+    put_files(tmp_path, "a")
+    owner = await key_of(server, "a")
+    await change(server, "", {"alias": "orders", "model": f"{BASE}:tidy", "owner": owner})
+    await change(server, "", {"alias": "plain", "model": BASE})
+    assert (await server.call("DELETE", f"/v1/models/{BASE}:tidy", "ann")).status_code == 200
+    assert (tmp_path / ADAPTERS / ("a" * 64)).is_dir()
+    assert [(await server.chat(name, "bob")).status_code for name in ("orders", "plain")] == [200, 200]
+    listed = (await server.call("GET", "/v1/models", "bob")).json()["data"]
+    found = {one["id"]: (one["root"], one["parent"]) for one in listed}
+    assert (found["orders"], found["plain"]) == ((f"sha256:{'a' * 64}", BASE), (BASE, None))
+    assert (await server.call("DELETE", "/v1/models/orders", "ann")).status_code == 403
+    limited, secret = make_key("eve", 1, models=["orders"])
+    await server.store.keys.add(limited)
+    server.secrets["eve"] = secret
+    assert [(await server.chat(name, "eve")).status_code for name in ("orders", "plain")] == [200, 403]
+    gone = await server.call("DELETE", "/admin/v1/promotions/orders", "admin")
+    assert (gone.status_code, (await server.chat("orders", "bob")).status_code) == (200, 404)
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "said"),
+    [
+        ({"alias": BASE}, 400, "is a name of the model"),
+        ({"alias": "gpt-4o-mini"}, 400, "is a name of the model"),
+        ({"alias": "a:b"}, 400, "can't be an alias"),
+        ({"model": f"{BASE}:nothing"}, 404, "No adapter is named"),
+        ({"model": "nothing"}, 404, "isn't served here"),
+        ({"model": f"{BASE}:tidy"}, 400, "Say whose"),
+        ({"model": f"{BASE}:gone"}, 400, "files of"),
+    ],
+)
+async def test_what_cant_be_promoted_changes_nothing(
+    server: Server, fields: dict[str, str], status: int, said: str
+) -> None:
+    await server.store.adapters.register(adapter("c", "", "gone"))
+    await change(server, "", {"alias": "orders", "model": BASE})
+    refused = await change(server, "", {"alias": "orders", "model": BASE, **fields})
+    assert (refused.status_code, said in refused.text) == (status, True), refused.text
+    assert [one.number for one in await server.store.promotions.list()] == [1]
+    assert (await server.call("POST", "/admin/v1/promotions", "ann", {"alias": "x", "model": BASE})).status_code == 403

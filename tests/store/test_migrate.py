@@ -18,7 +18,7 @@ from llmos_server.store.migrate import SCRIPTS, migrate
 from llmos_server.store.tables import METADATA, Owned
 
 NEWEST = max(path.name[1:5] for path in (SCRIPTS / "versions").glob("m*.py"))
-OF_NOBODY = {"disabled_skills", "keys", "pinned_models", "skill_scores", "usage_removal"}
+OF_NOBODY = {"disabled_skills", "keys", "pinned_models", "promotions", "skill_scores", "usage_removal"}
 """Keys are the owners; the others hold no user's rows."""
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from llmos_server.adapter_contracts import AdapterVersion, unquantised
+from llmos_server.adapter_contracts import AdapterVersion, Promotion, unquantised
 from llmos_server.api.adapters.adapted import adapt
+from llmos_server.api.adapters.promoting import find_promoted
 from llmos_server.api.errors import NotFound
 from llmos_server.api.served import ServedModel
 from llmos_server.api.services import Services
@@ -23,18 +24,34 @@ async def find_served(services: Services, name: str | None, owner: str) -> Serve
     """
     if name is None or services.store is None:
         return await services.directory.get(name)
-    if name in services.adapter_names and (served := await _find_adapted(services, name, owner)) is not None:
+    if name in services.adapter_names and (served := await _find_in_store(services, name, owner)) is not None:
         return served
     try:
         return await services.directory.get(name)
     except ModelNotFound:
-        served = await _find_adapted(services, name, owner)
+        served = await _find_in_store(services, name, owner)
         if served is None:
             raise
     if len(services.adapter_names) >= MAX_KNOWN_NAMES:
         services.adapter_names.clear()
     services.adapter_names.add(name)
     return served
+
+
+async def list_promoted(services: Services) -> Sequence[Promotion]:
+    """Aliases that lead to what is here as it was."""
+    if services.store is None:
+        return []
+    versions = {model.id: model.version for model in services.directory.list()}
+
+    def is_here(promotion: Promotion) -> bool:
+        adapter = promotion.adapter
+        if adapter is None:
+            return promotion.model in versions
+        version = versions.get(adapter.base)
+        return adapter.base in versions and (version is None or unquantised(version.digest) == adapter.base_digest)
+
+    return [promotion for promotion in await services.store.promotions.list() if is_here(promotion)]
 
 
 async def find_chosen(services: Services, name: str | None, adapter: str, owner: str) -> ServedModel:
@@ -83,11 +100,13 @@ async def list_adapted(services: Services, owner: str) -> Sequence[AdapterVersio
     return list(found.values())
 
 
-async def _find_adapted(services: Services, name: str, owner: str) -> ServedModel | None:
-    """The base may be named by an alias."""
+async def _find_in_store(services: Services, name: str, owner: str) -> ServedModel | None:
+    """An alias that something was promoted to, or an adapter, whose base may be named by an alias of the settings."""
     base_name, _, suffix = name.rpartition(":")
-    if not base_name or services.store is None:
+    if services.store is None:
         return None
+    if not base_name:
+        return await find_promoted(services, services.store, name)
     try:
         base = await services.directory.get(base_name)
     except ModelNotFound:

@@ -355,6 +355,14 @@ ADAPTER_NAME: Table = {
     "owner": honoured("the id of the key that made it; nobody's, or else the only one of that name when absent"),
 }
 
+ALIAS: Table = {"alias": honoured("the name that applications ask for")}
+
+PROMOTE: Table = {
+    **ALIAS,
+    "model": honoured("what is to answer: a model, an adapter (BASE:SUFFIX) or another alias"),
+    "owner": honoured("the id of the key that made the adapter, where several have one of that name"),
+}
+
 PRUNE: Table = {
     "kinds": honoured(
         "responses, conversations, feedback, files, jobs, evals, adapters; all when absent, of adapters only with `key`"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import msgspec
@@ -11,7 +12,8 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath
 from litestar.types import ASGIApp
 
-from llmos_server.api.adapters.names import list_adapted
+from llmos_server.adapter_contracts import Promotion
+from llmos_server.api.adapters.names import list_adapted, list_promoted
 from llmos_server.api.adapters.removing import remove_adapter
 from llmos_server.api.capabilities import capabilities
 from llmos_server.api.generation.starting import AnyRequest
@@ -43,8 +45,10 @@ async def describe_models(request: AnyRequest) -> ModelList:
     adapters = await list_adapted(services, principal_of(request).key_id)
     adapted = [dataclasses.replace(bases[a.base], id=a.name, created=a.created, adapter=a) for a in adapters]
     visible = [served for served in [*listed, *adapted] if may_use(request, served)]
+    promoted = [(one, _promoted(bases, one)) for one in await list_promoted(services)]
+    aliases = [_describe_promoted(directory, one, served) for one, served in promoted if may_use(request, served)]
     skills = [_describe_skill(directory, offer) for offer in list_skills(request)]
-    found = [*(describe_model(directory, served) for served in visible), *skills]
+    found = [*(describe_model(directory, served) for served in visible), *aliases, *skills]
     models = [_for_client(request, model) for model in found]
     first, last = (models[0].id, models[-1].id) if models else (None, None)
     return ModelList(data=models, first_id=first, last_id=last)
@@ -78,6 +82,11 @@ async def delete_model(request: AnyRequest, model_id: FromPath[str]) -> ASGIApp:
     """Requests that run on it end on it."""
     served = await find_model(request, str(model_id).removeprefix("/"))
     adapter = served.adapter
+    if served.promoted_as:
+        raise Forbidden(
+            f"{served.promoted_as!r} is an alias. An administrator takes it away, at DELETE /admin/v1/promotions.",
+            code="model_not_deletable",
+        )
     if adapter is None:
         raise Forbidden(
             f"{model_id!r} is no adapter. A model that was pulled is removed by an administrator, at DELETE "
@@ -91,6 +100,17 @@ async def delete_model(request: AnyRequest, model_id: FromPath[str]) -> ASGIApp:
         )
     await remove_adapter(store_of(request), adapter, served.generator)
     return json_response(request, ModelDeleted(id=adapter.name))
+
+
+def _promoted(bases: Mapping[str, ListedModel], made: Promotion) -> ListedModel:
+    base = bases[made.model if made.adapter is None else made.adapter.base]
+    alias = made.alias
+    return dataclasses.replace(base, id=alias, created=made.created, adapter=made.adapter, promoted_as=alias)
+
+
+def _describe_promoted(directory: Directory, made: Promotion, served: ListedModel) -> Model:
+    described = describe_model(directory, served)
+    return described if made.adapter is not None else msgspec.structs.replace(described, root=made.model)
 
 
 def _for_client(request: AnyRequest, model: Model) -> Model:

@@ -53,7 +53,7 @@ def principal_of(connection: Any) -> Principal:
 def may_use(connection: Any, served: ListedModel) -> bool:
     """Whether the key's list, if it has one, holds the model's name or an alias of it; of an adapter, or its base's."""
     models = principal_of(connection).models
-    if models is None or served.id in models:
+    if models is None or served.id in models or (served.promoted_as and served.promoted_as in models):
         return True
     base = served.id if served.adapter is None else served.adapter.base
     return base in models or any(alias in models for alias in services_of(connection).directory.aliases_of(base))
