@@ -120,6 +120,17 @@ async def test_a_model_is_promoted_after_a_question(open_app, server: FakeServer
     ]
 
 
+async def test_a_name_of_applications_is_put_on_what_came_of_it(open_app, server: FakeServer, sees, wait_for) -> None:
+    promoted = {"alias": "orders", "model": f"{data.BASE}:ftjob-2", "previous": 3}
+    server.on("POST", "/admin/v1/promotions", promoted)
+    async with open_app(place="tune") as pilot:
+        await wait_for(pilot, lambda: "its owner's" in sees(pilot))
+        await pilot.press("down", "a", *"orders", "enter")
+        await wait_for(pilot, lambda: "llmos rollback orders" in sees(pilot))
+    [asked] = server.requests("POST", "/admin/v1/promotions")
+    assert asked.body == {"alias": "orders", "model": f"{data.BASE}:ftjob-2", "owner": "key-1"}
+
+
 async def test_a_run_is_paused_and_cancelled(open_app, server: FakeServer, sees, wait_for) -> None:
     for verb in ("pause", "cancel"):
         server.on("POST", f"/admin/v1/jobs/ftjob-3/{verb}", data.details(data.JOBS[0]))

@@ -56,7 +56,9 @@ def run(row: JobInfo, **changes: Any) -> dict[str, Any]:
 
 def adapter(row: JobInfo, **changes: Any) -> AdapterInfo:
     facts = {"name": row.title, "base": BASE, "owner": "key-1", "is_shared": False, "digest": "sha256:0"}
-    return AdapterInfo(**{**facts, "rank": 16, "num_bytes": 9_400_000, "job_id": row.id, "created": 1, **changes})
+    loaded = {"is_loaded": False, "loaded_bytes": 0, "last_used": None}
+    made = {"rank": 16, "num_bytes": 9_400_000, "job_id": row.id, "created": 1}
+    return AdapterInfo(**{**facts, **made, **loaded, **changes})
 
 
 EVAL = {"id": "eval_1", "name": "tidy JSON", "created_at": int(NOW) - 900, "testing_criteria": [{"name": "format"}]}

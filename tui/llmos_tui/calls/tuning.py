@@ -7,7 +7,7 @@ from typing import Any
 
 from llmos_tui.client import Client
 from llmos_tui.wire.common import Anything
-from llmos_tui.wire.tuning import AdapterList, TuningRun, TuningRunList, UploadedFile
+from llmos_tui.wire.tuning import AdapterList, Promotion, TuningRun, TuningRunList, UploadedFile
 
 RUNS = "/v1/fine_tuning/jobs"
 ADAPTERS = "/admin/v1/adapters"
@@ -32,6 +32,12 @@ async def upload_training_file(client: Client, path: Path) -> UploadedFile:
 async def list_adapters(client: Client) -> AdapterList:
     """Everybody's."""
     return await client.get(ADAPTERS, AdapterList)
+
+
+async def put_alias(client: Client, alias: str, model: str, owner: str | None) -> Promotion:
+    """Has that model answer to the alias from now on. owner: of an adapter."""
+    body = {"alias": alias, "model": model, **({} if owner is None else {"owner": owner})}
+    return await client.send("POST", "/admin/v1/promotions", Promotion, body=body)
 
 
 async def share_adapter(client: Client, name: str, owner: str, *, is_shared: bool) -> Anything:

@@ -67,3 +67,11 @@ class Adapter(Wire, frozen=True, kw_only=True):
 
 class AdapterList(Wire, frozen=True, kw_only=True):
     data: list[Adapter] = []
+
+
+class Promotion(Wire, frozen=True, kw_only=True):
+    """model answers to the alias now; previous: the number of what a rollback brings back."""
+
+    alias: str
+    model: str = ""
+    previous: int | None = None

@@ -12,6 +12,7 @@ from textual.message import Message
 from llmos_tui.calls import jobs as job_calls
 from llmos_tui.calls import tuning as calls
 from llmos_tui.client import ClientError
+from llmos_tui.screens.chat.choosing import AskLine
 from llmos_tui.screens.dialog import ConfirmScreen
 from llmos_tui.screens.record import RecordScreen
 from llmos_tui.screens.tune.curve_choice import CurveChoice
@@ -45,6 +46,14 @@ class RunsView(View):
         Binding("p", "pause", "Pause", tooltip="Pause this run, or have it go on", id="tune.pause"),
         Binding("x,delete", "cancel", "Cancel", key_display="x", tooltip="End this run; asks first", id="tune.cancel"),
         Binding("s", "promote", "Promote", tooltip="Its model is everybody's, or its owner's again", id="tune.promote"),
+        Binding(
+            "a",
+            "alias",
+            "Alias",
+            tooltip="Have its model answer to a name of applications'",
+            id="tune.alias",
+            show=False,
+        ),
         Binding("c", "chat", "Chat", tooltip="Try what came of it", id="tune.chat"),
         Binding("e", "evals", "Evals", tooltip="Evals and their runs, side by side", id="tune.evals"),
     ]
@@ -148,7 +157,7 @@ class RunsView(View):
             return True if row is not None and row.job.can_pause and row.job.state not in ENDED else None
         if action == "promote":
             return True if row is not None and row.adapter is not None and row.adapter.owner else None
-        if action == "chat":
+        if action in ("chat", "alias"):
             return True if row is not None and row.model else None
         return True
 
@@ -245,6 +254,25 @@ class RunsView(View):
             text = f"{adapter.name} answers everybody who asks for it.\n{verdict}"
             question = ConfirmScreen("Promote it?", text, yes="Promote", no="Not now")
         self.app.push_screen(question, answered)
+
+    def action_alias(self) -> None:
+        row = self.current
+        if row is None or not row.model:
+            return
+        model, owner = row.model, None if row.adapter is None else row.adapter.owner
+
+        def answered(alias: str | None) -> None:
+            if alias:
+                self.run_worker(self._put_alias(alias, model, owner))
+
+        help = f"Whoever asks for that name gets {model} from now on; requests that run end on what they began with."
+        self.app.push_screen(AskLine("Which name of applications' is to lead to it?", help=help), answered)
+
+    async def _put_alias(self, alias: str, model: str, owner: str | None) -> None:
+        made = await self.host.ask(calls.put_alias(self.client, alias, model, owner))
+        if made is not None:
+            back = "" if made.previous is None else f" `llmos rollback {made.alias}` goes back."
+            self.host.notify(f"{made.model} answers to {made.alias}.{back}", markup=False)
 
     async def _promote(self, adapter: Adapter) -> None:
         change = calls.share_adapter(self.client, adapter.name, adapter.owner, is_shared=not adapter.is_shared)
