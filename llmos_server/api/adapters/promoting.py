@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llmos_server.adapter_contracts import AdapterVersion, Promotion
+from llmos_server.adapter_contracts import TEMPORARY, AdapterVersion, Promotion
 from llmos_server.api.adapters.adapted import adapt
 from llmos_server.api.adapters.finding import find_version
 from llmos_server.api.served import ServedModel
@@ -93,6 +93,8 @@ async def _find_target(services: Services, store: Store, name: str, owner: str |
     try:
         return await services.directory.get(name)
     except ModelNotFound:
+        if suffix.startswith(TEMPORARY):
+            raise
         if not base_name:
             if (promoted := await find_promoted(services, store, name)) is not None:
                 return promoted

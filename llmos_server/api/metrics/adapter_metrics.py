@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from llmos_server.adapter_contracts import AdapterStats
+from llmos_server.adapter_contracts import TEMPORARY, AdapterStats
 from llmos_server.api.served import Directory, ListedModel
 
 MAX_NAMES = 100
@@ -38,7 +38,8 @@ class AdapterRequests:
         if served.adapter is None:
             return
         name = served.adapter.name
-        if name not in self._names and len(self._names) >= MAX_NAMES:
+        is_temporary = name.rpartition(":")[2].startswith(TEMPORARY)
+        if is_temporary or (name not in self._names and len(self._names) >= MAX_NAMES):
             name = "other"
         else:
             self._names.add(name)
