@@ -37,13 +37,6 @@ class PromotionRepository:
         row = await self._database.first(_FOUND, {"alias": alias})
         return None if row is None else self._to_promotion(row)
 
-    async def list(self) -> list[Promotion]:
-        """What holds of each alias, by name."""
-        query = select(*_COLUMNS).where(tuple_(PromotionRow.alias, PromotionRow.number).in_(_LAST))
-        async with self._database.read() as connection:
-            rows = (await connection.execute(query.order_by(PromotionRow.alias))).all()
-        return [self._to_promotion(row) for row in rows]
-
     async def history(self, alias: str) -> list[Promotion]:
         """The newest first."""
         async with self._database.read() as connection:
@@ -97,6 +90,13 @@ class PromotionRepository:
             number = (await connection.execute(delete(PromotionRow).where(_is_of(maker)))).rowcount
             await connection.execute(delete(PromotionRow).where(PromotionRow.alias.in_(held)))
         return number
+
+    async def list(self) -> list[Promotion]:
+        """What holds of each alias, by name."""
+        query = select(*_COLUMNS).where(tuple_(PromotionRow.alias, PromotionRow.number).in_(_LAST))
+        async with self._database.read() as connection:
+            rows = (await connection.execute(query.order_by(PromotionRow.alias))).all()
+        return [self._to_promotion(row) for row in rows]
 
     async def _add(
         self,
