@@ -59,7 +59,7 @@ async def prune(store: Store, wanted: Wanted, now: float) -> Pruned:
                 continue
             limit = int(now * 1000) - days * DAY_MILLISECONDS
         if kind == "adapters" and wanted.key is not None and wanted.older_than is None:
-            done.append(await _prune_promotions(store, owner, wanted.dry_run))
+            done += await _prune_promotions(store, owner, wanted.dry_run)
         done.append(await _prune_kind(store, kind, owner, limit, wanted.dry_run))
     await store.database.forget()
     return Pruned(data=done, dry_run=wanted.dry_run)
@@ -117,11 +117,12 @@ async def _prune_kind(store: Store, kind: Kind, owner: Owner, before: int | None
     return await _remove(store.object_removals, kind, owner, before)
 
 
-async def _prune_promotions(store: Store, owner: Owner, dry_run: bool) -> Removed:
-    """Of all of a key's adapters, which else go on to answer under the aliases that they were promoted to."""
+async def _prune_promotions(store: Store, owner: Owner, dry_run: bool) -> list[Removed]:
+    """Of all of a key's adapters, which else go on to answer under the aliases that they were promoted to; none where
+    there were none."""
     promotions = store.promotions
     number = await (promotions.count_of if dry_run else promotions.remove_of)(owner)
-    return Removed(kind="promotions", num_objects=number, num_bytes=0)
+    return [Removed(kind="promotions", num_objects=number, num_bytes=0)] if number else []
 
 
 async def remove_files(store: Store, owner: Owner, before: int | None) -> tuple[int, int]:

@@ -102,7 +102,7 @@ REFERENCES = {
 }
 
 NAMES_NOTHING_STORED = re.compile(
-    r"stop_token_ids$|(tool_call|tool_use|call|approval_request)_id$"  # Tokens, and calls by the names that they have.
+    r"token_ids$|(tool_call|tool_use|call|approval_request)_id$"  # Tokens, and calls by the names that they have.
     r"|^(messages\.content|system|messages\.tool_calls)\.id$"
     r"|^input\.(?!item_reference)(\w+\.)?id$|^items\.(\w+\.)?id$"  # An item's own; references aren't kept.
 )

@@ -126,7 +126,7 @@ async def test_a_name_of_applications_is_put_on_what_came_of_it(open_app, server
     async with open_app(place="tune") as pilot:
         await wait_for(pilot, lambda: "its owner's" in sees(pilot))
         await pilot.press("down", "a", *"orders", "enter")
-        await wait_for(pilot, lambda: "llmos rollback orders" in sees(pilot))
+        await wait_for(pilot, lambda: server.requests("POST", "/admin/v1/promotions"))
     [asked] = server.requests("POST", "/admin/v1/promotions")
     assert asked.body == {"alias": "orders", "model": f"{data.BASE}:ftjob-2", "owner": "key-1"}
 
