@@ -57,9 +57,14 @@ def body_with(place: str, text: str) -> dict[str, Any]:
     return body
 
 
+@pytest.fixture(scope="module")
+def renderer(smollm2) -> Renderer:
+    return Renderer.load(Path(smollm2.folder))
+
+
 @pytest.fixture
-def real_api(make_api, smollm2) -> Any:
-    return make_api(renderer=Renderer.load(Path(smollm2.folder)), max_model_len=8192)
+def real_api(make_api, renderer) -> Any:
+    return make_api(renderer=renderer, max_model_len=8192)
 
 
 async def special_ids(api: Any, body: dict[str, Any]) -> list[int]:

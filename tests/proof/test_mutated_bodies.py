@@ -54,11 +54,10 @@ BODIES: dict[str, dict[str, Any]] = {
 """Good ones. POST endpoints of the OpenAPI document that are not here get OTHER."""
 OTHER: dict[str, Any] = {"name": "x", "model": "x", "limits": {"a": [1]}}
 SERVER = """
-import collections, functools, importlib.util, pathlib, sys, tempfile
+import collections, functools, pathlib, sys, tempfile
 import uvicorn
-spec = importlib.util.spec_from_file_location("fakes", {fakes!r})
-fakes = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(fakes)
+sys.path.insert(0, {tests!r})
+import fakes
 from llmos_server.api.app import create_api
 from llmos_server.api.http.connections import BoundedProtocol
 from llmos_server.api.served import ModelDirectory, ServedModel
@@ -157,7 +156,7 @@ MUTATIONS: dict[str, Callable[[random.Random, dict[str, Any]], bytes]] = {
 @contextmanager
 def scripted_server(project: Path) -> Iterator[tuple[int, str]]:
     """Process id and URL."""
-    code = SERVER.format(fakes=str(project / "tests" / "fakes.py"))
+    code = SERVER.format(tests=str(project / "tests"))
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
