@@ -22,7 +22,7 @@ _spec.loader.exec_module(_module)
 make_api = _module.make_api
 fakes = _module.fakes
 run_app = _module.run_app_fixture
-signatures_read_once = _module.signatures_read_once
+routes_built_once = _module.routes_built_once
 
 
 @pytest.fixture(scope="session")
