@@ -168,6 +168,7 @@ def run_recipe(
     stop_at: tuple[int, JobStopped] | None = None,
     validation: Path | None = None,
     server: ServerAddress = NO_SERVER,
+    on_check: Callable[[int], None] = lambda step: None,
     **others: Any,
 ) -> TuneResult:
     """others: keys over those of RECIPES and THREE_STEPS. Raises what the run raises."""
@@ -188,7 +189,7 @@ def run_recipe(
     )
     with serving(tiny.answer) if tiny.answer and server is NO_SERVER else nullcontext() as own:
         at = own.address if own else server
-        job = tuner.run(job_id or f"ftjob-{suffix_of(name)}", spec, stop_at, server=at)
+        job = tuner.run(job_id or f"ftjob-{suffix_of(name)}", spec, stop_at, on_check, server=at)
     assert job.result is not None
     return msgspec.json.decode(job.result, type=TuneResult)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import time
 from pathlib import Path
 from typing import Any
 
@@ -148,8 +149,7 @@ def scripted(body: dict[str, Any]) -> tuple[int, Any]:
 
 
 def test_the_servers_engine_samples(tuner: Tuner, tmp_path: Path) -> None:
-    """By the adapter as each step leaves it, under one name; a run that was stopped asks what it would have asked
-    undisturbed."""
+    """By the adapter as each step leaves it, under one name."""
     with serving(scripted) as whole:
         run_recipe(tuner, "grpo", tmp_path, job_id="ftjob-engine", server=whole.address)
     [name] = {one["model"] for one in whole.asked}
@@ -162,14 +162,39 @@ def test_the_servers_engine_samples(tuner: Tuner, tmp_path: Path) -> None:
     assert all(0.2 < told[step]["sampling/importance_sampling_ratio/mean"] < 5 for step in (1, 2, 3))
     assert tuner.adapters("ftjob-engine") == [name, f"{tuner.model}:grpo"]  # This server deletes none.
 
-    options: dict[str, Any] = {"job_id": "ftjob-halved", "save_strategy": "steps", "save_steps": 2}
-    with serving(scripted) as stopped:
+
+def test_a_stop_while_the_engine_samples_keeps_the_step(tuner: Tuner, tmp_path: Path) -> None:
+    """What goes on from there asks what it would have asked undisturbed."""
+    is_held = True
+
+    def slow(body: dict[str, Any]) -> tuple[int, Any]:
+        while is_held and len(server.asked) > 2:
+            time.sleep(0.05)
+        return scripted(body)
+
+    def stop(step: int) -> None:
+        nonlocal is_held
+        if is_held and len(server.asked) == 4:
+            is_held = False
+            raise Interrupted
+
+    options: dict[str, Any] = {"job_id": "ftjob-halved", "save_strategy": "steps", "save_steps": 3}
+    with serving(slow) as server:
         with pytest.raises(Interrupted):
-            run_recipe(tuner, "grpo", tmp_path, stop_at=(1, Interrupted()), server=stopped.address, **options)
-        run_recipe(tuner, "grpo", tmp_path, server=stopped.address, **options)
-    assert sorted(one["seed"] for one in stopped.asked) == sorted(one["seed"] for one in whole.asked)
-    assert [one["model"][-2:] for one in stopped.asked] == ["-1"] * 2 + ["-2"] * 4
-    assert losses(tuner, "ftjob-halved", "reward") == losses(tuner, "ftjob-engine", "reward")
+            run_recipe(tuner, "grpo", tmp_path, on_check=stop, server=server.address, **options)
+        run_recipe(tuner, "grpo", tmp_path, server=server.address, **options)
+    seeds = [one["seed"] for one in server.asked]
+    assert [one["model"][-2:] for one in server.asked] == ["-1"] * 4 + ["-2"] * 4
+    assert sorted(seeds[2:4]) == sorted(seeds[4:6])
+    assert len(set(seeds)) == 3 * 2
+    assert any("behind step 1 of 3" in text for text in tuner.messages("ftjob-halved"))
+
+
+def test_a_student_is_sampled_by_the_engine_too(tuner: Tuner, tmp_path: Path) -> None:
+    with serving(scripted) as server:
+        run_recipe(tuner, "distillation", tmp_path, job_id="ftjob-student", server=server.address, max_steps=1)
+    assert {one["n"] for one in server.asked} == {1}
+    assert len(server.asked) == 8
 
 
 def test_an_engine_that_refuses_ends_the_run(tuner: Tuner, tmp_path: Path) -> None:
