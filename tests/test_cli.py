@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import subprocess
@@ -9,15 +10,20 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
+from job_fakes import job_context
 
+from llmos_server.adapter_contracts import AdapterSpec, AdapterVersion
 from llmos_server.cli import app, main
 from llmos_server.commands.serving import check_exposure
 from llmos_server.doctor import has_failed, print_findings
 from llmos_server.errors import SettingsError
 from llmos_server.finding import Finding
-from llmos_server.settings import ApiSettings
+from llmos_server.settings import ApiSettings, Settings
+from llmos_server.store.store import open_store
 from llmos_server.torch_check import loaded_openmp, openmp_finding
+from llmos_server.training.spec import TunedCheckpoint, TuneResult, TuneSpec
 
 VERBS = [name for name in app if not name.startswith("-")]
 
@@ -121,6 +127,30 @@ class TestServe:
             check_exposure(ApiSettings(host="10.0.0.1"))
 
 
+def keep_adapter(home: Path) -> None:
+    """Made by a job, and promoted."""
+    folder = home / "adapters" / ("a" * 64)
+    folder.mkdir(parents=True)
+    modules = {f"model.layers.0.self_attn.{part}": 2.0 for part in ("q_proj", "v_proj")}
+    (folder / "adapter.json").write_bytes(msgspec.json.encode(AdapterSpec(rank=8, scales=modules)))
+    adapter = AdapterVersion(
+        name="tiny:1b:tidy", base="tiny:1b", base_digest="sha256:0", digest=f"sha256:{'a' * 64}", folder=str(folder),
+        rank=8, num_bytes=9, job_id="ftjob-1", created=1,
+    )  # fmt: skip
+    step = TunedCheckpoint(step=12, model=f"{adapter.name}-ckpt-step-12", created=1, metrics={"valid_loss": 0.25})
+    result = TuneResult(num_examples=40, total_steps=12, trained_tokens=900, checkpoints=[step], model=adapter.name)
+    with job_context(home, "tune", TuneSpec(method="sft", model="tiny:1b"), job_id="ftjob-1") as context:
+        context.log("The engine computes what was trained: 1e-6 in exact numerics, 0.01 in fast.")
+        context.finish(result)
+
+    async def register() -> None:
+        async with open_store(Settings(home=home)) as store:
+            await store.adapters.register(adapter)
+            await store.promotions.promote("orders", adapter.name, adapter.digest, adapter, "")
+
+    asyncio.run(register())
+
+
 class TestModels:
     def test_nothing_is_here_at_first(self, run) -> None:
         assert "llmos pull" in run("list")[1]
@@ -132,6 +162,21 @@ class TestModels:
             assert status == 1
             assert err.startswith("llmos: ")
             assert "Traceback" not in err
+
+    def test_an_adapter_is_shown_with_its_content_its_training_and_its_aliases(self, run, own_home: Path) -> None:
+        keep_adapter(own_home)
+        name = "tiny:1b:tidy"
+        shown = json.loads(run("show", name, "--json")[1])
+        assert (shown["adapter"]["rank"], shown["adapter"]["is_loaded"], shown["aliases"]) == (8, False, ["orders"])
+        assert (shown["content"]["targets"], shown["content"]["scales"]) == (["q_proj", "v_proj"], [2.0])
+        assert shown["content"]["files"].keys() == {"adapter.json"}
+        lines = run("show", name)[1]
+        for told in (
+            "q_proj, v_proj (2 modules)", "orders", "sft", "40 examples, 12 steps", "valid_loss 0.25", "in fast.",
+        ):  # fmt: skip
+            assert told in lines
+        status, _, err = run("show", "tiny:1b:nothing")
+        assert (status, "is no adapter that is known here" in err) == (1, True)
 
     def test_a_missing_file_can_not_be_pulled(self, run, tmp_path: Path) -> None:
         status, _, err = run("pull", f"file:{tmp_path}/none.gguf")

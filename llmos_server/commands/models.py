@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from llmos_server.commands.adapter_show import find_adapter, in_lines
 from llmos_server.commands.model_server import act_on, list_on, pull_on, remove_on
 from llmos_server.commands.shared import (
     ConfigFlag,
@@ -76,11 +77,15 @@ def show(
     /,
     *,
     structure: Annotated[bool, Switch, Parameter(help="Its modules and tensors as a tree.")] = False,
+    owner: Annotated[
+        str | None,
+        Parameter(help="Of an adapter: the id of the key that made it, where several have one of that name."),
+    ] = None,
     json: JsonFlag = False,
     url: ServerUrl = None,
     config: ConfigFlag = None,
 ) -> None:
-    """Show what is known about one model.
+    """Show what is known about one model, or one adapter: of that its content, its training and its aliases, too.
 
     Example: llmos show smollm2:135m --structure
     """
@@ -88,20 +93,30 @@ def show(
     if structure:
         _show_structure(server, name, config, as_json=json)
         return
-    if server:
-        wanted = open_registry(config).resolve(name)
-        version = next((v for v in _versions_on(server) if v["name"] in (name, wanted)), None)
-        if version is None:
-            from llmos_server.errors import ModelNotFound
+    from llmos_server.errors import InvalidRequest, ModelNotFound
 
-            raise ModelNotFound(f"The server has no model {name!r}. Fetch it with: llmos pull {name}")
-    else:
-        version = _described(open_registry(config).get(name))
+    try:
+        version = _version_on(server, name, config) if server else _described(open_registry(config).get(name))
+    except (ModelNotFound, InvalidRequest):
+        adapter = find_adapter(server, name, owner, config)
+        if adapter is None:
+            raise
+        version = adapter if json else in_lines(adapter)
     if json:
         print_json(version)
         return
     for key, value in version.items():
         print(f"{key:<15} {_in_words(value)}")
+
+
+def _version_on(server: str, name: str, config: Path | None) -> dict[str, Any]:
+    wanted = open_registry(config).resolve(name)
+    version = next((v for v in _versions_on(server) if v["name"] in (name, wanted)), None)
+    if version is None:
+        from llmos_server.errors import ModelNotFound
+
+        raise ModelNotFound(f"The server has no model {name!r}. Fetch it with: llmos pull {name}")
+    return version
 
 
 def _show_structure(server: str | None, name: str, config: Path | None, *, as_json: bool) -> None:

@@ -87,6 +87,8 @@ async def test_one_is_loaded_ahead_of_its_first_request_and_unloaded(server: Ser
     assert (loaded.status_code, loaded.json()["is_loaded"], loaded.json()["loaded_bytes"]) == (200, True, 9)
     assert [one.digest for one in server.api.generator.adapters] == [digest]
     assert server.api.generator.num_holds == 0
+    one = (await server.call("GET", f"/{NAME}?owner=ann")).json()
+    assert (one["adapter"], one["training"], one["aliases"]) == (loaded.json(), None, [])
     listed = (await server.call("GET")).json()["data"]
     assert [(one["owner"], one["is_loaded"], one["last_used"]) for one in listed] == [
         ("ann", True, None),

@@ -5,17 +5,18 @@ from __future__ import annotations
 import structlog
 from litestar import get, post
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import JSONBody
+from litestar.params import FromPath, FromQuery, JSONBody
 from litestar.types import ASGIApp
 
-from llmos_server.adapter_contracts import AdapterVersion, LoadedAdapter
-from llmos_server.api.adapters.finding import find_version, loaded_adapters
+from llmos_server.adapter_contracts import AdapterVersion
+from llmos_server.api.adapters.details import read_details
+from llmos_server.api.adapters.finding import describe_version, find_version, loaded_adapters
 from llmos_server.api.bodies import fields
 from llmos_server.api.bodies.body import WireBody
 from llmos_server.api.generation.starting import AnyRequest
 from llmos_server.api.http.access import require_admin
 from llmos_server.api.http.responses import ERRORS, json_response
-from llmos_server.api.schemas.admin_adapters import AdapterInfo, AdapterList, AdapterNameRequest
+from llmos_server.api.schemas.admin_adapters import AdapterDetails, AdapterInfo, AdapterList, AdapterNameRequest
 from llmos_server.api.services import Services, services_of, store_of
 from llmos_server.store.owners import EVERYBODY
 
@@ -38,7 +39,23 @@ class AdapterBody(WireBody[AdapterNameRequest]):
 async def list_adapters(request: AnyRequest) -> ASGIApp:
     found = await store_of(request).adapters.list(EVERYBODY)
     loaded = loaded_adapters(services_of(request).directory)
-    return json_response(request, AdapterList(data=[_describe(adapter, loaded) for adapter in found]))
+    return json_response(
+        request,
+        AdapterList(data=[describe_version(adapter, loaded.get((adapter.base, adapter.digest))) for adapter in found]),
+    )
+
+
+@get(
+    "/admin/v1/adapters/{adapter_name:path}",
+    guards=[require_admin],
+    tags=["Administration"],
+    summary="All about one adapter: its content, its training, its aliases",
+    responses={200: ResponseSpec(AdapterDetails, description="The adapter."), **{s: ERRORS[s] for s in (400, 404)}},
+)
+async def get_adapter(request: AnyRequest, adapter_name: FromPath[str], owner: FromQuery[str | None] = None) -> ASGIApp:
+    store = store_of(request)
+    adapter = await find_version(store.adapters, str(adapter_name).removeprefix("/"), owner)
+    return json_response(request, await read_details(store, adapter, describe_adapter(services_of(request), adapter)))
 
 
 @post(
@@ -79,25 +96,8 @@ async def _share(request: AnyRequest, data: AdapterNameRequest, *, is_shared: bo
 
 
 def describe_adapter(services: Services, adapter: AdapterVersion) -> AdapterInfo:
-    return _describe(adapter, loaded_adapters(services.directory))
+    loaded = loaded_adapters(services.directory)
+    return describe_version(adapter, loaded.get((adapter.base, adapter.digest)))
 
 
-def _describe(adapter: AdapterVersion, loaded: dict[tuple[str, str], LoadedAdapter]) -> AdapterInfo:
-    found = loaded.get((adapter.base, adapter.digest))
-    return AdapterInfo(
-        name=adapter.name,
-        base=adapter.base,
-        owner=adapter.owner,
-        is_shared=adapter.is_shared,
-        digest=adapter.digest,
-        rank=adapter.rank,
-        num_bytes=adapter.num_bytes,
-        job_id=adapter.job_id,
-        created=adapter.created,
-        is_loaded=found is not None,
-        loaded_bytes=0 if found is None else found.num_bytes,
-        last_used=None if found is None else found.last_used,
-    )
-
-
-ADAPTER_HANDLERS = [list_adapters, share_adapter, unshare_adapter]
+ADAPTER_HANDLERS = [list_adapters, get_adapter, share_adapter, unshare_adapter]

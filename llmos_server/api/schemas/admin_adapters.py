@@ -37,3 +37,39 @@ class AdapterInfo(Struct, kw_only=True):
 class AdapterList(Struct, kw_only=True):
     object: Literal["list"] = "list"
     data: list[AdapterInfo]
+
+
+class AdapterContent(Struct, kw_only=True):
+    folder: str
+    """On the server's machine."""
+    files: dict[str, int]
+    """Name -> bytes; none where they are gone."""
+    targets: list[str]
+    """What the changed modules are called in each layer: "q_proj" ..."""
+    num_modules: int
+    scales: list[float]
+    """The different ones of its modules."""
+
+
+class AdapterTraining(Struct, kw_only=True):
+    """What its job told, as long as that is kept."""
+
+    job_id: str
+    method: str
+    num_examples: int
+    total_steps: int
+    trained_tokens: int
+    metrics: dict[str, float]
+    """At its checkpoint, or the last one: train_loss, valid_loss and others."""
+    verified: str
+    """How far what is served is from what was trained, in words; "" of a checkpoint."""
+    gate: str
+    """What its gate said, or ""."""
+
+
+class AdapterDetails(Struct, kw_only=True):
+    adapter: AdapterInfo
+    content: AdapterContent
+    training: AdapterTraining | None
+    aliases: list[str]
+    """That lead to it now."""
