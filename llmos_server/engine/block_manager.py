@@ -129,6 +129,8 @@ class BlockManager:
     def grow(self, sequence: Sequence, num_tokens: int) -> bool:
         """Make its pages hold num_tokens; False (and no change) when too few are free."""
         num_new = self.num_pages_for(num_tokens) - len(sequence.pages)
+        if num_new <= 0:  # As in most steps.
+            return True
         if num_new > self.num_free_pages:
             return False
         sequence.pages.extend(self._take() for _ in range(num_new))
