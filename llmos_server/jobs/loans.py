@@ -10,8 +10,6 @@ from llmos_server.job_contracts import JobKind
 
 LENT_TO: tuple[JobKind, ...] = ("tune",)
 """Other kinds ask the engine, and need little themselves."""
-WAITS = "waits for memory"
-"""What such a job does meanwhile."""
 
 
 class Lender(Protocol):
@@ -38,6 +36,11 @@ class Loans:
     def is_ready(self) -> bool:
         """One more may begin."""
         return self._lender is None or (self._asked is not None and self._asked.done() and not self._asked.cancelled())
+
+    @property
+    def detail(self) -> str:
+        """What such a job does meanwhile."""
+        return f"waits for {self._num_bytes / 1e9:.1f} GB of memory (jobs.memory_bytes)"
 
     def ask(self) -> None:
         """For the next one, unless that has been done."""

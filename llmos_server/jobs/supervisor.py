@@ -16,7 +16,7 @@ from llmos_server.errors import StoreUnavailable
 from llmos_server.files.job_folders import LOG, JobFolders
 from llmos_server.job_contracts import Job, JobKind, LeaseLost, ServerAddress
 from llmos_server.jobs.launcher import JobLauncher, JobProcess, SubprocessJobs
-from llmos_server.jobs.loans import LENT_TO, WAITS, Lender, Loans
+from llmos_server.jobs.loans import LENT_TO, Lender, Loans
 from llmos_server.jobs.process_config import configure
 from llmos_server.jobs.watch import RunWatch
 from llmos_server.settings import Settings
@@ -138,7 +138,7 @@ class JobSupervisor:
         await asyncio.sleep(0)
         if self._loans.is_ready:
             return kinds
-        await self._leases.tell_waiting(wanting, WAITS, self._now())
+        await self._leases.tell_waiting(wanting, self._loans.detail, self._now())
         return [kind for kind in kinds if kind not in wanting]
 
     def _kinds_with_room(self) -> list[JobKind]:

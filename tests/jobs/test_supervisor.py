@@ -18,7 +18,6 @@ from job_servers import PROCESSES, Server, ThreadJobs, job_server
 from sqlalchemy import select
 
 from llmos_server.files.job_folders import JobFolders
-from llmos_server.jobs.loans import WAITS
 from llmos_server.jobs.sweeping import JobSweeping
 from llmos_server.settings import Settings
 from llmos_server.store.owners import EVERYBODY
@@ -161,19 +160,19 @@ class FakeLender:
 
 
 async def test_a_tuning_job_waits_for_memory_and_gives_it_back(tmp_path: Path) -> None:
-    lender = FakeLender()
-    async with job_server(tmp_path, ThreadJobs(), lender=lender, memory_bytes=77) as server:
+    lender, waits = FakeLender(), "waits for 2.5 GB of memory (jobs.memory_bytes)"
+    async with job_server(tmp_path, ThreadJobs(), lender=lender, memory_bytes=25 * 10**8) as server:
         await add(server, steps=3, seconds=0.05)
         await add(server, "given_up", steps=1)
         await add(server, "batch", "batch", steps=1)
         assert (await server.until("batch")).status == "succeeded"
-        await server.until("job_1", lambda job: job.detail == WAITS)
+        await server.until("job_1", lambda job: job.detail == waits)
         assert (await server.job("given_up")).status == "queued"
         lender.may_lend.release()
         await server.until("job_1", lambda job: job.status == "running")
-        assert lender.lent == [77]
+        assert lender.lent == [25 * 10**8]
         await server.until("job_1")
-        await server.until("given_up", lambda job: job.detail == WAITS)
+        await server.until("given_up", lambda job: job.detail == waits)
         given_up = await server.queue.wish(EVERYBODY, "given_up", "cancel")
         assert (given_up.status, given_up.detail) == ("cancelled", "")
         assert lender.lent == []
