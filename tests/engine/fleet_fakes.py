@@ -44,13 +44,18 @@ class FakeWorker:
         self.may_end.set()
         self._loads = loads
         self.num_pages: list[int] = []
-        """That it was told to have."""
+        """That it had, one after the other."""
         self.may_resize = asyncio.Event()
         self.may_resize.set()
 
+    @property
+    def num_bytes(self) -> int:
+        """Of a size of one: half of it is pages that it can give back."""
+        return SIZE * (self.num_pages[-1] if self.num_pages else 8) // 8
+
     async def resize_pool(self, num_pages: int) -> None:
-        self.num_pages.append(num_pages)
         await self.may_resize.wait()
+        self.num_pages.append(num_pages)
 
     async def start(self) -> None:
         self.pid = 2**30  # Nobody's.

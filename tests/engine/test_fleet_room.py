@@ -118,7 +118,8 @@ async def test_who_is_admitted_too_late_is_told_of_the_limit_and_keeps_nothing(b
 
 @pytest.mark.parametrize("seed", range(6))
 async def test_many_clients_of_three_models_where_two_fit(bench, seed: int) -> None:
-    """Each gets the right model's answer, also those that come while theirs is being evicted; some leave early."""
+    """Each gets the right model's answer, also those that come while theirs is being evicted; some leave early. Jobs
+    borrow memory meanwhile."""
     random_numbers = random.Random(seed)
     b = bench(budget=2, patience=0.01)
     answers: list[bool] = []
@@ -146,12 +147,24 @@ async def test_many_clients_of_three_models_where_two_fit(bench, seed: int) -> N
                 answers.append(answered[0] == name and worker.state == "ready")
             finally:
                 worker.num_running -= 1
-            assert sum(SIZE for _ in FakeWorker.alive) <= 2 * SIZE
+            check_room()
+
+    def check_room() -> None:
+        assert sum(worker.num_bytes for worker in FakeWorker.alive) + b.fleet.status().lent_bytes <= 2 * SIZE
+
+    async def job() -> None:
+        for _ in range(5):
+            loan = await b.fleet.lending.borrow(random_numbers.choice([SIZE // 4, SIZE]))
+            check_room()
+            await asyncio.sleep(random_numbers.random() * 0.02)
+            b.fleet.lending.give_back(loan)
+            await asyncio.sleep(0.002)
 
     async with asyncio.timeout(60):
-        await asyncio.gather(*(client() for _ in range(12)))
+        await asyncio.gather(*(client() for _ in range(12)), job())
     assert len(answers) > 80
     assert all(answers)
     status = b.fleet.status()
     assert [(model.num_open_requests, model.num_waiting) for model in status.models] == [(0, 0)] * 3
     assert len(b.workers) > 3
+    assert (status.lent_bytes, status.used_bytes) == (0, sum(worker.num_bytes for worker in FakeWorker.alive))
