@@ -37,14 +37,15 @@ class _Body(msgspec.Struct):
     error: Refusal
 
 
-def create_client(server: ServerAddress, num_connections: int) -> httpx2.AsyncClient:
+def create_client(server: ServerAddress, num_connections: int, *, uses_environment: bool = False) -> httpx2.AsyncClient:
+    """uses_environment: its proxies, for servers that aren't this machine's."""
     key = {"Authorization": f"Bearer {server.key}"} if server.key else {}
     return httpx2.AsyncClient(
         base_url=server.base_url,
         headers={"Content-Type": "application/json", **key},
         timeout=httpx2.Timeout(None, connect=CONNECT_SECONDS),
         limits=httpx2.Limits(max_connections=num_connections, max_keepalive_connections=num_connections),
-        trust_env=False,
+        trust_env=uses_environment,
     )
 
 

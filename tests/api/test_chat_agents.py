@@ -93,6 +93,7 @@ async def test_what_cannot_be_had_together_is_refused(make_agent):
     api = make_agent("Hi")
     for fields, param in (
         ({"tools": [ADD], "n": 2}, "n"),
+        ({"tools": [ADD], "return_token_ids": True}, "return_token_ids"),
         ({"tools": [{"type": "plugin_tool", "name": "pay"}]}, "tools"),
         ({"tools": [{"type": "plugin_tool", "name": "nope"}]}, "tools[0].name"),
         ({"tools": [ADD, {"type": "web_search"}]}, "tools[1].type"),

@@ -205,8 +205,11 @@ def test_an_engine_that_refuses_ends_the_run(tuner: Tuner, tmp_path: Path) -> No
         run_recipe(tuner, "grpo", tmp_path, job_id="ftjob-alone", use_vllm=True)
 
 
-def test_a_teachers_answers_are_kept_as_they_come(tuner: Tuner, tmp_path: Path) -> None:
-    """A run that goes on asks for the others alone. What can't be learned is left out and told."""
+def test_a_teachers_answers_are_kept_as_they_come(
+    tuner: Tuner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that goes on asks for the others alone. What can't be learned is left out and told. The teacher is another
+    server's here, by the environment."""
     busy, asked = iter([503, 429]), list[str]()
     limit = 8
 
@@ -221,13 +224,17 @@ def test_a_teachers_answers_are_kept_as_they_come(tuner: Tuner, tmp_path: Path) 
         told["choices"][0]["finish_reason"] = "length" if "Ben" in question else "stop"
         return status, told
 
-    options: dict[str, Any] = {"job_id": "ftjob-taught", "teacher_concurrency": 1}
-    with serving(answer) as server, pytest.raises(JobFailed, match="What it answered before is kept"):
-        run_recipe(tuner, "distillation_answers", tmp_path, server=server.address, **options)
-    assert {one["path"] for one in server.asked} == {"/v1/chat/completions"}
+    monkeypatch.setenv("TEACHER_API_KEY", "secret")
+    options: dict[str, Any] = {"job_id": "ftjob-taught", "teacher_concurrency": 1, "teacher_server": "environment"}
+    with serving(answer) as server:
+        monkeypatch.setenv("TEACHER_BASE_URL", f"{server.address.base_url}/v1")
+        with pytest.raises(JobFailed, match="What it answered before is kept"):
+            run_recipe(tuner, "distillation_answers", tmp_path, **options)
+    assert {(one["path"], one["authorization"]) for one in server.asked} == {("/v1/chat/completions", "Bearer secret")}
     limit = 100
     with serving(answer) as server:
-        run_recipe(tuner, "distillation_answers", tmp_path, server=server.address, **options)
+        monkeypatch.setenv("TEACHER_BASE_URL", server.address.base_url)
+        run_recipe(tuner, "distillation_answers", tmp_path, **options)
     assert len(asked) == len(set(asked)) == 24
     assert len(server.asked) == 24 - 8
     [told] = [text for text in tuner.messages("ftjob-taught") if text.startswith("large gave")]

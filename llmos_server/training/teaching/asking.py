@@ -69,7 +69,8 @@ class Teacher:
             self._journal.sync()
 
     async def _ask_all(self, missing: Iterator[tuple[PromptExample, int]], on_answer: Callable[[], None]) -> None:
-        async with create_client(self._server, self._keys.teacher_concurrency) as client:
+        elsewhere = self._keys.teacher_server == "environment"
+        async with create_client(self._server, self._keys.teacher_concurrency, uses_environment=elsewhere) as client:
 
             async def work() -> None:
                 for prompt, number in missing:

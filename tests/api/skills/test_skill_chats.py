@@ -46,6 +46,7 @@ class TestChat:
             ({"content": ""}, "messages"),
             ({"n": 2}, "n"),
             ({"logprobs": True}, "logprobs"),
+            ({"return_token_ids": True}, "return_token_ids"),
             ({"response_format": {"type": "json_object"}}, "response_format"),
             ({"model": "skill:none"}, "model"),
             ({"messages": [{"role": "assistant", "content": "x"}]}, "messages[0].role"),
