@@ -63,6 +63,13 @@ class Guarded:
         number = torch.tensor(inputs["input_ids"].numel(), device=self.args.device)
         self.state.num_input_tokens_seen += int(self.accelerator.gather(number).sum())
 
+    def _load_from_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        """PEFT reads an adapter in float32, also where it is trained in fewer bits, as over a base in 4."""
+        kinds = {name: weight.dtype for name, weight in self.model.named_parameters()}
+        super()._load_from_checkpoint(*args, **kwargs)  # type: ignore[misc]
+        for name, weight in self.model.named_parameters():
+            weight.data = weight.data.to(kinds[name])
+
     def _get_output_dir(self, trial: Any) -> str:
         return str(self.staging)
 
