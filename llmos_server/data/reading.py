@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from llmos_server.data.examples import Example
-from llmos_server.data.report import Report, ReportWriter
+from llmos_server.data.report import Report, check_file
 from llmos_server.data.scanning import Scan
 from llmos_server.errors import InvalidRequest
 
@@ -26,15 +26,13 @@ def read_examples(
     param: str = "training_file",
     on_report: Callable[[Report], None] = lambda report: None,
 ) -> Iterator[Example]:
-    """In the file's order. on_report: told what else was found in a file that is good, at its end. Raises BadExamples,
-    which tells of the whole file, behind the examples before the first line that isn't good, so that nothing is passed
-    over; and OSError."""
-    writer = ReportWriter(scan.format)
-    for scanned in scan.file(path):
-        writer.add(scanned)
-        if scanned.example is not None and writer.report.is_good:
-            yield scanned.example
-    report = writer.finish()
+    """In the file's order, once every line is known to be good: what comes of examples takes far longer than a second
+    reading. on_report: told what else was found in a file that is good. Raises BadExamples, which tells of the whole
+    file; and OSError."""
+    report = check_file(path, scan)
     if not report.is_good:
         raise BadExamples(report, param)
     on_report(report)
+    for scanned in scan.file(path):
+        if scanned.example is not None:
+            yield scanned.example

@@ -110,7 +110,8 @@ class AdapterPublisher:
     def _compared(self, served: Any, step: int) -> str:
         """A base in 4 bits is not what is served: how far it is from that is told. Raises JobFailed."""
         difference = compare_with_served(self._model, served, self._sequences)
-        self._run.results.metrics(step, {"four_bit_difference": difference})
+        if difference != self._run.results.state.four_bit_difference:  # Else told already, with its checkpoint.
+            self._run.results.metrics(step, {"four_bit_difference": difference})
         self._run.results.note(four_bit_difference=difference)
         return f" Over its base in 4 bits, in which it was trained, they differ by {difference:.4f} on average."
 

@@ -101,6 +101,8 @@ def test_what_four_bits_learned_for_themselves_is_not_served(
     tuner: Tuner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(four_bits, "FOUR_BIT_TOLERANCE", 0.001)
+    run_recipe(tuner, "sft_qlora", tmp_path, job_id="ftjob-near", max_steps=1)  # As its base is that far itself.
+    monkeypatch.setattr(four_bits, "ADDED_TOLERANCE", -1.0)
     with pytest.raises(JobFailed, match="Train without load_in_4bit"):
         run_recipe(tuner, "sft_qlora", tmp_path, job_id="ftjob-apart", max_steps=1)
 
