@@ -124,6 +124,7 @@ def test_a_classifier_has_the_datas_labels(tuner: Tuner, tmp_path: Path) -> None
         ("distillation_answers", {"teacher_server": "environment"}, "needs TEACHER_BASE_URL"),
         ("distillation_answers", {"teacher_num_answers": 2}, "at temperature 0 all answers are the same"),
         ("sft_qlora", {"use_dora": True}, "can't be trained, nor merged"),
+        ("grpo", {"load_in_4bit": True, "use_vllm": True, "server": "http://127.0.0.1:9"}, "its base is in 4 bits"),
         ("reward", {"load_in_4bit": True}, "can't be trained, nor merged"),
     ],
 )

@@ -51,6 +51,8 @@ def why_not(run: Run, trainer: Any, values: Mapping[str, Any]) -> str:
         return "no server of this home runs"
     if not is_served_as_adapter(values):
         return "all weights are trained, and the engine would have to load a whole model at every step"
+    if values.get("load_in_4bit"):
+        return "its base is in 4 bits, and would be another model in the engine"
     if trainer.accelerator.num_processes > 1:
         return "several processes train"
     if own := next((key for key in OWN_KEYS if values.get(key)), None):
