@@ -15,7 +15,7 @@ from sampling_server import serving
 from tiny_model import conversations, write_lines
 
 from llmos_server.errors import InvalidRequest
-from llmos_server.job_contracts import Interrupted, JobFailed, Paused
+from llmos_server.job_contracts import Interrupted, JobFailed, Paused, ServerAddress
 from llmos_server.plugins.host import load_plugins
 from llmos_server.registry.classifier_folders import read_classifier_spec
 from llmos_server.registry.registry import Registry
@@ -30,6 +30,7 @@ NORMALISED = {"lora_target_modules": "all-linear", "report_to": []}
 """What TRL makes of [all-linear] and of none."""
 STOPPED = ("grpo", "masked_lm")
 """Those whose data are drawn anew at each step: answers, hidden tokens. The others are stopped in the proofs."""
+NOBODY = ServerAddress("http://127.0.0.1:9", "key")
 pytestmark = pytest.mark.filterwarnings("ignore")  # Of the libraries, which warn of their own versions to come.
 
 
@@ -124,7 +125,7 @@ def test_a_classifier_has_the_datas_labels(tuner: Tuner, tmp_path: Path) -> None
         ("distillation_answers", {"teacher_server": "environment"}, "needs TEACHER_BASE_URL"),
         ("distillation_answers", {"teacher_num_answers": 2}, "at temperature 0 all answers are the same"),
         ("sft_qlora", {"use_dora": True}, "can't be trained, nor merged"),
-        ("grpo", {"load_in_4bit": True, "use_vllm": True, "server": "http://127.0.0.1:9"}, "its base is in 4 bits"),
+        ("grpo", {"load_in_4bit": True, "use_vllm": True, "server": NOBODY}, "its base is in 4 bits"),
         ("reward", {"load_in_4bit": True}, "can't be trained, nor merged"),
     ],
 )
