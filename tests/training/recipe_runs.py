@@ -86,7 +86,7 @@ RECIPES: dict[str, Tiny] = {
     "sft_qlora": Tiny(lines=conversations, model="{base}:sft-qlora", losses=[5.7583, 5.751, 5.7095]),
     "sft_dora": Tiny(lines=conversations, model="tiny:sft-dora", losses=[5.7571, 5.7472, 5.7103]),
     "sft_full": Tiny(lines=conversations, model="tiny:sft-full", losses=[5.7571, 5.7472, 5.7119]),
-    "dpo": Tiny(lines=preferences, model="{base}:dpo", losses=[0.6931, 0.6931, 0.6909]),
+    "dpo": Tiny(lines=preferences, values={"learning_rate": 1e-2}, model="{base}:dpo", losses=[0.6931, 0.6931, 0.4819]),
     "kto": Tiny(lines=ratings, values={"learning_rate": 1e-2}, model="{base}:kto", losses=[0.5, 0.5, 0.4376]),
     "orpo": Tiny(lines=preferences, model="{base}:orpo", losses=[5.8151, 5.8177, 5.7987]),
     "grpo": Tiny(

@@ -108,6 +108,12 @@ def test_what_four_bits_learned_for_themselves_is_not_served(
         run_recipe(tuner, "sft_qlora", tmp_path, job_id="ftjob-apart", max_steps=1)
 
 
+def test_preferences_of_all_weights_are_beside_a_copy_of_the_base(tuner: Tuner, tmp_path: Path) -> None:
+    result = run_recipe(tuner, "dpo", tmp_path, job_id="ftjob-dpo-full", use_peft=False, max_steps=2)
+    assert result.model == "tiny:dpo"
+    assert losses(tuner, "ftjob-dpo-full") == pytest.approx([0.6931, 0.6931], abs=0.005)
+
+
 def test_a_classifier_has_the_datas_labels(tuner: Tuner, tmp_path: Path) -> None:
     run_recipe(tuner, "sequence_classification", tmp_path, job_id="ftjob-labels", max_steps=1)
     version = Registry(tuner.home, {}, 1.0).get("tiny:sequence-classification")
