@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import torch
+from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 from torch import distributed
 
@@ -48,9 +49,11 @@ def agree(stop: JobStopped | None) -> JobStopped | None:
 
 @contextmanager
 def meet(folder: Path) -> Iterator[None]:
-    """Where there is no GPU, ranks find each other by a file in `folder` instead of a port; with GPUs accelerate does
-    what it does."""
-    if not torch.cuda.is_available():
+    """Where there is no GPU, ranks find each other by a file in `folder` instead of a port; with GPUs as accelerate has
+    it."""
+    if torch.cuda.is_available():
+        PartialState()
+    else:
         place = f"file://{folder / STORE}"
         distributed.init_process_group("gloo", place, PATIENCE, world_size=num_ranks(), rank=rank())
     try:
