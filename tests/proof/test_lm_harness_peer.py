@@ -20,10 +20,10 @@ pytest.importorskip("lm_eval", reason="lm-evaluation-harness isn't installed: pi
 pytestmark = [pytest.mark.proof, pytest.mark.real_model, pytest.mark.filterwarnings("ignore")]
 
 TASKS = ["facts", "facts_shown", "words", "spoken"]
-EXACT_TOLERANCE = 1e-2
-"""Of an answer's log-probability, in float32 on both sides: sums of some tokens each."""
-FAST_TOLERANCE = 0.05
-"""On average, as of fast numerics everywhere."""
+EXACT_TOLERANCE = 1e-3
+"""Of an answer's log-probability, in float32 on both sides."""
+FAST_TOLERANCE = 0.15
+"""On average: an answer has two or three tokens, each of which may be 0.05 off."""
 CAPITALS = (
     "France Paris, Italy Rome, Spain Madrid, Germany Berlin, Japan Tokyo, China Beijing, Egypt Cairo, Russia Moscow"
 )
