@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import openai
 import pytest
 import tiny_models
@@ -61,7 +62,9 @@ def test_a_job_leaves_names_that_answer(client: openai.OpenAI) -> None:
 
 
 def test_reinforcement_samples_by_the_servers_own_engine(client: openai.OpenAI, home: Path) -> None:
-    """In exact numerics the engine's probabilities are the trainer's. What was pushed on the way is gone."""
+    """In exact numerics the engine's probabilities are the trainer's. What was pushed on the way is gone, from the
+    engine, too."""
+    num_loaded = adapter_metric(client, "adapters_loaded")
     lines = [{"messages": [{"role": "user", "content": text}], "answer": wanted} for text, wanted in orders(8, seed=3)]
     content = "".join(json.dumps(line) + "\n" for line in lines).encode()
     file = client.files.create(file=("questions.jsonl", content), purpose="fine-tune")
@@ -83,6 +86,14 @@ def test_reinforcement_samples_by_the_servers_own_engine(client: openai.OpenAI, 
     roots = {model.id: model.root for model in client.models.list() if model.parent}  # type: ignore[attr-defined]
     assert not any(":." in name for name in roots)
     assert {f"sha256:{folder.name}" for folder in (home / "home" / "adapters").iterdir()} == set(roots.values())
+    assert adapter_metric(client, "adapters_loaded") == num_loaded
+    assert adapter_metric(client, "adapter_loads_total") >= 3
+
+
+def adapter_metric(client: openai.OpenAI, name: str) -> float:
+    """Of all engines."""
+    text = httpx2.get(str(client.base_url.copy_with(path="/metrics"))).text
+    return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(f"llmos:{name}{{"))
 
 
 def test_a_job_that_is_cancelled_ends_within_a_step(client: openai.OpenAI) -> None:

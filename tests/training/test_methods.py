@@ -242,6 +242,8 @@ def test_a_teachers_answers_are_kept_as_they_come(
             run_recipe(tuner, "distillation_answers", tmp_path, **options)
     assert {(one["path"], one["authorization"]) for one in server.asked} == {("/v1/chat/completions", "Bearer secret")}
     limit = 100
+    with (tuner.checkpoints("ftjob-taught").parent / "answers.jsonl").open("ab") as kept:
+        kept.write(b'{"prompt": "a line that a kill has to')
     with serving(answer) as server:
         monkeypatch.setenv("TEACHER_BASE_URL", server.address.base_url)
         run_recipe(tuner, "distillation_answers", tmp_path, **options)
