@@ -13,7 +13,7 @@ export TORCH
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev model clients serve test lint types proof bench bench-peers screenshots clean
+.PHONY: help install venv install-dev model clients serve test run-tests lint types proof bench bench-peers screenshots clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,7 +21,10 @@ help: ## List the targets
 install: ## Set up .venv with everything that serving needs
 	@scripts/install
 
-install-dev: ## Set up .venv with what tests and checks need, too
+venv:
+	@scripts/install venv
+
+install-dev: venv ## Set up .venv with what tests and checks need, too
 	@scripts/install dev
 
 serve: install ## Set up, pull the default model, serve on 127.0.0.1:8000
@@ -31,11 +34,14 @@ model: install-dev ## Pull the default models for the tests
 	@$(BIN)/llmos pull smollm2:135m || echo "The default model can't be had now: tests that need it will be skipped."
 	@$(BIN)/llmos pull all-minilm-l6-v2 || echo "The default encoder can't be had now: tests that need it will be skipped."
 
-clients: install-dev ## Set up the clients of other people that the tests run (.venv-clients, node_modules)
+clients: venv ## Set up the clients of other people that the tests run (.venv-clients, node_modules)
 	@tests/clients/install
 
 test: ## Set up, lint, check types, run the tests
-	@$(MAKE) --no-print-directory -j2 lint types model clients
+	@$(MAKE) --no-print-directory -j2 lint model clients
+	@$(MAKE) --no-print-directory -j2 types run-tests
+
+run-tests:
 	@$(PYTEST) -n $(NUM_TEST_WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: install-dev ## Check style and formatting

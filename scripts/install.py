@@ -1,6 +1,7 @@
 """Set up .venv with LLMOS in it: `make install` and `make test` call this. Python's standard library only.
 
 usage: scripts/install [dev]      "dev" adds what tests, lint and type checks need
+       scripts/install venv       an empty .venv, for what is set up beside the rest
 TORCH=cpu or TORCH=cuda chooses torch's build; without it a machine with an NVIDIA driver gets CUDA, any other CPU.
 A stamp file makes a second run quick; it is keyed by pyproject.toml, constraints.txt, the interpreter and TORCH.
 """
@@ -37,8 +38,11 @@ QUICK = ("--timeout", "10", "--retries", "1")
 
 
 def main(arguments: Sequence[str]) -> int:
+    if list(arguments) == ["venv"]:
+        make_venv()
+        return 0
     if set(arguments) - {"dev"}:
-        stop(f"unknown argument in {' '.join(arguments)!r}; the only one is: dev")
+        stop(f"unknown argument in {' '.join(arguments)!r}; there are: dev, or venv alone")
     extras = list(arguments)
     wanted = os.environ.get("TORCH", "")
     if wanted not in ("", "cpu", "cuda"):
@@ -92,6 +96,8 @@ def make_venv() -> None:
         say(f"{relative(VENV)} is incomplete; making it anew")
     say(f"making {relative(VENV)} with Python {platform.python_version()}")
     run(sys.executable, "-m", "venv", "--clear", VENV)
+    # Python brings a pip of its own age; a new one finds all packages in half of the time.
+    pip("install", "--upgrade", "pip")
 
 
 def installed_torch() -> str | None:
