@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 PACKAGES = {"llmos_server": "llmos_server", "llmos_plugins": "plugins", "llmos_recipes": "recipes", "llmos_tui": "tui"}
-NOT_SHIPPED = (".venv", ".git", "build", "dist", "*.egg-info", "__pycache__", ".*_cache", ".hypothesis")
+NOT_SHIPPED = (".venv*", ".git", "build", "dist", "*.egg-info", "__pycache__", ".*_cache", ".hypothesis")
 
 
 @pytest.fixture(scope="module")
