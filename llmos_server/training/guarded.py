@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +34,12 @@ class Guarded:
     output: Path
     staging: Path
     keep: int | None
+    _write_told: Callable[[], None]
 
-    def guard(self, output: Path, epoch: int, keep: int | None) -> None:
-        """output: where checkpoints are. epoch: this attempt's. keep: how many checkpoints, None all."""
-        self.output, self.keep = output, keep
+    def guard(self, output: Path, epoch: int, keep: int | None, write_told: Callable[[], None]) -> None:
+        """output: where checkpoints are. epoch: this attempt's. keep: how many checkpoints, None all. write_told: called
+        before a checkpoint has its name, for nobody tells again what is before it; raises where the attempt is over."""
+        self.output, self.keep, self._write_told = output, keep, write_told
         self.staging = staging_folder(output, epoch)
         if ranks.is_first():
             make_alone(self.staging)
@@ -81,6 +84,7 @@ class Guarded:
         super()._save_checkpoint(model, trial)  # type: ignore[misc]
         ranks.wait_for_all()  # Each has written its part.
         if ranks.is_first():
+            self._write_told()
             publish(staged, self.output)
             remove_older(self.output, self.keep)
         ranks.wait_for_all()

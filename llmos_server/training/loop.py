@@ -79,7 +79,7 @@ def train(
     Raises JobStopped when it is to end earlier, JobFailed for a run that can't come to an end.
     """
     tell_needs(run, trainer)
-    trainer.guard(run.output, run.context.job.epoch, values.get("save_total_limit"))
+    trainer.guard(run.output, run.context.job.epoch, values.get("save_total_limit"), run.context.write)
     if not is_first():
         publisher = Follower()
     publisher = publisher or create_publisher(run, trainer.model, values, choose_sequences(rows))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ from llmos_server.registry.registry import Registry
 from llmos_server.settings import JobsSettings, Quantization
 from llmos_server.store.database import Database
 from llmos_server.store.store import Store
-from llmos_server.training import publishing, verify
+from llmos_server.training import checkpoints, guarded, publishing, verify
 from llmos_server.training.checkpoints import whole_checkpoints
 from llmos_server.training.spec import EvalGate, TuneResult, TuneSpec
 from llmos_server.training.states import Nearness
@@ -118,6 +120,23 @@ def test_a_full_disk_fails_the_run_and_keeps_what_was_before(
 
 def test_fewer_bits_are_verified_on_a_base_as_it_is(tuner: Tuner, data: Path) -> None:
     assert tuner.run("ftjob-bf16", tuner.spec(data, dtype="bfloat16", max_steps=1)).status == "succeeded"
+
+
+def test_a_checkpoint_has_its_name_when_what_was_told_is_kept(
+    tuner: Tuner, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed behind it, a run goes on there, and nobody would tell the losses before it."""
+    kept: dict[str, int] = {}
+
+    def publish(staged: Path, output: Path) -> Path:
+        with closing(sqlite3.connect(tuner.place("ftjob-kept") / "llmos.db")) as database:
+            query = "SELECT count(*) FROM job_events WHERE type = 'metrics'"
+            kept[staged.name] = database.execute(query).fetchone()[0]
+        return checkpoints.publish(staged, output)
+
+    monkeypatch.setattr(guarded, "publish", publish)
+    tuner.run("ftjob-kept", tuner.spec(data, max_steps=3))
+    assert kept == {"checkpoint-3": 3}
 
 
 def test_a_torn_checkpoint_is_not_taken(tuner: Tuner, data: Path, whole: TuneResult) -> None:
