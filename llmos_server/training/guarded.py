@@ -37,8 +37,11 @@ class Guarded:
     _write_told: Callable[[], None]
 
     def guard(self, output: Path, epoch: int, keep: int | None, write_told: Callable[[], None]) -> None:
-        """output: where checkpoints are. epoch: this attempt's. keep: how many checkpoints, None all. write_told: called
-        before a checkpoint has its name, for nobody tells again what is before it; raises where the attempt is over."""
+        """output: where checkpoints are. epoch: this attempt's. keep: how many checkpoints, None all.
+
+        write_told: called before a checkpoint has its name, for nobody tells again what is before it. Raises where the
+        attempt is over.
+        """
         self.output, self.keep, self._write_told = output, keep, write_told
         self.staging = staging_folder(output, epoch)
         if ranks.is_first():
