@@ -89,7 +89,7 @@ async def _add_eval(store: Any, owner: str, name: str) -> dict[str, str]:
 
 async def _add_adapter(store: Any, owner: str, name: str) -> str:
     adapter = AdapterVersion(
-        name="tiny:tidy",
+        name=f"tiny:of-{name}",
         base="tiny",
         base_digest=f"sha256:{'0' * 64}",
         digest=f"sha256:{name * 64}",

@@ -4,16 +4,22 @@ a thing. Both are found in the handlers, so a new one is tested when it is made,
 from __future__ import annotations
 
 import re
+import shutil
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 from owned_things import GIVEN, fill
-from stored_api import HELLO, open_stored_api
+from stored_api import HELLO, StoredApi, open_stored_api
 
+from llmos_server.access.gate import Gate
 from llmos_server.api.app import HANDLERS
 from llmos_server.api.bodies.field_rules import Status, Table
+from llmos_server.settings import StorageSettings
+from llmos_server.store.database import Database
+from llmos_server.store.store import Store
 
 OF_NOBODY = {"name", "plugin", "path", "key"}
 """Parameters of paths that name skills, plugins and keys: they belong to the server."""
@@ -129,24 +135,48 @@ def names_in(table: Table, prefix: str = "") -> Iterator[str]:
                 yield from names_in(inner, f"{prefix}{name}.{kind}." if kind else f"{prefix}{name}.")
 
 
+class Filled(NamedTuple):
+    """A server's folder in which keys a and b own one of everything."""
+
+    folder: Path
+    keys: dict[str, tuple[str, str]]
+    ids: dict[str, dict[str, str]]
+    """By the key's name."""
+
+
+FILLED: list[Filled] = []
+"""Made once, by the first who needs it."""
+
+
 @pytest.fixture
-async def server(make_api, tmp_path):
-    async with open_stored_api(make_api, tmp_path) as opened:
-        yield opened
+async def filled(make_api, tmp_path_factory) -> Filled:
+    if not FILLED:
+        folder = tmp_path_factory.mktemp("filled")
+        async with open_stored_api(make_api, folder) as opened:
+            FILLED.append(Filled(folder, opened.keys, {name: await fill(opened, name) for name in opened.keys}))
+    return FILLED[0]
 
 
-def filled(template: Any, ids: dict[str, str]) -> Any:
+@pytest.fixture
+async def server(make_api, filled, tmp_path):
+    shutil.copytree(filled.folder, tmp_path, dirs_exist_ok=True)
+    store = Store(Database(tmp_path), StorageSettings())
+    yield StoredApi(make_api(max_model_len=4000, store=store, gate=Gate(store.keys)), store, filled.keys)
+    await store.close()
+
+
+def with_ids(template: Any, ids: dict[str, str]) -> Any:
     """A body with the ids in their places."""
     if isinstance(template, dict):
-        return {name: filled(value, ids) for name, value in template.items()}
+        return {name: with_ids(value, ids) for name, value in template.items()}
     if isinstance(template, list):
-        return [filled(value, ids) for value in template]
+        return [with_ids(value, ids) for value in template]
     return template.format_map(ids) if isinstance(template, str) else template
 
 
 @pytest.mark.parametrize(("method", "path"), ROUTES)
-async def test_another_key_gets_a_404(server, method, path):
-    ids = await fill(server)
+async def test_another_key_gets_a_404(server, filled, method, path):
+    ids = filled.ids["a"]
     query, body = QUERIES.get(path, ""), BODIES.get((method, path))
     url = (path + query).format(**ids)
     refused = await server.call(method, url, body, name="b")
@@ -160,14 +190,14 @@ async def test_another_key_gets_a_404(server, method, path):
 
 
 @pytest.mark.parametrize(("path", "field"), sorted(set(find_fields())))
-async def test_another_keys_id_in_a_body_is_as_good_as_none(server, path, field):
-    """Key b owns one of everything, too: it names a's thing among its own."""
+async def test_another_keys_id_in_a_body_is_as_good_as_none(server, filled, path, field):
+    """Key b names a's thing among its own."""
     reference = REFERENCES[path, field]
-    ids, own = await fill(server), await fill(server, "b")
+    ids, own = filled.ids["a"], filled.ids["b"]
     path = path.format_map(own)
 
     def body(thing: str) -> Any:
-        return filled(reference.body, {**own, reference.thing: thing})
+        return with_ids(reference.body, {**own, reference.thing: thing})
 
     refused = await server.call("POST", path, body(ids[reference.thing]), name="b")
     unknown = await server.call("POST", path, body("none_such"), name="b")
@@ -180,9 +210,11 @@ async def test_another_keys_id_in_a_body_is_as_good_as_none(server, path, field)
 
 @pytest.mark.parametrize("path", sorted(set(find_lists())))
 async def test_lists_hold_ones_own_alone(server, path):
-    await fill(server)
-    first = (await server.call("GET", path, name="a")).json()["data"][0]
-    assert (await server.call("GET", path, name="b")).json()["data"] == []
+    mine, theirs = [(await server.call("GET", path, name=name)).json()["data"] for name in ("a", "b")]
+    assert mine
+    assert theirs
+    assert not {one["id"] for one in mine} & {one["id"] for one in theirs}
+    first = mine[0]
     stolen = await server.call("GET", f"{path}?after={first['id']}", name="b")
     unknown = await server.call("GET", f"{path}?after=none", name="b")
     assert (stolen.status_code, unknown.status_code) == (400, 400)
