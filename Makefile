@@ -5,6 +5,8 @@ PYTEST = HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/
 # More than cores: many tests wait for a server to start or to end.
 NUM_TEST_WORKERS ?= 3
 NUM_PROOF_WORKERS ?= 2
+# Where under docs/proof the results are kept: make proof PROOF=tuning ARGS="tests/proof/test_job_kills.py ..."
+PROOF ?= latest
 ifdef PYTHON
 export PYTHON
 endif
@@ -51,12 +53,12 @@ lint: install-dev ## Check style and formatting
 types: install-dev ## Check types
 	@$(BIN)/mypy
 
-proof: model ## Run the long proofs, print and keep what they measured (docs/proof/latest.txt)
+proof: model ## Run the long proofs, print and keep what they measured (docs/proof)
 	@mkdir -p docs/proof
 	@{ echo "make proof, $$(date -u +%Y-%m-%d), $$(git rev-parse --short HEAD 2>/dev/null), $$($(BIN)/python -V), $$(uname -sm)"; \
 	   $(PYTEST) -m proof -n $(NUM_PROOF_WORKERS) -v --durations 12 -p no:cacheprovider $(ARGS); echo "exit status $$?"; } \
-	   | sed -e '/^rootdir:/d' -e '/^cachedir:/d' -e '/^platform /s, -- /.*,,' | tee docs/proof/latest.txt
-	@tail -n 1 docs/proof/latest.txt | grep -q 'exit status 0'
+	   | sed -e '/^rootdir:/d' -e '/^cachedir:/d' -e '/^platform /s, -- /.*,,' | tee docs/proof/$(PROOF).txt
+	@tail -n 1 docs/proof/$(PROOF).txt | grep -q 'exit status 0'
 
 bench: install ## Measure a running server (start it first: make serve)
 	@$(BIN)/llmos bench $(ARGS)
