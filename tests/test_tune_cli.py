@@ -83,7 +83,7 @@ def test_what_a_run_is_to_do(home: Path) -> None:
     ("words", "told"),
     [
         ([], "llmos tune --list"),
-        (["nothing"], "no recipe 'nothing'; there are causal_lm, distillation, dpo"),
+        (["nothing"], "no recipe 'nothing'; there are causal_lm, distillation, distillation_answers, dpo"),
         (["sft_lora"], "--model smollm2:135m"),
         (["sft_lora", "--model", "unheard:of"], "llmos pull unheard:of"),
         (["sft_lora", "--model", "{tiny}"], "--data FILE"),

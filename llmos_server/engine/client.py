@@ -202,7 +202,8 @@ class EngineClient(WorkerClient[EngineInfo, Told]):
             self._end(report.request_id, InvalidRequest(report.message, code=report.code))
             return
         self._stats = report.stats
-        self._queue.note_step(report.deltas, time.monotonic())
+        if self._open:  # An idle engine reports, too, when its pages were asked for: no work has taken that time.
+            self._queue.note_step(report.deltas, time.monotonic())
         for request_id in report.broken:
             self._end(request_id, ModelFault(NOT_FINITE))
         for delta in report.deltas:

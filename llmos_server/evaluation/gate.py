@@ -117,22 +117,29 @@ class _Judging:
         )
 
     def _find_measured(self, runs: list[dict[str, Any]], source: dict[str, Any], model: str) -> str | None:
-        """A run that is done, with these very weights, by whatever name, and items."""
+        """A run that is done, with these very weights, by whatever name, and items; but this gate's own of the
+        candidate, which is to be compared with it."""
         wanted = {**source, "model": model}
         digest = self._ask("GET", f"/v1/models/{model}").get("digest")
         for run in runs:
+            if run["metadata"] == self._mark("candidate"):
+                continue
             is_done = run["status"] == "completed" and digest is not None and run["model_digest"] == digest
             if is_done and {**run["data_source"], "model": model} == wanted:
                 return str(run["id"])
         return None
 
     def _begin(self, runs: list[dict[str, Any]], source: dict[str, Any], model: str, part: str) -> str:
-        mark = {MARK: self._made_by, "part": part}
+        mark = self._mark(part)
         for run in runs:
             if run["metadata"] == mark and run["status"] in ("queued", "in_progress", "completed"):
                 return str(run["id"])
         body = {"name": f"{part} of {self._made_by}"[:200], "metadata": mark, "data_source": {**source, "model": model}}
         return str(self._ask("POST", f"{self._path}/runs", json=body)["id"])
+
+    def _mark(self, part: str) -> dict[str, str]:
+        """The metadata of this gate's own runs."""
+        return {MARK: self._made_by, "part": part}
 
     def _wait(self, run_id: str, all_runs: tuple[str, str], look: Callable[[], None]) -> None:
         while True:

@@ -53,7 +53,10 @@ async def test_under_load(http, smollm2):
     asked = [asyncio.create_task(ask(http, f"Question {i}", f"watched-{i}", n=1 + i % 2)) for i in range(6)]
     seen: Counter[str] = Counter()
     most_shared = num_maps = 0
-    async with http.stream("GET", "/admin/v1/models/pages?follow=true&interval=0.1") as stream:
+    async with (
+        asyncio.timeout(60),
+        http.stream("GET", "/admin/v1/models/pages?follow=true&interval=0.1") as stream,
+    ):
         async for line in stream.aiter_lines():
             if not line.startswith("data: "):
                 continue

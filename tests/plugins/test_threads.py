@@ -6,6 +6,7 @@ import asyncio
 import threading
 
 import pytest
+import structlog
 
 from llmos_server.plugins.failures import Failures, Switch
 from llmos_server.plugins.threads import CallEnded, Threads
@@ -82,6 +83,7 @@ def test_the_switch_goes_off_rests_and_tries_once():
 
 
 def test_failures_name_the_culprit_and_not_the_text(capsys):
+    structlog.reset_defaults()  # Other tests may have said where logs go.
     failures = Failures(3, 1.0)
     try:
         raise ValueError("my secret prompt")

@@ -147,6 +147,8 @@ async def test_files_without_a_name_go_after_a_day(tmp_path: Path) -> None:
     kept, gone = take_in(tmp_path), take_in(tmp_path, seed=1)
 
     class Rows:
+        async def remove_temporary(self) -> None: ...
+
         async def digests(self) -> set[str]:
             return {kept.digest}
 

@@ -147,13 +147,14 @@ def test_of_equally_many_pages_the_more_used_are_shown() -> None:
 
 
 def test_signs_of_pages_differ_without_colours() -> None:
-    assert len({sign for _, sign in KINDS.values()}) == 4
+    assert len({sign for _, sign in KINDS.values()}) == 5
 
 
 def test_the_legend_has_the_counts_and_the_scale() -> None:
     pages = Pages(num_pages=10, num_free=1, num_cached=2, num_used=3, num_shared=4, page_size=16)
-    text = "".join(part for _, part in PageMapView._legend(pages, 3))
+    text = "".join(part for _, part in PageMapView._legend(pages, 3, num_lent=0))
     assert text == "10 pages ▚ 4 shared  █ 3 used  ▒ 2 cached  · 1 free  3 a cell, 16 tokens each"
+    assert "1 free  and 5 lent  3 a cell" in "".join(part for _, part in PageMapView._legend(pages, 3, num_lent=5))
 
 
 def test_a_bar_is_exact_to_an_eighth() -> None:

@@ -46,14 +46,7 @@ class RunsView(View):
         Binding("p", "pause", "Pause", tooltip="Pause this run, or have it go on", id="tune.pause"),
         Binding("x,delete", "cancel", "Cancel", key_display="x", tooltip="End this run; asks first", id="tune.cancel"),
         Binding("s", "promote", "Promote", tooltip="Its model is everybody's, or its owner's again", id="tune.promote"),
-        Binding(
-            "a",
-            "alias",
-            "Alias",
-            tooltip="Have its model answer to a name of applications'",
-            id="tune.alias",
-            show=False,
-        ),
+        Binding("a", "alias", "Alias", tooltip="Have its model answer to a name of applications'", id="tune.alias"),
         Binding("c", "chat", "Chat", tooltip="Try what came of it", id="tune.chat"),
         Binding("e", "evals", "Evals", tooltip="Evals and their runs, side by side", id="tune.evals"),
     ]
