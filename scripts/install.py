@@ -27,11 +27,11 @@ STAMP = VENV / "llmos-install.json"
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 
 GB = 10**9
-SIZES = {"cpu": ("0.3 GB", 3 * GB), "cuda": ("3.5 GB", 12 * GB)}
+SIZES = {"cpu": ("0.4 GB", 3 * GB), "cuda": ("3.5 GB", 12 * GB)}
 """Build -> what is downloaded at most, in words, and the free disk that the set-up needs."""
 
-ALWAYS = ("tui",)
-"""Extras that are small enough to be there without being asked for."""
+ALWAYS = ("eval", "train", "tui")
+"""Extras that are there without being asked for: the whole of what README shows works."""
 
 QUICK = ("--timeout", "10", "--retries", "1")
 """For an index that may not be reachable."""

@@ -181,7 +181,7 @@ def test_the_cpu_build_of_the_index_is_taken(installer: Installer) -> None:
     assert "GB" in done.stdout
     _, torch, llmos = installer.installs
     assert torch.endswith("--constraint constraints.txt --no-deps torch==2.13.0")
-    assert llmos.endswith("--editable .[tui]")
+    assert llmos.endswith("--editable .[eval,train,tui]")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has CUDA builds")
@@ -228,7 +228,7 @@ def test_a_second_run_does_nothing_until_something_changed(installer: Installer)
         file.write("# changed\n")
     assert installer.run("dev").returncode == 0
     assert [line.split("constraints.txt ")[1] for line in installer.installs[count:]] == [
-        "--no-build-isolation --editable .[tui,dev]"
+        "--no-build-isolation --editable .[eval,train,tui,dev]"
     ]
 
 
@@ -236,7 +236,7 @@ def test_serving_alone_needs_no_tools_and_tests_add_them(installer: Installer) -
     installer.offer("index.json", "2.13.0+cpu")
     assert installer.run().returncode == 0
     assert installer.run("dev").returncode == 0
-    assert installer.installs[-1].endswith("--editable .[tui,dev]")
+    assert installer.installs[-1].endswith("--editable .[eval,train,tui,dev]")
 
 
 def test_the_build_can_be_changed_later(installer: Installer) -> None:
