@@ -71,6 +71,8 @@ def test_the_result_and_each_checkpoint_are_names(tuner: Tuner, whole: TuneResul
     assert [one.model for one in whole.checkpoints] == [f"{tuner.model}:tidy-ckpt-step-{step}" for step in (3, 6)]
     assert (whole.num_examples, whole.total_steps) == (24, 6)
     assert whole.trained_tokens > 0
+    told = losses(tuner, "ftjob-whole")
+    assert [one.metrics["train_loss"] for one in whole.checkpoints] == [told[2], told[5]]
 
 
 async def test_they_are_registered(tuner: Tuner, whole: TuneResult) -> None:
