@@ -59,7 +59,7 @@ class Results:
             self._context.metrics(step, found)
 
     def with_checkpoint(self, checkpoint: TunedCheckpoint) -> None:
-        """In place of an earlier attempt's of the same step; told with the next tell(). Its metrics stay as they are."""
+        """In place of an earlier attempt's of the same step, with its metrics as they are now; told with tell()."""
         checkpoint = msgspec.structs.replace(checkpoint, metrics=dict(checkpoint.metrics))
         others = [other for other in self.state.checkpoints if other.step != checkpoint.step]
         self.note(checkpoints=sorted([*others, checkpoint], key=lambda one: one.step))
