@@ -216,8 +216,9 @@ async def test_background_work_outlives_its_client_and_can_be_followed(make_stat
     task = asyncio.ensure_future(api.post(URL, {"input": "Hi", "background": True, "stream": True}))
     while len(api.generator.generations) < 2:
         await asyncio.sleep(0.01)
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    while not task.done():  # Once isn't enough where the response is just being opened: seen once in many runs.
+        task.cancel()
+        await asyncio.sleep(0.01)
     [(owner, response_id)] = list(jobs_of(api)._jobs)
     job = jobs_of(api).find(owner, response_id)
     api.generator.gate.set()
